@@ -1,0 +1,1 @@
+"""What both sides of the offload share: the rules, the ledger and the marker. Imports neither Airflow nor Spark."""

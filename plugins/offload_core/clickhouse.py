@@ -1,0 +1,179 @@
+"""A small ClickHouse client over HTTP: queries with bound parameters, and results streamed into a file.
+
+Values travel as query parameters (`{name:Type}`), identifiers through `quote_identifier`; neither is ever pasted into SQL.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+from offload_core.connections import ClickHouseConnection
+from offload_core.errors import ClickHouseUnavailable, FixCredentials, FixSource, OffloadError, QueryFailed
+
+_AUTHENTICATION_FAILED = 516
+_NO_SUCH_TABLE_OR_DATABASE = {60, 81}
+_NO_SUCH_COLUMN = {16, 47}
+_CHUNK = 1 << 20
+
+
+def quote_identifier(name: str) -> str:
+    """`name` as a ClickHouse identifier, in backticks."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def quote_table(name: str) -> str:
+    """`table` or `database.table` as quoted ClickHouse identifiers."""
+    return ".".join(quote_identifier(part) for part in name.split("."))
+
+
+class ClickHouse:
+    """A pool of HTTP connections to one server, safe to use from several threads.
+
+    Args:
+        connection: where it is and how to log in.
+        timeout_seconds: longest silence before a query fails.
+        settings: ClickHouse settings for every query.
+        pool_size: connections kept open.
+    """
+
+    def __init__(
+        self,
+        connection: ClickHouseConnection,
+        timeout_seconds: float = 60,
+        settings: Mapping[str, str | int | float] | None = None,
+        pool_size: int = 4,
+    ) -> None:
+        self._connection = connection
+        self._settings = {key: str(value) for key, value in (settings or {}).items()}
+        scheme = urllib3.HTTPSConnectionPool if connection.secure else urllib3.HTTPConnectionPool
+        self._pool = scheme(
+            connection.host,
+            connection.http_port,
+            maxsize=pool_size,
+            block=False,
+            timeout=urllib3.Timeout(connect=10, read=timeout_seconds),
+            retries=False,
+            headers={
+                "X-ClickHouse-User": connection.user,
+                "X-ClickHouse-Key": connection.password.get_secret_value(),
+                "X-ClickHouse-Database": connection.database,
+                "User-Agent": "iceberg-offload",
+            },
+        )
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._pool.close()
+
+    def rows(self, query: str, parameters: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """Run a query and return its rows as JSON objects; 64-bit and larger integers and decimals arrive as strings.
+
+        Raises:
+            ClickHouseUnavailable: not reachable, silent for too long, or broken off.
+            FixCredentials: user or password refused.
+            FixSource: table, database or column missing.
+            QueryFailed: any other error of ClickHouse's.
+        """
+        body = self._call(f"{query} FORMAT JSONEachRow", parameters, _JSON_SETTINGS)
+        return [json.loads(line) for line in body.splitlines() if line]
+
+    def command(self, statement: str) -> None:
+        """Run a statement that returns no rows. Raises as `rows` does."""
+        self._call(statement, None, {})
+
+    def insert(self, table: str, data: bytes, input_format: str) -> None:
+        """Insert `data`, encoded in a ClickHouse format such as Parquet or CSVWithNames. Raises as `rows` does."""
+        statement = f"INSERT INTO {quote_table(table)} FORMAT {input_format}"
+        with self._open(data, {"query": statement}) as response:
+            response.read()
+
+    def download(self, query: str, parameters: Mapping[str, str], settings: Mapping[str, str], path: Path) -> int:
+        """Stream a query's result (the query names its FORMAT) into a new file and return its size in bytes.
+
+        The file appears under its name only when complete. Raises as `rows` does.
+        """
+        partial = path.with_name(path.name + ".part")
+        try:
+            with self._open(query.encode(), self._url_parameters(parameters, settings)) as response, partial.open("wb") as file:
+                shutil.copyfileobj(response, file, _CHUNK)
+            partial.rename(path)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unavailable(error) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return path.stat().st_size
+
+    def _call(self, query: str, parameters: Mapping[str, str] | None, settings: Mapping[str, str]) -> str:
+        with self._open(query.encode(), self._url_parameters(parameters or {}, settings)) as response:
+            try:
+                return response.read().decode()
+            except urllib3.exceptions.HTTPError as error:
+                raise self._unavailable(error) from error
+
+    def _url_parameters(self, parameters: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
+        return {**self._settings, **settings, **{f"param_{name}": value for name, value in parameters.items()}}
+
+    def _open(self, body: bytes, fields: Mapping[str, str]) -> urllib3.response.BaseHTTPResponse:
+        url = f"/?{urlencode(fields)}" if fields else "/"
+        try:
+            response = self._pool.urlopen("POST", url, body=body, preload_content=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unavailable(error) from error
+        if response.status == 200:
+            return response
+        text = response.read().decode(errors="replace")
+        raise server_error(int(response.headers.get("X-ClickHouse-Exception-Code") or 0), text, self._connection.user)
+
+    def _unavailable(self, error: Exception) -> ClickHouseUnavailable:
+        where = f"{self._connection.host}:{self._connection.http_port}"
+        return ClickHouseUnavailable(
+            f"ClickHouse at {where} can't be reached or broke off: {_reason(error)}.",
+            "Start it or correct its Connection (`clickhouse_http`, else `clickhouse_default`); the next attempt reads the same window.",
+        )
+
+
+def server_error(code: int, text: str, user: str) -> OffloadError:
+    """The error for an exception that ClickHouse answered with, over either protocol.
+
+    Args:
+        code: ClickHouse's error code; 0 takes it from the text.
+        text: the server's message.
+        user: who was logged in.
+    """
+    match = re.search(r"Code: (\d+)", text)
+    code = code or int(match.group(1) if match else 0)
+    reason = text.strip().split("\n")[0][:500]
+    if code == _AUTHENTICATION_FAILED:
+        return FixCredentials(
+            f"ClickHouse refused user {user}: {reason}",
+            "Correct user and password in its Connections (`clickhouse_default` and, where it exists, `clickhouse_http`).",
+        )
+    if code in _NO_SUCH_TABLE_OR_DATABASE:
+        return FixSource(f"ClickHouse has no such table: {reason}", "Correct `source` in the table's entry, or create the table.")
+    if code in _NO_SUCH_COLUMN:
+        return FixSource(f"ClickHouse has no such column: {reason}", "Correct the column's name in the table's entry.")
+    return QueryFailed(
+        f"ClickHouse answered with error {code}: {reason}",
+        "Look the code up in ClickHouse's documentation; nothing was published.",
+        code,
+    )
+
+
+_JSON_SETTINGS = {
+    "output_format_json_quote_64bit_integers": "1",
+    "output_format_json_quote_decimals": "1",
+    "wait_end_of_query": "1",
+}
+
+
+def _reason(error: Exception) -> str:
+    # urllib3's messages begin with the connection object's address, which says nothing to the reader.
+    return str(error).rsplit(": ", 1)[-1] or type(error).__name__

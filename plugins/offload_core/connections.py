@@ -1,0 +1,122 @@
+"""Where ClickHouse, PostgreSQL and the Iceberg catalog are, and how to log in there.
+
+The Airflow side fills this from Airflow Connections; an operator on a shell, from a file. Passwords are `SecretStr`: they don't print.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from offload_core.errors import FixConfiguration
+from offload_core.table_config import explain
+
+CONNECTIONS_ENV = "OFFLOAD_CONNECTIONS"
+CONNECTIONS_FILE_ENV = "OFFLOAD_CONNECTIONS_FILE"
+
+
+class ClickHouseConnection(BaseModel):
+    """The hot tier. The job uses `http_port`, the sensor `native_port`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str
+    http_port: int = 8123
+    native_port: int = 9000
+    user: str = "default"
+    password: SecretStr = SecretStr("")
+    database: str = "k2"
+    secure: bool = False
+
+
+class PostgresConnection(BaseModel):
+    """The ledger's database."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str
+    port: int = 5432
+    user: str
+    password: SecretStr = SecretStr("")
+    database: str
+    sslmode: str = "prefer"
+
+
+class IcebergConnection(BaseModel):
+    """The cold tier's catalog. `properties` go to Iceberg as they are; `user` and `password` as the catalog type wants them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "demo"
+    type: Literal["jdbc", "rest", "hive", "glue", "hadoop"] = "jdbc"
+    uri: str = ""
+    warehouse: str
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    properties: Annotated[dict[str, str], Field(description="Further catalog properties.")] = {}
+
+    @model_validator(mode="after")
+    def _commits_are_safe(self) -> IcebergConnection:
+        scheme = self.warehouse.partition("://")[0]
+        if self.type == "hadoop" and scheme not in ("file", "hdfs"):
+            raise ValueError(
+                f"type: a hadoop catalog on {scheme}:// loses concurrent commits; use jdbc, rest, hive or glue for this warehouse"
+            )
+        return self
+
+
+class Connections(BaseModel):
+    """All three servers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clickhouse: ClickHouseConnection
+    postgres: PostgresConnection
+    iceberg: IcebergConnection
+
+    def with_secrets_json(self) -> str:
+        """The JSON that `load_connections` reads, passwords included: only for an environment variable or a file of mode 0600."""
+        data = self.model_dump(mode="json")
+        for part in ("clickhouse", "postgres", "iceberg"):
+            data[part]["password"] = getattr(self, part).password.get_secret_value()
+        return json.dumps(data)
+
+
+def load_connections(environ: Mapping[str, str]) -> Connections:
+    """Read the connections from `OFFLOAD_CONNECTIONS` (JSON) or from the file that `OFFLOAD_CONNECTIONS_FILE` names.
+
+    Raises:
+        FixConfiguration: neither is set, the file can't be read, or a field is wrong. The message never shows a value.
+    """
+    text = environ.get(CONNECTIONS_ENV)
+    origin = f"the environment variable {CONNECTIONS_ENV}"
+    if not text:
+        path = environ.get(CONNECTIONS_FILE_ENV)
+        if not path:
+            raise FixConfiguration(
+                "The job doesn't know where ClickHouse, PostgreSQL and the Iceberg catalog are.",
+                f"Set {CONNECTIONS_FILE_ENV} to a JSON file with the parts clickhouse, postgres and iceberg "
+                "(`make up` writes one into its state folder).",
+            )
+        origin = f"the file {path}"
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise FixConfiguration(f"Can't read {origin}: {error.strerror}.", f"Correct {CONNECTIONS_FILE_ENV}.") from error
+    return parse_connections(text, origin)
+
+
+def parse_connections(text: str, origin: str) -> Connections:
+    """Validate the connections' JSON text that came from `origin`.
+
+    Raises:
+        FixConfiguration: not JSON, or a field is missing or wrong.
+    """
+    try:
+        return Connections.model_validate_json(text)
+    except ValidationError as error:
+        raise FixConfiguration(f"The connections in {origin} are wrong: {explain(error)}.", "Correct them there.") from error

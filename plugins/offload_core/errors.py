@@ -1,0 +1,181 @@
+"""Every error the offload raises on purpose.
+
+A class says what its receiver must do next; its message says what is wrong and then how to mend it. `kind` is the value
+of the `type` label of `offload_errors_total`, so it never changes once released.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OffloadError(Exception):
+    """Base of all errors raised on purpose; catch it to tell them from bugs.
+
+    Args:
+        problem: what is wrong, as a sentence that names the table, column or setting.
+        remedy: what the reader does next, as a sentence.
+    """
+
+    kind: ClassVar[str] = "other"
+    retryable: ClassVar[bool] = False
+    """Whether the same attempt may succeed a minute later without anybody changing anything."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+class FixConfiguration(OffloadError):
+    """A table entry, a setting, an argument or a connection is wrong: correct it, then run again."""
+
+    kind = "configuration"
+
+
+class FixCredentials(OffloadError):
+    """A server refused the user or the password: correct the Airflow Connection, then run again."""
+
+    kind = "credentials"
+
+
+class FixSource(OffloadError):
+    """The ClickHouse table is missing or not as the configuration says."""
+
+    kind = "source_table"
+
+
+class FixColumn(OffloadError):
+    """A column can't be carried over exactly; the message names it. Nothing was read."""
+
+    kind = "column"
+
+
+class RunInit(OffloadError):
+    """The ledger, the Iceberg table or the first watermark does not exist yet: run `offload init`."""
+
+    kind = "not_initialized"
+
+
+class WatermarkNotFound(RunInit):
+    """The table has no watermark; it never starts from zero silently."""
+
+    kind = "watermark_not_found"
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"Watermark not found for table: {table}.",
+            "Run `offload init` to give new tables their first watermark, or `offload reset` to choose one.",
+        )
+
+
+class TargetTableMissing(RunInit):
+    """The Iceberg table does not exist."""
+
+    kind = "iceberg_table_not_found"
+
+
+class RetryLater(OffloadError):
+    """A server can't be reached or broke off: nothing was published, the next attempt starts from the same watermark."""
+
+    kind = "unavailable"
+    retryable = True
+
+
+class ClickHouseUnavailable(RetryLater):
+    """ClickHouse refused the connection, timed out or died in the middle of an answer."""
+
+    kind = "clickhouse_connection"
+
+
+class LedgerUnavailable(RetryLater):
+    """PostgreSQL, which holds the watermarks, can't be reached."""
+
+    kind = "postgres_connection"
+
+
+class CatalogUnavailable(RetryLater):
+    """The Iceberg catalog or the warehouse can't be reached."""
+
+    kind = "iceberg_catalog"
+
+
+class QueryFailed(OffloadError):
+    """ClickHouse answered with an error of its own.
+
+    Attributes:
+        code: ClickHouse's error code, 0 when it gave none.
+    """
+
+    kind = "clickhouse_query"
+
+    def __init__(self, problem: str, remedy: str, code: int = 0) -> None:
+        super().__init__(problem, remedy)
+        self.code = code
+
+
+class WaitForOtherRun(OffloadError):
+    """Another run holds this table's lock: let it finish; the message says who holds it and since when."""
+
+    kind = "table_locked"
+    retryable = True
+
+
+class StartOver(OffloadError):
+    """Something else moved the table or the ledger during this attempt: nothing was published, plan again from the newest state."""
+
+    kind = "conflict"
+    retryable = True
+
+
+class AuditFailed(OffloadError):
+    """The written rows are not the counted rows: the branch was dropped, readers never saw it."""
+
+    kind = "audit"
+    retryable = True
+
+
+class CommitStateUnknown(OffloadError):
+    """The connection broke during a commit and its outcome can't be told yet: advance nothing, delete nothing.
+
+    The next attempt finds the marker, or doesn't, and carries on from there.
+    """
+
+    kind = "commit_state_unknown"
+    retryable = True
+
+
+class WatermarkInvalid(OffloadError):
+    """The watermark can't be true (in the future, unreadable): look at the ledger, then `offload reset`."""
+
+    kind = "watermark_corrupt"
+
+
+class TableHalted(OffloadError):
+    """The table is stopped until an operator says `offload resume`: going on could lose rows or publish them twice."""
+
+    kind = "halted"
+
+
+class SourceReplaced(TableHalted):
+    """The ClickHouse table is not the one that was offloaded so far."""
+
+    kind = "source_replaced"
+
+
+class LedgerAhead(TableHalted):
+    """The ledger records a commit that Iceberg no longer has: the table was rolled back, dropped or restored."""
+
+    kind = "ledger_ahead"
+
+
+class ColdRowsLost(TableHalted):
+    """The Iceberg table holds fewer rows than after our last commit, and no commit of ours explains it."""
+
+    kind = "cold_rows_lost"
+
+
+class HotRowsExpired(TableHalted):
+    """ClickHouse's TTL removed rows that had not been offloaded yet."""
+
+    kind = "hot_rows_expired"

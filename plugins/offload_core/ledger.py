@@ -1,0 +1,412 @@
+"""The ledger in PostgreSQL: the append-only history of watermarks, and the lock of each table.
+
+Rows are only ever inserted. A row names the row it followed (`started_from`), and only one valid row may follow another:
+of two writers that started from the same watermark, the second gets `StartOver`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from offload_core.connections import PostgresConnection
+from offload_core.errors import (
+    FixCredentials,
+    LedgerUnavailable,
+    RunInit,
+    StartOver,
+    TableHalted,
+    WaitForOtherRun,
+    WatermarkNotFound,
+)
+from offload_core.window import ORIGIN, Cursor, Window
+
+LedgerConnection = psycopg.Connection[dict[str, Any]]
+
+_VALID = "('initialized', 'success')"
+_COLUMNS = (
+    "id, table_name, max_timestamp, max_sequence_number, status, kind, created_at, started_from, generation, source_uuid, "
+    "window_lower, window_upper, row_count, snapshot_id, total_records, run_id, attempt, last_successful_run, "
+    "last_run_duration_seconds, failure_count, error_kind, last_error_message"
+)
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One row of `offload_watermarks`. Times are UTC; `cursor` is the watermark after this row."""
+
+    id: int
+    table_name: str
+    cursor: Cursor
+    status: str
+    kind: str
+    created_at: datetime
+    started_from: int | None
+    generation: int
+    source_uuid: uuid.UUID | None
+    window_lower: datetime | None
+    window_upper: datetime | None
+    row_count: int
+    snapshot_id: int | None
+    total_records: int | None
+    run_id: str | None
+    attempt: int | None
+    last_successful_run: datetime | None
+    last_run_duration_seconds: float | None
+    failure_count: int
+    error_kind: str | None
+    last_error_message: str | None
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> LedgerRow:
+        """Build the row from a record of column names and values."""
+        values = dict(record)
+        cursor = Cursor(values.pop("max_timestamp"), int(values.pop("max_sequence_number")))
+        return cls(cursor=cursor, **values)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a run adds to the ledger: the watermark after it and how it came about.
+
+    Attributes:
+        kind: `increment`, `empty` or `recovered`.
+        rows: rows of the window, which is None only for steps without one.
+        snapshot_id, total_records: the Iceberg snapshot that was published and the table's record count after it.
+        seconds: how long the step took.
+    """
+
+    kind: str
+    cursor: Cursor
+    generation: int
+    source_uuid: uuid.UUID | None
+    run_id: str
+    attempt: int
+    window: Window | None = None
+    rows: int = 0
+    snapshot_id: int | None = None
+    total_records: int | None = None
+    seconds: float | None = None
+
+
+def connect(connection: PostgresConnection, application_name: str = "offload") -> LedgerConnection:
+    """Open an autocommit session, in UTC, that notices within a minute when the other end is gone.
+
+    Raises:
+        FixCredentials: PostgreSQL refused the user or the password.
+        LedgerUnavailable: it can't be reached.
+    """
+    try:
+        return psycopg.connect(
+            host=connection.host,
+            port=connection.port,
+            user=connection.user,
+            password=connection.password.get_secret_value(),
+            dbname=connection.database,
+            sslmode=connection.sslmode,
+            application_name=application_name[:63],
+            connect_timeout=10,
+            keepalives_idle=20,
+            keepalives_interval=10,
+            keepalives_count=3,
+            options="-c timezone=UTC -c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+            autocommit=True,
+            row_factory=dict_row,
+        )
+    except psycopg.OperationalError as error:
+        raise _connect_error(error, connection) from error
+
+
+def _connect_error(error: psycopg.OperationalError, connection: PostgresConnection) -> Exception:
+    where = f"{connection.host}:{connection.port}/{connection.database}"
+    reason = str(error).strip().splitlines()[-1]
+    if "authentication failed" in reason or "no password supplied" in reason or "does not exist" in reason:
+        return FixCredentials(
+            f"PostgreSQL at {where} refused user {connection.user}: {reason}.",
+            "Correct user, password and database in the ledger's Connection (`postgres_default` unless set otherwise).",
+        )
+    return LedgerUnavailable(
+        f"PostgreSQL with the watermarks can't be reached at {where}: {reason}.",
+        "Start it or correct the ledger's Connection; the next attempt carries on from the same watermark.",
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.UndefinedTable as error:
+        raise RunInit("The ledger table offload_watermarks does not exist in this database.", "Run `offload init`.") from error
+    except psycopg.OperationalError as error:
+        raise LedgerUnavailable(
+            f"The connection to PostgreSQL broke: {str(error).strip()}.",
+            "See that PostgreSQL is up; the next attempt carries on from the same watermark.",
+        ) from error
+
+
+class Ledger:
+    """The watermarks of one pipeline, over one PostgreSQL session that the caller opens and closes."""
+
+    def __init__(self, connection: LedgerConnection, pipeline: str) -> None:
+        self._connection = connection
+        self._pipeline = pipeline
+
+    def create(self, ddl_folder: Path) -> None:
+        """Create the ledger's tables where they are missing, from the `.sql` files of `ddl_folder` in name order."""
+        with _translated(), self._connection.transaction():
+            for path in sorted(ddl_folder.glob("*.sql")):
+                self._connection.execute(path.read_text(encoding="utf-8"))  # type: ignore[arg-type]
+
+    def watermark(self, table: str) -> LedgerRow:
+        """The newest valid row of a table.
+
+        Raises:
+            WatermarkNotFound: the table has none.
+            TableHalted: the table was halted since and nobody has resumed it.
+        """
+        row = self._newest(table, "status <> 'failed'")
+        if row is None:
+            raise WatermarkNotFound(table)
+        if row.status == "halted":
+            raise TableHalted(
+                f"{table} is halted since {row.created_at.isoformat(sep=' ', timespec='seconds')}: {row.last_error_message}",
+                f"When the cause is dealt with, run `offload resume {table}`.",
+            )
+        return row
+
+    def last_commit(self, table: str) -> LedgerRow | None:
+        """The newest valid row that published a snapshot, unless an operator has resumed the table since."""
+        return self._newest(
+            table,
+            "status = 'success' AND snapshot_id IS NOT NULL AND id > coalesce((SELECT max(id) FROM offload_watermarks "
+            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND kind = 'resume'), 0)",
+        )
+
+    def newest(self, table: str) -> LedgerRow | None:
+        """The newest row of any status."""
+        return self._newest(table, "true")
+
+    def history(self, table: str, limit: int = 20) -> list[LedgerRow]:
+        """The newest rows of a table, newest first."""
+        query = (
+            f"SELECT {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
+            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT %(limit)s"
+        )
+        with _translated():
+            records = self._connection.execute(query, {**self._scope(table), "limit": limit}).fetchall()
+        return [LedgerRow.from_record(record) for record in records]
+
+    def append(self, started_from: LedgerRow, step: Step) -> LedgerRow:
+        """Record a successful step that follows `started_from`: a compare-and-set.
+
+        Raises:
+            StartOver: another valid row has followed `started_from` already.
+        """
+        window = step.window
+        return self._insert(
+            started_from.table_name,
+            started_from.id,
+            {
+                "max_timestamp": step.cursor.timestamp,
+                "max_sequence_number": step.cursor.sequence,
+                "status": "success",
+                "kind": step.kind,
+                "generation": step.generation,
+                "source_uuid": step.source_uuid,
+                "window_lower": window.lower.timestamp if window else None,
+                "window_upper": window.upper if window else None,
+                "row_count": step.rows,
+                "snapshot_id": step.snapshot_id,
+                "total_records": step.total_records,
+                "run_id": step.run_id,
+                "attempt": step.attempt,
+                "last_run_duration_seconds": step.seconds,
+            },
+        )
+
+    def initialize(self, table: str) -> bool:
+        """Give a table its first watermark, 1970; False if it has a history already."""
+        if self.newest(table) is not None:
+            return False
+        self._insert(table, None, self._operator_values("init", ORIGIN, generation=0, source_uuid=None))
+        return True
+
+    def reset(self, table: str, cursor: Cursor) -> LedgerRow:
+        """Move a table's watermark to `cursor` by an operator's word. Rows already in Iceberg are not doubled by it."""
+        newest = self._newest(table, "true")
+        valid = self._newest(table, f"status IN {_VALID}")
+        return self._insert(
+            table,
+            valid.id if valid else None,
+            self._operator_values(
+                "reset",
+                cursor,
+                generation=newest.generation if newest else 0,
+                source_uuid=newest.source_uuid if newest else None,
+            ),
+        )
+
+    def resume(self, table: str) -> LedgerRow:
+        """Accept a halted table as it is now: its watermark stays, a replaced source starts a new generation.
+
+        Raises:
+            WatermarkNotFound: the table has no watermark to go on from.
+        """
+        valid = self._newest(table, f"status IN {_VALID}")
+        if valid is None:
+            raise WatermarkNotFound(table)
+        return self._insert(
+            table,
+            valid.id,
+            self._operator_values("resume", valid.cursor, generation=valid.generation + 1, source_uuid=None),
+        )
+
+    def record_failure(self, table: str, kind: str, message: str, *, run_id: str, attempt: int, halt: bool = False) -> None:
+        """Record a failed attempt, or that the table is halted; the watermark stays where it was (R16).
+
+        A table without any watermark gets no row: there is nothing true to repeat.
+        """
+        values = {
+            **self._scope(table),
+            "status": "halted" if halt else "failed",
+            "kind": "halt" if halt else "failure",
+            "error_kind": kind,
+            "message": message,
+            "run_id": run_id,
+            "attempt": attempt,
+        }
+        query = (
+            "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, max_sequence_number, status, kind, started_from, "  # noqa: S608 - constants only
+            "generation, source_uuid, run_id, attempt, last_successful_run, failure_count, error_kind, last_error_message) "
+            "SELECT pipeline_id, table_name, max_timestamp, max_sequence_number, %(status)s, %(kind)s, id, generation, source_uuid, "
+            "%(run_id)s, %(attempt)s, last_successful_run, (SELECT failure_count FROM offload_watermarks "
+            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT 1) + 1, %(error_kind)s, %(message)s "
+            f"FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID} "
+            "ORDER BY id DESC LIMIT 1"
+        )
+        with _translated():
+            self._connection.execute(query, values)
+
+    def newest_rows(self) -> dict[str, LedgerRow]:
+        """The newest row of any status of each table of the pipeline, by table name."""
+        query = (
+            f"SELECT DISTINCT ON (table_name) {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
+            "WHERE pipeline_id = %(pipeline)s ORDER BY table_name, id DESC"
+        )
+        with _translated():
+            records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
+        return {record["table_name"]: LedgerRow.from_record(record) for record in records}
+
+    @contextmanager
+    def locked(self, table: str, wait_seconds: float) -> Iterator[None]:
+        """Hold the table's lock; it belongs to this session, so a dead run frees it.
+
+        Args:
+            table: the table's short name.
+            wait_seconds: how long to wait for another holder.
+
+        Raises:
+            WaitForOtherRun: somebody else still holds it.
+        """
+        key = int.from_bytes(hashlib.sha256(f"{self._pipeline}/{table}".encode()).digest()[:8], "big", signed=True)
+        deadline = time.monotonic() + wait_seconds
+        while not self._try_lock(key):
+            if time.monotonic() >= deadline:
+                raise WaitForOtherRun(
+                    f"Another run holds the lock of {table}: {self._holder(key)}.",
+                    "Let it finish; if it hangs, mark its task failed in Airflow, which ends it and frees the lock.",
+                )
+            time.sleep(0.2)
+        try:
+            yield
+        finally:
+            if not self._connection.closed and not self._connection.broken:
+                self._connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+    def _try_lock(self, key: int) -> bool:
+        with _translated():
+            record = self._connection.execute("SELECT pg_try_advisory_lock(%s) AS locked", (key,)).fetchone()
+        return bool(record and record["locked"])
+
+    def _holder(self, key: int) -> str:
+        # PostgreSQL shows a bigint advisory key as its upper and lower 32 bits.
+        query = (
+            "SELECT a.application_name, a.pid, a.client_addr::text AS host, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+            "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
+            "AND (l.classid::bigint << 32) | l.objid::bigint = %s"
+        )
+        with _translated():
+            record = self._connection.execute(query, (key,)).fetchone()
+        if record is None:
+            return "it was freed this moment"
+        since = record["backend_start"].isoformat(sep=" ", timespec="seconds")
+        return f"{record['application_name']} from {record['host'] or 'this host'} since {since} (PostgreSQL session {record['pid']})"
+
+    def _operator_values(self, kind: str, cursor: Cursor, generation: int, source_uuid: uuid.UUID | None) -> dict[str, Any]:
+        return {
+            "max_timestamp": cursor.timestamp,
+            "max_sequence_number": cursor.sequence,
+            "status": "initialized",
+            "kind": kind,
+            "generation": generation,
+            "source_uuid": source_uuid,
+            "window_lower": None,
+            "window_upper": None,
+            "row_count": 0,
+            "snapshot_id": None,
+            "total_records": None,
+            "run_id": None,
+            "attempt": None,
+            "last_run_duration_seconds": None,
+        }
+
+    def _insert(self, table: str, started_from: int | None, values: dict[str, Any]) -> LedgerRow:
+        columns = ", ".join(values)
+        placeholders = ", ".join(f"%({name})s" for name in values)
+        newest_valid = (
+            f"(SELECT max(id) FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID})"  # noqa: S608
+        )
+        # A success restarts the lag clock; an operator's row leaves it as it was.
+        last_success = (
+            "CASE WHEN %(status)s = 'success' THEN clock_timestamp() ELSE (SELECT last_successful_run FROM offload_watermarks "
+            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT 1) END"
+        )
+        query = (
+            f"INSERT INTO offload_watermarks (pipeline_id, table_name, started_from, last_successful_run, {columns}) "  # noqa: S608
+            f"SELECT %(pipeline)s, %(table)s, %(started_from)s, {last_success}, {placeholders} "
+            f"WHERE {newest_valid} IS NOT DISTINCT FROM %(started_from)s RETURNING {_COLUMNS}"
+        )
+        parameters = {**values, **self._scope(table), "started_from": started_from}
+        try:
+            with _translated():
+                record = self._connection.execute(query, parameters).fetchone()  # type: ignore[arg-type]
+        except psycopg.errors.UniqueViolation:
+            record = None
+        if record is None:
+            raise StartOver(
+                f"The ledger of {table} has moved on from row {started_from} during this attempt.",
+                "Nothing needs doing: the next attempt starts from the newest row.",
+            )
+        return LedgerRow.from_record(record)
+
+    def _newest(self, table: str, condition: str) -> LedgerRow | None:
+        query = (
+            f"SELECT {_COLUMNS} FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s "  # noqa: S608
+            f"AND {condition} ORDER BY id DESC LIMIT 1"
+        )
+        with _translated():
+            record = self._connection.execute(query, self._scope(table)).fetchone()  # type: ignore[arg-type]
+        return LedgerRow.from_record(record) if record else None
+
+    def _scope(self, table: str) -> dict[str, str]:
+        return {"pipeline": self._pipeline, "table": table}

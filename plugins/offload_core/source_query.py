@@ -1,0 +1,78 @@
+"""The SQL that says which source rows a window holds: one place for the sensor, the job and the command line.
+
+The statements are the same over both ClickHouse protocols; only the way to bind a value differs, so it is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from offload_core.clickhouse import quote_identifier, quote_table
+from offload_core.table_config import TableConfig
+from offload_core.window import Window
+
+Placeholder = Callable[[str], str]
+
+
+def http_placeholder(name: str) -> str:
+    """ClickHouse's own query parameter, bound by the server."""
+    return f"{{{name}:String}}"
+
+
+def driver_placeholder(name: str) -> str:
+    """clickhouse-driver's parameter, escaped by the driver."""
+    return f"%({name})s"
+
+
+NOW = "SELECT toString(now64(6, 'UTC')) AS now"
+"""ClickHouse's clock, as text in UTC; read it with `parse_time`."""
+
+
+def parse_time(text: str) -> datetime:
+    """ClickHouse's `YYYY-MM-DD hh:mm:ss[.ffffff]` text, in UTC, as a zone-aware moment."""
+    whole, _, fraction = text.partition(".")
+    return datetime.strptime(f"{whole}.{fraction.ljust(6, '0')[:6]}+0000", "%Y-%m-%d %H:%M:%S.%f%z").astimezone(timezone.utc)
+
+
+def format_time(moment: datetime) -> str:
+    """The inverse of `parse_time`: UTC, six decimals."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def bind_time(name: str, placeholder: Placeholder) -> str:
+    """An expression for a bound moment."""
+    return f"toDateTime64({placeholder(name)}, 6, 'UTC')"
+
+
+def window_condition(table: TableConfig, placeholder: Placeholder = http_placeholder) -> str:
+    """The WHERE condition of a window's rows; bind it with `window_parameters`.
+
+    For `append` tables: `(timestamp, sequence) > lower` and `timestamp <= upper`. For `upsert` tables: rows of closed periods only,
+    that is `timestamp > lower` and `closed_col <= upper`.
+    """
+    timestamp, lower, upper = quote_identifier(table.timestamp_col), bind_time("lower", placeholder), bind_time("upper", placeholder)
+    conditions = [f"{timestamp} <= {upper}"]
+    if table.sequence_col:
+        sequence = f"{quote_identifier(table.sequence_col)} > toInt128({placeholder('lower_sequence')})"
+        # The first condition follows from the second; it lets the primary index cut the range.
+        conditions += [f"{timestamp} >= {lower}", f"({timestamp} > {lower} OR ({timestamp} = {lower} AND {sequence}))"]
+    else:
+        conditions += [f"{timestamp} > {lower}"]
+    if table.closed_col:
+        conditions += [f"{quote_identifier(table.closed_col)} <= {upper}"]
+    return " AND ".join(conditions)
+
+
+def window_parameters(window: Window) -> dict[str, str]:
+    """The values that `window_condition` needs."""
+    return {
+        "lower": format_time(window.lower.timestamp),
+        "lower_sequence": str(window.lower.sequence),
+        "upper": format_time(window.upper),
+    }
+
+
+def any_row_query(table: TableConfig, placeholder: Placeholder = http_placeholder) -> str:
+    """A query that returns one row if the window holds any, reading as little as it can."""
+    return f"SELECT 1 AS found FROM {quote_table(table.source)} WHERE {window_condition(table, placeholder)} LIMIT 1"  # noqa: S608
