@@ -1,0 +1,3 @@
+from embedded.market_feed.cli import main
+
+main()
