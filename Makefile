@@ -1,0 +1,106 @@
+# Iceberg Offload: every command that is typed in a checkout. `make` alone explains them.
+# Needed on the machine: Python 3.10 to 3.12 with venv, make and git. No root, no Docker; the set-up brings the rest.
+
+PYTHON ?= python3
+ENVS := $(abspath $(or $(OFFLOAD_ENVS),.venv))
+AIRFLOW_ENV := $(ENVS)/airflow/bin
+EMBEDDED := $(ENVS)/embedded/bin/python -m embedded
+MYPY := $(AIRFLOW_ENV)/mypy --cache-dir .mypy_cache
+PYTEST := $(AIRFLOW_ENV)/python -m pytest
+UV := $(ENVS)/bootstrap/bin/uv
+# The Python that made the environments stays the one in use until `make clean-all`.
+BASE_PYTHON := $(or $(wildcard $(ENVS)/bootstrap/bin/python),$(PYTHON))
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help: ## Explain the targets
+	@echo "Iceberg Offload: ClickHouse to Iceberg every 15 minutes, exactly once."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: PYTHON (which Python makes the environments), OFFLOAD_HOME (state folder, default .embedded),"
+	@echo "OFFLOAD_ENVS (environments, default .venv), OFFLOAD_PORT_POSTGRES, OFFLOAD_PORT_CLICKHOUSE_HTTP,"
+	@echo "OFFLOAD_PORT_CLICKHOUSE_NATIVE, OFFLOAD_PORT_AIRFLOW (first port to try)."
+
+.PHONY: setup
+setup: ## Make the environments under .venv, fetch the jars, find or bring a Java
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
+	  echo "This needs Python 3.10, 3.11 or 3.12, and '$(BASE_PYTHON)' is: $$($(BASE_PYTHON) --version 2>&1)."; \
+	  echo "Install one of them and name it, for example: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12"; exit 1; }
+	@$(BASE_PYTHON) -m embedded.install
+
+.PHONY: demo
+demo: setup ## Show the whole thing: real trades, Airflow, Spark, Iceberg; ends with a table and leaves the stack running
+	@$(EMBEDDED) demo
+
+.PHONY: up
+up: setup ## Start PostgreSQL, ClickHouse and Airflow; repeat it as often as you like
+	@$(EMBEDDED) up --airflow
+
+.PHONY: status
+status: setup ## What runs, where, with how much memory
+	@$(EMBEDDED) status
+
+.PHONY: down
+down: setup ## Stop everything `make up` or `make demo` started; the data stays
+	@$(EMBEDDED) down
+
+.PHONY: logs
+logs: setup ## The last lines of every log
+	@$(EMBEDDED) logs
+
+.PHONY: env
+env: setup ## Shell exports for working with the running stack: eval "$$(make -s env)"
+	@$(EMBEDDED) env
+
+.PHONY: test
+test: lint ## Every check and every test, the integration tests with the real servers included
+	@$(PYTEST)
+
+.PHONY: test-unit
+test-unit: setup ## The tests that start no server and no Spark
+	@$(PYTEST) -m 'not integration'
+
+.PHONY: test-integration
+test-integration: setup ## The tests that start servers, Spark or Airflow
+	@$(PYTEST) -m integration
+
+.PHONY: lint
+lint: setup ## Style, types and import directions
+	@$(AIRFLOW_ENV)/ruff check .
+	@$(AIRFLOW_ENV)/ruff format --check .
+	@$(MYPY)/airflow plugins/offload_core plugins/offload_airflow
+	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
+	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python embedded
+	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports
+
+.PHONY: format
+format: setup ## Put the code into the house's style
+	@$(AIRFLOW_ENV)/ruff check --fix .
+	@$(AIRFLOW_ENV)/ruff format .
+
+.PHONY: bench
+bench: setup ## Measure the offload: wall seconds, CPU seconds, peak memory
+	@$(ENVS)/embedded/bin/python -m benchmarks
+
+.PHONY: lock
+lock: setup ## Resolve the requirements anew and write the lock files
+	@$(call compile,requirements-bootstrap)
+	@$(call compile,requirements)
+	@$(call compile,requirements-dev,-c requirements.lock.txt)
+	@$(call compile,requirements-spark)
+	@$(call compile,requirements-java)
+	@$(call compile,requirements-embedded)
+
+compile = echo "$(1).lock.txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+	--python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url $(1).txt $(2) -o $(1).lock.txt
+
+.PHONY: clean
+clean: ## Stop the stack and delete its state folder, data included
+	@if [ -x $(ENVS)/embedded/bin/python ]; then $(EMBEDDED) clean; fi
+
+.PHONY: clean-all
+clean-all: clean ## The same, and delete the environments too
+	rm -rf $(ENVS)

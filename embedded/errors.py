@@ -1,0 +1,39 @@
+"""Errors of the embedded stack, named by what the caller must do next. Every message ends with the remedy."""
+
+from __future__ import annotations
+
+
+class EmbeddedError(Exception):
+    """Base of everything the embedded stack raises on purpose; the message says what to do."""
+
+
+class InstallError(EmbeddedError):
+    """Set-up could not finish: mend what the message names and run it again."""
+
+
+class JavaUnusableError(InstallError):
+    """The Java runtime cannot run Spark: install another one or let the set-up bring its own."""
+
+
+class SetupMissingError(EmbeddedError):
+    """An environment is missing or half-made: run `make setup`."""
+
+
+class AlreadyStartingError(EmbeddedError):
+    """Another command is starting or stopping the same stack: wait for it."""
+
+
+class PartFailedError(EmbeddedError):
+    """A part of the stack did not start: read the log the message names."""
+
+
+class PartStuckError(EmbeddedError):
+    """A process of ours did not end: look at the process the message names."""
+
+
+class StateLostError(EmbeddedError):
+    """The state folder lacks something it had: restore it, or delete the folder and start afresh."""
+
+
+class RootRefusedError(EmbeddedError):
+    """A part refuses to run as root here and cannot drop its privileges: run as an ordinary user."""

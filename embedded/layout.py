@@ -1,0 +1,72 @@
+"""Where things are: the checkout, the environments the set-up made, and the folder that holds all runtime state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.errors import SetupMissingError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Absolute paths of one checkout. OFFLOAD_ENVS moves the environments, OFFLOAD_HOME the state."""
+
+    checkout: Path
+    envs: Path
+    home: Path
+
+    @classmethod
+    def of_checkout(cls, environ: Mapping[str, str] = os.environ) -> Layout:
+        """The layout of the checkout this file lies in; relative paths count from the working directory."""
+        checkout = Path(__file__).resolve().parent.parent
+        envs = Path(environ.get("OFFLOAD_ENVS") or checkout / ".venv").absolute()
+        home = Path(environ.get("OFFLOAD_HOME") or checkout / ".embedded").absolute()
+        return cls(checkout=checkout, envs=envs, home=home)
+
+    def python(self, environment: str) -> Path:
+        """Interpreter of one of the environments: `airflow`, `spark`, `embedded`."""
+        return self.envs / environment / "bin" / "python"
+
+    @property
+    def jars(self) -> Path:
+        """Folder with the jars that Spark needs besides its own."""
+        return self.envs / "jars"
+
+    @property
+    def java_home(self) -> Path:
+        """Link to the Java runtime that the set-up selected."""
+        return self.envs / "java-home"
+
+    @property
+    def spark_home(self) -> Path:
+        """Folder of the pyspark distribution.
+
+        Raises:
+            SetupMissingError: the Spark environment is not there.
+        """
+        for folder in (self.envs / "spark" / "lib").glob("python3*/site-packages/pyspark"):
+            return folder
+        raise SetupMissingError(f"there is no pyspark in {self.envs / 'spark'}. Run make setup.")
+
+    @property
+    def run(self) -> Path:
+        """Folder of process records, ports and locks."""
+        return self.home / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of every part's log."""
+        return self.home / "logs"
+
+    @property
+    def connections_file(self) -> Path:
+        """The connections of the running stack, passwords included (mode 0600)."""
+        return self.home / "connections.json"
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, indented for an error message."""
+    return "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-lines:])
