@@ -107,7 +107,7 @@ class TradeStream:
     def advance(self, rows: int, start: datetime, end: datetime, *, last: bool = False) -> pa.Table:
         """Let `rows` trades happen in `[start, end)`; return those that have arrived by `end`, in the order of arrival.
 
-        With `last`, whatever is still under way arrives at `end`.
+        With `last`, whatever is still under way arrives at `end`. A slice of no length has one moment, its start.
         """
         start_us, end_us = to_microseconds(start), to_microseconds(end)
         known = self._in_flight
@@ -162,12 +162,12 @@ class TradeStream:
         weight = self._rng.gamma(0.5, size=bins) + 1e-9
         position = np.repeat(np.arange(bins), self._rng.multinomial(orders, weight / weight.sum()))
         offset = (position + self._rng.random(orders)) / bins * (end_us - start_us)
-        times: Ints = start_us + np.minimum(offset.astype(np.int64), end_us - start_us - 1)
+        times: Ints = start_us + np.minimum(offset.astype(np.int64), max(end_us - start_us - 1, 0))
         times.sort()
         return times
 
     def _walk(self, order_us: Ints, order_market: Ints) -> Floats:
-        """The middle price at each order: a random walk of the logarithm over the time since the market's last order."""
+        """The middle price at each order: its logarithm walks at random over the time since the market's last order."""
         by_market = np.argsort(order_market, kind="stable")
         market, us = order_market[by_market], order_us[by_market]
         first = np.ones(len(market), dtype=bool)
@@ -245,7 +245,8 @@ def generate(
 ) -> Iterator[pa.Table]:
     """Yield exactly `rows` trades with `exchange_timestamp` in `[start, end)`, in the order of arrival.
 
-    They come as tables of `TRADE_SCHEMA`. The same arguments give the same tables. Memory is bounded by `batch_rows`, whatever `rows` is.
+    They come as tables of `TRADE_SCHEMA`. The same arguments give the same tables. Memory is bounded by
+    `batch_rows`, whatever `rows` is.
 
     Args:
         exchange: "binance" or "kraken".
@@ -271,7 +272,7 @@ def generate(
 def _batches(stream: TradeStream, rows: int, start: datetime, end: datetime, batch_rows: int) -> Iterator[pa.Table]:
     count = max(-(-rows // batch_rows), -((start - end) // BATCH_SPAN))
     for number in range(count):
-        low, high = start + (end - start) * number / count, start + (end - start) * (number + 1) / count
+        low, high = (start + (end - start) * cut // count for cut in (number, number + 1))
         happening = rows * (number + 1) // count - rows * number // count
         table = stream.advance(happening, low, high, last=number == count - 1)
         if table.num_rows:

@@ -17,7 +17,8 @@ def insert_history(
 ) -> Iterator[tuple[str, pa.Table]]:
     """Insert `rows` generated trades per exchange with `exchange_timestamp` in `[start, end)`.
 
-    Yields each batch after it was inserted. Numbers continue from what the tables hold, so only one feed may write to an exchange's table at a time.
+    Yields each batch after it was inserted. Numbers continue from what the tables hold, so only one feed may write to
+    an exchange's table at a time.
 
     Raises:
         OffloadError: as `generate` and `insert` do; the batches yielded so far are stored.
