@@ -1,0 +1,249 @@
+"""Runs Airflow's scheduler and webserver with their metadata in the stack's PostgreSQL."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import io
+import json
+import subprocess
+import urllib.request
+from collections.abc import Mapping
+from typing import TypedDict
+from urllib.parse import quote
+
+import psutil
+
+from embedded.connections import Connections
+from embedded.environment import for_airflow
+from embedded.errors import PartFailedError, SetupMissingError
+from embedded.files import private_folder, write_private
+from embedded.layout import Layout, tail
+from embedded.ports import LOOPBACK, Ports
+from embedded.postgres import Postgres
+from embedded.processes import Part, wait_for
+from embedded.secrets_file import Secrets
+
+ADMIN = "admin"
+POOL, POOL_SLOTS = "iceberg_offload", 2
+_START_SECONDS = 120.0
+
+
+class _Wanted(TypedDict):
+    connections: dict[str, dict[str, object]]
+    pools: dict[str, int]
+    admin: dict[str, str]
+
+
+class Airflow:
+    """Scheduler (with LocalExecutor) and webserver of the stack."""
+
+    def __init__(self, layout: Layout, secrets: Secrets) -> None:
+        """Nothing is started or written yet."""
+        self.layout = layout
+        self.home = layout.home / "airflow"
+        self.scheduler = Part(layout, "airflow-scheduler")
+        self.webserver = Part(layout, "airflow-webserver")
+        self.password_file = self.home / "admin-password"
+        self._secrets = secrets
+        self._prepared_file = self.home / ".prepared"
+
+    @property
+    def port(self) -> int | None:
+        """Port of the running web interface, None when it isn't running."""
+        return self.webserver.ports().get("airflow")
+
+    def start(self, ports: Ports, postgres: Postgres, connections: Connections) -> int:
+        """Start what does not run yet, with its database migrated and its connections stored; return the web port.
+
+        Raises:
+            SetupMissingError: the Airflow environment is not there.
+            PartFailedError: one of the two does not start; the message ends with its log.
+        """
+        if not self.layout.python("airflow").exists():
+            raise SetupMissingError(f"there is no Airflow in {self.layout.envs}. Run make setup.")
+        port = self.port or ports.choose("airflow")
+        self._configure(port, connections)
+        self._prepare(postgres, connections)
+        if self.scheduler.process() is None:
+            self.scheduler.stop()
+            self._run(self.scheduler, "scheduler", "--skip-serve-logs")
+        if self.webserver.process() is None:
+            self.webserver.stop()
+            # A pid in there may belong to somebody else by now, which would make the webserver refuse to start.
+            for stale in self.home.glob("airflow-webserver*.pid"):
+                stale.unlink()
+            self._run(self.webserver, "webserver", ports={"airflow": port})
+        self._wait_until_healthy(port)
+        return port
+
+    def stop(self) -> bool:
+        """End both, and every task and Spark driver they started."""
+        stopped = [part.stop(grace=30.0) for part in (self.scheduler, self.webserver)]
+        return any(stopped)
+
+    def health(self) -> dict[str, str]:
+        """What the web interface says of `metadatabase` and `scheduler` (`healthy`, …); empty when it is silent."""
+        port = self.port
+        return {} if port is None else _health(port)
+
+    def _run(self, part: Part, *arguments: str, ports: Mapping[str, int] | None = None) -> psutil.Process:
+        command = [str(self.layout.python("airflow")), "-m", "airflow", *arguments]
+        return part.start(command, environ=for_airflow(self.layout), cwd=self.home, ports=ports)
+
+    def _configure(self, port: int, connections: Connections) -> None:
+        """Write `airflow.cfg`; it holds the database's password, which therefore stands in no process's environment."""
+        private_folder(self.home)
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read_dict(_configuration(self.layout, self._secrets, connections["postgres"]["port"], port))
+        text = io.StringIO()
+        text.write("# Written by `make up` at every start; changes made here are lost.\n")
+        parser.write(text)
+        write_private(self.home / "airflow.cfg", text.getvalue())
+        write_private(self.password_file, f"{self._secrets.airflow_admin}\n")
+
+    def _prepare(self, postgres: Postgres, connections: Connections) -> None:
+        """Migrate the database and store connections, pool and login, unless the same was done before.
+
+        What somebody changed in the web interface since then stays.
+        """
+        wanted = _wanted(self._secrets, connections)
+        lock = (self.layout.checkout / "requirements.lock.txt").read_bytes()
+        key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode() + lock).hexdigest()
+        if (
+            self._prepared_file.exists()
+            and self._prepared_file.read_text() == f"{key} {postgres.revision_of_airflow()}"
+        ):
+            return
+        log = self.layout.logs / "airflow-setup.log"
+        with log.open("w") as output:
+            # Over a pipe: neither the command line nor a file shows the passwords.
+            result = subprocess.run(
+                [str(self.layout.python("airflow")), "-m", "embedded.airflow_setup"],
+                check=False,
+                input=json.dumps(wanted),
+                stdout=output,
+                stderr=output,
+                text=True,
+                cwd=self.home,
+                env={**for_airflow(self.layout), "PYTHONPATH": str(self.layout.checkout)},
+            )
+        if result.returncode:
+            raise PartFailedError(
+                f"Airflow's database could not be prepared. Mend what {log} says, then run make up again.\n{tail(log)}"
+            )
+        write_private(self._prepared_file, f"{key} {postgres.revision_of_airflow()}")
+
+    def _wait_until_healthy(self, port: int) -> None:
+        for part in (self.webserver, self.scheduler):
+            process = part.process()
+            for _ in wait_for(process, _START_SECONDS) if process else ():
+                if _health(port).get("scheduler") == "healthy":
+                    break
+            else:
+                raise PartFailedError(
+                    f"{part.name} does not start. Mend what its log {part.log} says, then run make up again.\n"
+                    f"{tail(part.log)}"
+                )
+
+
+def _health(port: int) -> dict[str, str]:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/health", timeout=10) as response:
+            answer: Mapping[str, Mapping[str, str | None]] = json.load(response)
+    except (OSError, ValueError):
+        return {}
+    return {name: str(state["status"]) for name, state in answer.items() if state.get("status")}
+
+
+def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_port: int) -> dict[str, dict[str, str]]:
+    home = layout.home / "airflow"
+    logs = layout.logs / "airflow"
+    database = f"postgresql+psycopg2://airflow:{quote(secrets.postgres_airflow)}@{LOOPBACK}:{postgres_port}/airflow"
+    return {
+        "core": {
+            "dags_folder": str(layout.checkout / "dags"),
+            "plugins_folder": str(layout.checkout / "plugins"),
+            "executor": "LocalExecutor",
+            "parallelism": "8",
+            "load_examples": "False",
+            "default_timezone": "utc",
+            "fernet_key": secrets.airflow_fernet,
+        },
+        "database": {"sql_alchemy_conn": database, "load_default_connections": "False"},
+        "logging": {
+            "base_log_folder": str(logs),
+            "dag_processor_manager_log_location": str(logs / "dag_processor_manager.log"),
+        },
+        "scheduler": {
+            # The default of 1 s makes most of a short cycle: seven steps, one idle sleep each.
+            "scheduler_idle_sleep_time": "0.1",
+            # Edits of DAG files and of the Variables they read show within half a minute.
+            "dag_dir_list_interval": "10",
+            "min_file_process_interval": "10",
+            "parsing_processes": "1",
+            "child_process_log_directory": str(logs / "scheduler"),
+        },
+        "secrets": {"use_cache": "True"},
+        "webserver": {
+            "web_server_host": LOOPBACK,
+            "web_server_port": str(web_port),
+            "base_url": f"http://{LOOPBACK}:{web_port}",
+            "workers": "1",
+            "secret_key": secrets.airflow_web,
+            "config_file": str(home / "webserver_config.py"),
+            "expose_config": "False",
+        },
+        "api": {"auth_backends": "airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session"},
+        "usage_data_collection": {"enabled": "False"},
+    }
+
+
+def _wanted(secrets: Secrets, connections: Connections) -> _Wanted:
+    clickhouse, postgres, iceberg = connections["clickhouse"], connections["postgres"], connections["iceberg"]
+    hot = {"host": clickhouse["host"], "login": clickhouse["user"], "password": clickhouse["password"]}
+    return {
+        "connections": {
+            # The type the plugin's manual asks for: it has none of its own, and the form needs one that it knows.
+            "clickhouse_default": {
+                **hot,
+                "conn_type": "sqlite",
+                "port": clickhouse["native_port"],
+                "schema": clickhouse["database"],
+                "description": "Hot tier, native protocol (airflow-clickhouse-plugin)",
+            },
+            "clickhouse_http": {
+                **hot,
+                "conn_type": "http",
+                "port": clickhouse["http_port"],
+                "schema": "http",
+                "extra": json.dumps({"database": clickhouse["database"]}),
+                "description": "Hot tier, HTTP",
+            },
+            "postgres_default": {
+                "conn_type": "postgres",
+                "host": postgres["host"],
+                "port": postgres["port"],
+                "login": postgres["user"],
+                "password": postgres["password"],
+                "schema": postgres["database"],
+                "description": "Ledger",
+            },
+            "spark_default": {
+                "conn_type": "spark",
+                "host": "local[*]",
+                "extra": json.dumps({"deploy-mode": "client"}),
+                "description": "Where Spark runs",
+            },
+            "iceberg_default": {
+                "conn_type": "generic",
+                "host": iceberg["uri"],
+                "login": iceberg["user"],
+                "password": iceberg["password"],
+                "extra": json.dumps({name: iceberg[name] for name in ("name", "type", "warehouse", "properties")}),
+                "description": "Cold tier: the Iceberg catalog (host: its URI)",
+            },
+        },
+        "pools": {POOL: POOL_SLOTS},
+        "admin": {"username": ADMIN, "password": secrets.airflow_admin},
+    }

@@ -1,0 +1,62 @@
+"""Environment variables for what runs beside the stack. None of them holds a secret."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from embedded.layout import Layout
+
+# What an activated environment or another Airflow on the machine would leak into ours: at worst its database.
+_FOREIGN = ("AIRFLOW", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "SPARK_", "PYSPARK_", "GUNICORN_")
+
+
+def exports(layout: Layout) -> dict[str, str]:
+    """Variables for a shell: with them `airflow`, `offload` and `spark-submit` talk to the running stack."""
+    return {
+        "OFFLOAD_HOME": str(layout.home),
+        "OFFLOAD_ENVS": str(layout.envs),
+        "OFFLOAD_CONNECTIONS_FILE": str(layout.connections_file),
+        "AIRFLOW_HOME": str(layout.home / "airflow"),
+        **_spark(layout),
+        "PATH": _path(layout, os.environ),
+    }
+
+
+def for_airflow(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables for Airflow's processes. The connections are not among them: they stand in Airflow's database."""
+    kept = {name: value for name, value in environ.items() if not name.startswith((*_FOREIGN, "OFFLOAD_CONNECTIONS"))}
+    return {
+        **kept,
+        "OFFLOAD_HOME": str(layout.home),
+        "OFFLOAD_ENVS": str(layout.envs),
+        "AIRFLOW_HOME": str(layout.home / "airflow"),
+        **_spark(layout),
+        "PATH": _path(layout, environ),
+    }
+
+
+def for_servers(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables for our own Python servers, which run outside the checkout."""
+    path = os.pathsep.join([str(layout.checkout), str(layout.checkout / "plugins")])
+    return {**environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def _spark(layout: Layout) -> dict[str, str]:
+    return {
+        "JAVA_HOME": str(layout.java_home),
+        "SPARK_HOME": str(layout.spark_home),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": str(layout.python("spark")),
+    }
+
+
+def _path(layout: Layout, environ: Mapping[str, str]) -> str:
+    ours = [
+        layout.checkout / "bin",
+        layout.envs / "airflow" / "bin",
+        layout.spark_home / "bin",
+        layout.java_home / "bin",
+    ]
+    known = environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([*map(str, ours), *known]))

@@ -1,0 +1,99 @@
+"""Runs the ClickHouse engine behind its HTTP and native protocols as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.request
+
+import psutil
+
+from embedded.connections import DATABASE, USER
+from embedded.environment import for_servers
+from embedded.errors import PartFailedError
+from embedded.files import private_folder, write_private
+from embedded.layout import Layout, tail
+from embedded.ports import LOOPBACK, Ports, is_free
+from embedded.processes import Part, wait_for
+from embedded.secrets_file import Secrets
+
+_START_SECONDS = 120.0
+_DEFAULT_MEMORY_BYTES = 4 << 30
+
+
+class Gateway:
+    """The stack's ClickHouse."""
+
+    def __init__(self, layout: Layout, secrets: Secrets) -> None:
+        """Nothing is started or written yet."""
+        self.part = Part(layout, "clickhouse")
+        self.data = layout.home / "clickhouse"
+        self._password = secrets.clickhouse
+        self._password_file = layout.run / "clickhouse.password"
+        self._ready_file = layout.run / "clickhouse.ready"
+
+    @property
+    def ports(self) -> tuple[int, int] | None:
+        """HTTP and native port of the running server, None when it isn't running."""
+        ports = self.part.ports()
+        return (ports["http"], ports["native"]) if ports else None
+
+    def start(self, ports: Ports) -> tuple[int, int]:
+        """Start the server unless it runs, and return its HTTP and native port.
+
+        Raises:
+            PartFailedError: it does not start; the message ends with its log.
+        """
+        running = self.ports
+        if running:
+            return running
+        self.part.stop()
+        private_folder(self.data)
+        write_private(self._password_file, self._password)
+        for _ in range(3):
+            chosen = ports.choose("clickhouse_http"), ports.choose("clickhouse_native")
+            if self._came_up(self._launch(*chosen)):
+                return chosen
+            if all(is_free(port) for port in chosen):
+                break
+            # Somebody else took a port between the choice and the start: choose again.
+        self.part.stop()
+        raise PartFailedError(
+            f"ClickHouse does not start. Mend what its log {self.part.log} says, then run make up again.\n"
+            f"{tail(self.part.log)}"
+        )
+
+    def stop(self) -> bool:
+        """End the server; it finishes what it has acknowledged."""
+        return self.part.stop(grace=30.0)
+
+    def answers(self) -> bool:
+        """True when the server answers on its HTTP port."""
+        ports = self.ports
+        if ports is None:
+            return False
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{ports[0]}/ping", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def _launch(self, http: int, native: int) -> psutil.Process:
+        self._ready_file.unlink(missing_ok=True)
+        options = {
+            "path": self.data,
+            "http-port": http,
+            "native-port": native,
+            "user": USER,
+            "password-file": self._password_file,
+            "database": DATABASE,
+            "max-memory": os.environ.get("OFFLOAD_CLICKHOUSE_MEMORY") or _DEFAULT_MEMORY_BYTES,
+            "ready-file": self._ready_file,
+        }
+        arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        ports = {"http": http, "native": native}
+        command = [sys.executable, "-m", "embedded.clickhouse", *arguments]
+        return self.part.start(command, environ=for_servers(self.part.layout), cwd=self.data, ports=ports)
+
+    def _came_up(self, process: psutil.Process) -> bool:
+        return any(self._ready_file.exists() for _ in wait_for(process, _START_SECONDS))

@@ -1,0 +1,167 @@
+"""Starts, ends and describes the whole stack of one state folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.airflow import Airflow
+from embedded.connections import Connections, describe, store
+from embedded.errors import AlreadyStartingError
+from embedded.files import private_folder, write_private
+from embedded.gateway import Gateway
+from embedded.layout import Layout
+from embedded.ports import LOOPBACK, Ports
+from embedded.postgres import Postgres
+from embedded.processes import Part
+from embedded.secrets_file import Secrets
+
+SERVERS = ("postgres", "clickhouse")
+AIRFLOW = ("airflow-scheduler", "airflow-webserver")
+
+Report = Callable[[str], None]
+"""Takes one line of progress for a person."""
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One line of `status`. `memory` is in bytes, `uptime` in seconds."""
+
+    name: str
+    state: str
+    pid: int | None
+    address: str
+    memory: int
+    uptime: float | None
+    data: str
+
+    @property
+    def is_up(self) -> bool:
+        """True when the part runs and answers."""
+        return self.state == "running"
+
+
+class Stack:
+    """PostgreSQL, ClickHouse and, if wanted, Airflow, with all their state under one folder."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Makes the state folder and its secrets if they are not there yet; starts nothing."""
+        layout.home.mkdir(parents=True, exist_ok=True)
+        # Others may pass through: started by root, PostgreSQL runs as somebody else. Every folder in it is closed.
+        layout.home.chmod(0o711)
+        for folder in (layout.run, layout.logs, layout.home / "warehouse"):
+            private_folder(folder)
+        self.layout = layout
+        self.secrets = Secrets.of_home(layout.home)
+        self.postgres = Postgres(layout, self.secrets)
+        self.gateway = Gateway(layout, self.secrets)
+        self.airflow = Airflow(layout, self.secrets)
+        self._wanted_file = layout.run / "wanted.json"
+
+    def up(self, report: Report, *, airflow: bool) -> Connections:
+        """Start what does not run yet and return the connections. Repeating it repairs what died in between.
+
+        Raises:
+            AlreadyStartingError: another command is at work on the same state folder.
+            PartFailedError: a part does not start; the message says where its log is.
+        """
+        with self._alone():
+            self._want([*SERVERS, *(AIRFLOW if airflow else ())])
+            ports = Ports(self.layout.run)
+            with _timed(report, "PostgreSQL"):
+                postgres_port = self.postgres.start(ports)
+            with _timed(report, "ClickHouse"):
+                http, native = self.gateway.start(ports)
+            connections = describe(self.layout, self.secrets, postgres=postgres_port, http=http, native=native)
+            store(self.layout, connections)
+            if airflow:
+                with _timed(report, "Airflow"):
+                    self.airflow.start(ports, self.postgres, connections)
+            return connections
+
+    def down(self, report: Report) -> None:
+        """End every process of the stack and wait until all are gone; the data stays.
+
+        Raises:
+            AlreadyStartingError: another command is at work on the same state folder.
+            PartStuckError: a process does not end.
+        """
+        with self._alone():
+            for name, stop in (
+                ("Airflow", self.airflow.stop),
+                ("ClickHouse", self.gateway.stop),
+                ("PostgreSQL", self.postgres.stop),
+            ):
+                start = time.monotonic()
+                if stop():
+                    report(f"{name} stopped after {time.monotonic() - start:.1f} s")
+            self._wanted_file.unlink(missing_ok=True)
+
+    def status(self) -> list[PartStatus]:
+        """The parts that were wanted by the last `up`; those of the servers always."""
+        wanted = self._wanted()
+        health = self.airflow.health() if AIRFLOW[0] in wanted else {}
+        http, native = self.gateway.ports or (None, None)
+        web = f"http://{LOOPBACK}:{self.airflow.port}"
+        rows = [
+            self._row(
+                self.postgres.part, self.postgres.answers(), f"{LOOPBACK}:{self.postgres.port}", self.postgres.data
+            ),
+            self._row(
+                self.gateway.part,
+                self.gateway.answers(),
+                f"http://{LOOPBACK}:{http}, native {native}",
+                self.gateway.data,
+            ),
+            self._row(self.airflow.scheduler, health.get("scheduler") == "healthy", "-", self.airflow.home),
+            self._row(self.airflow.webserver, bool(health), web, self.airflow.home),
+        ]
+        return [row for row in rows if row.name in wanted]
+
+    def _row(self, part: Part, answers: bool, address: str, data: Path) -> PartStatus:
+        process = part.process()
+        if process is None:
+            state = "died" if part.record() else "stopped"
+            return PartStatus(part.name, state, None, "-", 0, None, str(data))
+        uptime = time.time() - process.create_time()
+        state = "running" if answers else "not answering"
+        return PartStatus(part.name, state, process.pid, address, part.memory(), uptime, str(data))
+
+    def _want(self, parts: Sequence[str]) -> None:
+        write_private(self._wanted_file, json.dumps(sorted({*self._wanted(), *parts})))
+
+    def _wanted(self) -> list[str]:
+        if not self._wanted_file.exists():
+            return list(SERVERS)
+        wanted: list[str] = json.loads(self._wanted_file.read_text())
+        return wanted
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.layout.run / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise AlreadyStartingError(
+                    f"process {lock.read().strip() or '?'} is starting or stopping the stack in {self.layout.home}. "
+                    "Wait until it is done, then repeat the command."
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+
+@contextmanager
+def _timed(report: Report, name: str) -> Iterator[None]:
+    report(f"{name}: starting …")
+    start = time.monotonic()
+    yield
+    report(f"{name}: ready after {time.monotonic() - start:.1f} s")
