@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from embedded.jars import JARS
 from embedded.layout import Layout
+from embedded.ports import LOOPBACK
 
 # What an activated environment or another Airflow on the machine would leak into ours: at worst its database.
-_FOREIGN = ("AIRFLOW", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "SPARK_", "PYSPARK_", "GUNICORN_")
+_FOREIGN = ("AIRFLOW", "PYTHON", "VIRTUAL_ENV", "SPARK_", "PYSPARK_", "GUNICORN_", "OFFLOAD_CONNECTIONS")
 
 
 def exports(layout: Layout) -> dict[str, str]:
@@ -19,13 +21,16 @@ def exports(layout: Layout) -> dict[str, str]:
         "OFFLOAD_CONNECTIONS_FILE": str(layout.connections_file),
         "AIRFLOW_HOME": str(layout.home / "airflow"),
         **_spark(layout),
+        "JAVA_HOME": str(layout.java_home),
+        "SPARK_HOME": str(layout.spark_home),
+        "PYSPARK_PYTHON": str(layout.python("spark")),
         "PATH": _path(layout, os.environ),
     }
 
 
 def for_airflow(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables for Airflow's processes. The connections are not among them: they stand in Airflow's database."""
-    kept = {name: value for name, value in environ.items() if not name.startswith((*_FOREIGN, "OFFLOAD_CONNECTIONS"))}
+    kept = {name: value for name, value in environ.items() if not name.startswith(_FOREIGN)}
     return {
         **kept,
         "OFFLOAD_HOME": str(layout.home),
@@ -43,11 +48,16 @@ def for_servers(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict
 
 
 def _spark(layout: Layout) -> dict[str, str]:
+    """What `offload_core.spark_submit` reads."""
+    archives = sorted((layout.envs / "appcds").glob("*.jsa"))
     return {
-        "JAVA_HOME": str(layout.java_home),
-        "SPARK_HOME": str(layout.spark_home),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": str(layout.python("spark")),
+        "OFFLOAD_SPARK_HOME": str(layout.spark_home),
+        "OFFLOAD_SPARK_PYTHON": str(layout.python("spark")),
+        "OFFLOAD_SPARK_JARS": os.pathsep.join(str(layout.jars / jar.file_name) for jar in JARS),
+        "OFFLOAD_JAVA_HOME": str(layout.java_home),
+        **({"OFFLOAD_APPCDS_ARCHIVE": str(archives[-1])} if archives else {}),
+        # The driver's ports are for its own executors on this machine.
+        "SPARK_LOCAL_IP": LOOPBACK,
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import importlib.util
+import os
 import pwd
 import shutil
 import signal
@@ -155,7 +155,7 @@ class Postgres:
                 if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
                     # Hashed on this side, so that the password never stands in a statement or in the server's log.
                     verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
-                    statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+                    statement = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}")
                     connection.execute(statement.format(identifier, sql.Literal(verifier.decode())))
                 if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
                     connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(identifier, identifier))

@@ -1,0 +1,27 @@
+"""Keeps the tests away from every Airflow, Spark and stack of the machine but their own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Before anything imports Airflow: it reads its configuration once, and its default database is the user's own.
+for name in [name for name in os.environ if name.startswith(("AIRFLOW", "OFFLOAD_CONNECTIONS", "PYSPARK_", "SPARK_"))]:
+    del os.environ[name]
+
+_home = tempfile.mkdtemp(prefix="offload-airflow-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+os.environ |= {
+    "AIRFLOW_HOME": _home,
+    "AIRFLOW__CORE__DAGS_FOLDER": str(CHECKOUT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(CHECKOUT / "plugins"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+}
