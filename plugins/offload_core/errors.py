@@ -179,3 +179,23 @@ class HotRowsExpired(TableHalted):
     """ClickHouse's TTL removed rows that had not been offloaded yet."""
 
     kind = "hot_rows_expired"
+
+
+class SparkFailed(OffloadError):
+    """The Spark job ended without saying why: its process was killed, or Spark did not start."""
+
+    kind = "spark"
+    retryable = True
+
+
+class SparkOutOfMemory(SparkFailed):
+    """The Spark job had too little memory."""
+
+    kind = "spark_out_of_memory"
+
+
+class AttemptTimedOut(OffloadError):
+    """An attempt took longer than `task_timeout_minutes` and was ended; what it had committed stays."""
+
+    kind = "timeout"
+    retryable = True

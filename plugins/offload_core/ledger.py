@@ -307,6 +307,17 @@ class Ledger:
             records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
         return {record["table_name"]: LedgerRow.from_record(record) for record in records}
 
+    def rows_of_run(self, run_id: str, since: datetime) -> list[LedgerRow]:
+        """The rows that a run added to any table from `since` (zone-aware) on, oldest first."""
+        query = (
+            f"SELECT {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
+            "WHERE pipeline_id = %(pipeline)s AND run_id = %(run_id)s AND created_at >= %(since)s ORDER BY id"
+        )
+        parameters = {"pipeline": self._pipeline, "run_id": run_id, "since": since}
+        with _translated():
+            records = self._connection.execute(query, parameters).fetchall()
+        return [LedgerRow.from_record(record) for record in records]
+
     @contextmanager
     def locked(self, table: str, wait_seconds: float) -> Iterator[None]:
         """Hold the table's lock; it belongs to this session, so a dead run frees it.

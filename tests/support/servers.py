@@ -8,8 +8,9 @@ Take the fixtures into a suite by importing them in its conftest.py:
 - `ledger_database` (session): a PostgreSQL database of this run's own with the ledger's tables, dropped at the end.
 - `clickhouse` (session): a ClickHouse database of this run's own with the hot tier's tables, dropped at the end.
 
-The environment variable OFFLOAD_TEST_CONNECTIONS_FILE names a `connections.json` (format: offload_core.connections): the tests then
-use those servers and start none. PostgreSQL's user must be allowed to create databases, and so must ClickHouse's.
+The environment variable OFFLOAD_TEST_CONNECTIONS_FILE names a `connections.json` (format: offload_core.connections):
+the tests then use those servers and start none. PostgreSQL's user must be allowed to create databases, and so must
+ClickHouse's.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def unique_name(prefix: str) -> str:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Connections]:
-    """ClickHouse, PostgreSQL and the warehouse: the user's own, or embedded ones on free ports that end with the run."""
+    """ClickHouse, PostgreSQL and a warehouse: the user's own, or embedded ones that end with the run."""
     own = os.environ.get(OWN_SERVERS_ENV)
     if own:
         yield load_connections({"OFFLOAD_CONNECTIONS_FILE": own})

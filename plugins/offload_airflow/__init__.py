@@ -1,0 +1,1 @@
+"""The Airflow side of the offload: sensors, operators and task groups around the rules in `offload_core`."""

@@ -1,0 +1,1 @@
+"""Callbacks that Airflow calls by itself."""

@@ -1,0 +1,169 @@
+"""Everything that differs between Airflow 2.11 and Airflow 3: the rest of the package takes Airflow's names from here.
+
+The look-ups of Variables and Connections are here too: Airflow's own log a backend's error and carry on, so that a
+database that can't be reached looks like a Variable that was never set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.configuration import ensure_secrets_loaded
+from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.hooks.base import BaseHook
+from airflow.models.baseoperator import BaseOperator
+from airflow.models.connection import Connection
+from airflow.models.dag import DAG
+from airflow.models.pool import Pool
+from airflow.models.variable import Variable
+from airflow.secrets.cache import SecretCache
+from airflow.sensors.base import BaseSensorOperator
+from airflow.timetables.base import DataInterval
+from airflow.timetables.interval import CronDataIntervalTimetable
+from airflow.utils.context import Context
+from airflow.utils.session import create_session
+from airflow.utils.task_group import TaskGroup
+from airflow.utils.trigger_rule import TriggerRule
+from airflow.utils.types import DagRunType
+
+from offload_core.errors import FixConfiguration
+
+if TYPE_CHECKING:
+    from airflow.secrets import BaseSecretsBackend
+
+__all__ = [
+    "DAG",
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowSkipException",
+    "AirflowTaskTimeout",
+    "BaseHook",
+    "BaseOperator",
+    "BaseSensorOperator",
+    "Connection",
+    "Context",
+    "CronDataIntervalTimetable",
+    "TaskGroup",
+    "TriggerRule",
+    "ensure_pool",
+    "find_connection",
+    "find_variable",
+    "interval_end",
+    "next_run_after",
+    "require_connection",
+    "run_started",
+    "sla_argument",
+    "task_states",
+]
+
+_Answer = TypeVar("_Answer")
+
+
+def find_variable(key: str) -> str | None:
+    """The text of an Airflow Variable, or None if it is set nowhere.
+
+    Raises:
+        FixConfiguration: it is set, but can't be decrypted.
+        Exception: what a secrets backend raised, if no other one has the Variable.
+    """
+    try:
+        return SecretCache.get_variable(key)
+    except SecretCache.NotPresentException:
+        value = _first_answer(lambda backend: backend.get_variable(key))
+    if value is None:
+        _refuse_unreadable(key)
+    SecretCache.save_variable(key, value)
+    return value
+
+
+def find_connection(conn_id: str) -> Connection | None:
+    """An Airflow Connection, or None if it exists nowhere.
+
+    Raises:
+        Exception: what a secrets backend raised, if no other one has the Connection.
+    """
+    return _first_answer(lambda backend: backend.get_connection(conn_id))
+
+
+def require_connection(conn_id: str) -> Connection:
+    """An Airflow Connection.
+
+    Raises:
+        FixConfiguration: it exists nowhere.
+        Exception: what a secrets backend raised, if no other one has the Connection.
+    """
+    connection = find_connection(conn_id)
+    if connection is None:
+        raise FixConfiguration(
+            f"The Airflow Connection `{conn_id}` does not exist.",
+            f"Create it (Admin, Connections, or AIRFLOW_CONN_{conn_id.upper()}), or name another one in the settings.",
+        )
+    return connection
+
+
+def _first_answer(ask: Callable[[BaseSecretsBackend], _Answer | None]) -> _Answer | None:
+    failure: Exception | None = None
+    for backend in ensure_secrets_loaded():
+        try:
+            answer = ask(backend)
+        except Exception as error:  # whatever a backend raises, a later one may still have the answer
+            failure = failure or error
+        else:
+            if answer is not None:
+                return answer
+    if failure is not None:
+        raise failure
+    return None
+
+
+def _refuse_unreadable(key: str) -> None:
+    # Airflow reads a Variable whose Fernet key has changed as unset.
+    with create_session() as session:
+        stored = session.query(Variable.id).filter(Variable.key == key).first()
+    if stored is not None:
+        raise FixConfiguration(
+            f"The Airflow Variable `{key}` is set but can't be decrypted.",
+            "Restore [core] fernet_key, or set the Variable again.",
+        )
+
+
+def ensure_pool(name: str, slots: int, description: str) -> bool:
+    """Create an Airflow pool if there is none of this name, and say whether it did; an existing one is left alone."""
+    if Pool.get_pool(name) is not None:
+        return False
+    Pool.create_or_update_pool(name, slots=slots, description=description, include_deferred=False)
+    return True
+
+
+def interval_end(context: Context) -> datetime | None:
+    """End of the run's data interval (UTC); None for a run started by hand, which goes up to now."""
+    if context["dag_run"].run_type == DagRunType.MANUAL:
+        return None
+    return context["data_interval_end"]
+
+
+def run_started(context: Context) -> datetime:
+    """When the run started, or started again after it was cleared (UTC)."""
+    started: datetime | None = context["dag_run"].start_date
+    if started is None:
+        raise RuntimeError(f"The run {context['run_id']} has a running task but has not started.")
+    return started
+
+
+def next_run_after(context: Context) -> datetime | None:
+    """When the scheduler will start the next run (UTC); None if it won't."""
+    interval = DataInterval(context["data_interval_start"], context["data_interval_end"])
+    info = context["dag"].next_dagrun_info(interval)
+    return info.run_after if info else None
+
+
+def task_states(context: Context) -> dict[str, str | None]:
+    """State of every task of this run, by task id; None for a task without one yet."""
+    return {instance.task_id: instance.state for instance in context["dag_run"].get_task_instances()}
+
+
+def sla_argument(after: timedelta) -> dict[str, Any]:
+    """The operator argument that makes a task's lateness a missed SLA; Airflow 3 has deadlines of runs instead."""
+    return {"sla": after}

@@ -1,0 +1,48 @@
+"""How the offload's errors become Airflow's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import Logger
+
+from offload_airflow.compat import AirflowFailException
+from offload_core.errors import OffloadError, TableHalted
+from offload_core.ledger import Ledger
+
+
+@contextmanager
+def airflow_failures(log: Logger, table: str) -> Iterator[None]:
+    """Log an OffloadError as operators look for it (R101), and spare Airflow retries that can't help.
+
+    Raises:
+        AirflowFailException: the error stays until somebody changes something.
+        OffloadError: the next attempt may succeed.
+    """
+    try:
+        yield
+    except OffloadError as error:
+        log.error("✗ Offload failed: %s: %s", table, error)
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def recorded_failures(ledger: Ledger, log: Logger, table: str, *, run_id: str, attempt: int) -> Iterator[None]:
+    """Count a failed attempt in the ledger, so that alerts see it; a halted table has its row already."""
+    try:
+        yield
+    except TableHalted:
+        raise
+    except OffloadError as error:
+        record_failure(ledger, log, table, error, run_id=run_id, attempt=attempt)
+        raise
+
+
+def record_failure(ledger: Ledger, log: Logger, table: str, error: OffloadError, *, run_id: str, attempt: int) -> None:
+    """Write a failure into the ledger; if even that fails, say so and leave the first error to be raised."""
+    try:
+        ledger.record_failure(table, error.kind, str(error), run_id=run_id, attempt=attempt)
+    except OffloadError as second:
+        log.warning("The failure could not be recorded in the ledger: %s", second)

@@ -1,0 +1,1 @@
+"""Connections to ClickHouse, PostgreSQL and Spark, taken from Airflow."""

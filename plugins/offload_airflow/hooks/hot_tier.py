@@ -1,0 +1,65 @@
+"""ClickHouse through an Airflow Connection, over its native protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import clickhouse_driver
+import clickhouse_driver.errors
+from airflow_clickhouse_plugin.hooks.clickhouse import ClickHouseHook, conn_to_kwargs
+
+from offload_airflow.hooks.lookup import RequiresConnection
+from offload_core.clickhouse import server_error
+from offload_core.connections import ClickHouseConnection
+from offload_core.errors import ClickHouseUnavailable
+
+_CONNECT_SECONDS = 10
+
+
+class HotTierHook(RequiresConnection, ClickHouseHook):  # type: ignore[misc]  # the plugin is not typed
+    """Asks ClickHouse small questions; its errors arrive as the offload's own.
+
+    Args:
+        clickhouse_conn_id: the Airflow Connection.
+        timeout_seconds: longest silence before a query fails, unless the Connection's extras say another one.
+    """
+
+    def __init__(self, *, clickhouse_conn_id: str, timeout_seconds: float) -> None:
+        super().__init__(clickhouse_conn_id=clickhouse_conn_id)
+        self.conn_id = clickhouse_conn_id
+        self.timeout_seconds = timeout_seconds
+
+    def get_conn(self) -> clickhouse_driver.Client:
+        """A client of the driver's, not yet connected."""
+        connection = self.get_connection(self.conn_id)
+        database = connection.schema or ClickHouseConnection.model_fields["database"].default
+        timeouts = {"connect_timeout": _CONNECT_SECONDS, "send_receive_timeout": self.timeout_seconds}
+        return clickhouse_driver.Client(**{**timeouts, **conn_to_kwargs(connection, database)})
+
+    def first_value(self, query: str, parameters: Mapping[str, str] | None = None) -> Any:
+        """The first column of the query's first row; None if there is no row.
+
+        Raises:
+            ClickHouseUnavailable: not reachable, silent for too long, or broken off.
+            FixCredentials: user or password refused.
+            FixSource: table, database or column missing.
+            QueryFailed: any other error of ClickHouse's.
+        """
+        try:
+            rows = self.execute(query, dict(parameters or {}) or None)
+        except clickhouse_driver.errors.ServerException as error:
+            user = self.get_connection(self.conn_id).login or "default"
+            raise server_error(error.code, error.message, user) from error
+        except (clickhouse_driver.errors.Error, OSError, EOFError) as error:
+            raise self._unavailable(error) from error
+        return rows[0][0] if rows else None
+
+    def _unavailable(self, error: Exception) -> ClickHouseUnavailable:
+        connection = self.get_connection(self.conn_id)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        where = f"{connection.host}:{connection.port or 'its default port'}"
+        return ClickHouseUnavailable(
+            f"ClickHouse at {where} can't be reached or broke off: {reason}.",
+            f"Start it or correct the Connection `{self.conn_id}`; the next attempt starts from the same watermark.",
+        )

@@ -1,0 +1,1 @@
+"""Operators: one table's Spark job, and the frame of a cycle."""

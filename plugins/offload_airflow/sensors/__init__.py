@@ -1,0 +1,1 @@
+"""Sensors: what a table's Spark job waits for."""

@@ -1,0 +1,52 @@
+"""Tables and settings as the operator set them in Airflow's Variables, or as they are shipped.
+
+DAG files read them when they are parsed, tasks once more when they run, so that an edit counts without a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from offload_airflow.compat import find_variable
+from offload_core.table_config import (
+    DEFAULT_TABLES,
+    SETTINGS_VARIABLE,
+    TABLES_VARIABLE,
+    InvalidTable,
+    Settings,
+    TableConfig,
+    parse_settings,
+    parse_tables,
+)
+
+
+def load_settings() -> Settings:
+    """The Variable `iceberg_offload_settings`, or the defaults while it is unset.
+
+    Raises:
+        FixConfiguration: it holds something else than settings; the message names the field.
+    """
+    text = find_variable(SETTINGS_VARIABLE)
+    return Settings() if text is None else parse_settings(text)
+
+
+def load_tables() -> Sequence[TableConfig | InvalidTable]:
+    """The Variable `iceberg_offload_tables`, or the nine shipped tables while it is unset.
+
+    Raises:
+        FixConfiguration: it is no JSON list.
+    """
+    text = find_variable(TABLES_VARIABLE)
+    return DEFAULT_TABLES if text is None else parse_tables(text)
+
+
+def find_table(name: str) -> TableConfig | None:
+    """The table's entry as it is now; None if it has been disabled or removed since the DAG was parsed.
+
+    Raises:
+        FixConfiguration: the entry is wrong; the message names the field and the reason.
+    """
+    table = next((table for table in load_tables() if table.name == name), None)
+    if isinstance(table, InvalidTable):
+        raise table.error()
+    return table if table is not None and table.enabled else None

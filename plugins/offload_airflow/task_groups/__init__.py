@@ -1,0 +1,1 @@
+"""Task groups: one layer of tables."""
