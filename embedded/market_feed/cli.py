@@ -16,12 +16,14 @@ from threading import Event
 from typing import Annotated
 
 import typer
+from clickhouse_connect.driver.client import Client
 
 from embedded.market_feed.history import insert_history
 from embedded.market_feed.hot_tier import connect
 from embedded.market_feed.live import run_live
 from embedded.market_feed.replay import insert_replay, read_trades, shift_to
 from embedded.market_feed.report import follow, show, summarize
+from offload_core.connections import load_connections
 from offload_core.errors import FixConfiguration, OffloadError
 
 app = typer.Typer(
@@ -63,7 +65,10 @@ def history(
     start: Annotated[
         datetime | None,
         typer.Option(
-            "--from", parser=parse_time, metavar="TIME", help=f"Oldest time ({TIME}). [default: a day before --to]"
+            "--from",
+            parser=parse_time,
+            metavar="TIME",
+            help=f"Oldest time ({TIME}); ClickHouse drops what is past its TTL. [default: a day before --to]",
         ),
     ] = None,
     end: Annotated[
@@ -77,7 +82,7 @@ def history(
     end = end or _now()
     start = start or end - timedelta(days=1)
     began = time.monotonic()
-    with _errors_shown(), connect(os.environ) as client:
+    with _errors_shown(), _connect() as client:
         names = _names(exchange)
         inserted = follow(insert_history(client, names, rows, start, end, seed), total=rows * len(names))
         show(summarize("history", inserted, began), as_json)
@@ -99,7 +104,7 @@ def live(
         signal.signal(number, lambda *_: stop.set())
     limit = None if duration is None else timedelta(seconds=duration)
     began = time.monotonic()
-    with _errors_shown(), connect(os.environ) as client:
+    with _errors_shown(), _connect() as client:
         names = _names(exchange)
         total = None if duration is None else int(rate * duration) * len(names)
         inserted = follow(run_live(client, names, rate, seed, _now, stop, limit), total)
@@ -130,7 +135,7 @@ def replay(
             raise FixConfiguration("--shift and --shift-to contradict each other.", "Give one of them.")
         trades = read_trades(file)
         by = shift_to(trades, shift_newest_to) if shift_newest_to else timedelta(seconds=shift or 0)
-        with connect(os.environ) as client:
+        with _connect() as client:
             inserted = follow(insert_replay(client, trades, by, _now()), total=trades.num_rows)
         show(summarize("replay", inserted, began), as_json)
 
@@ -140,6 +145,10 @@ def main() -> None:
     # The driver logs what it also raises; the user is told once, by us.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     app(prog_name="python -m embedded.market_feed")
+
+
+def _connect() -> Client:
+    return connect(load_connections(os.environ).clickhouse)
 
 
 def _names(exchanges: list[ExchangeName]) -> list[str]:

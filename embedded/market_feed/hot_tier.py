@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import clickhouse_connect
 import pyarrow as pa
-from clickhouse_connect.driver.binding import quote_identifier
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from embedded.market_feed.position import FeedPosition
 from embedded.market_feed.trades import bronze_table
-from offload_core.connections import load_connections
+from offload_core.connections import ClickHouseConnection
 from offload_core.errors import ClickHouseUnavailable, FixCredentials, OffloadError, QueryFailed, RunInit
 
 UNKNOWN_TABLE = 60
@@ -23,16 +22,14 @@ AUTHENTICATION = frozenset({192, 193, 194, 516})
 WIRE_ROWS = 65_536
 
 
-def connect(environ: Mapping[str, str]) -> Client:
-    """A client for the ClickHouse that `OFFLOAD_CONNECTIONS` or `OFFLOAD_CONNECTIONS_FILE` in `environ` names.
+def connect(server: ClickHouseConnection) -> Client:
+    """A client for one thread; close it, or use it in a `with` statement.
 
     Raises:
-        FixConfiguration: neither is set, or what it says is wrong.
         ClickHouseUnavailable: no answer.
         FixCredentials: user or password refused.
         RunInit: the database does not exist.
     """
-    server = load_connections(environ).clickhouse
     with _explained(f"{server.host}:{server.http_port}"):
         return clickhouse_connect.get_client(
             host=server.host,
@@ -54,12 +51,9 @@ def read_position(client: Client, exchange: str) -> FeedPosition:
         ClickHouseUnavailable: no answer.
     """
     table = bronze_table(exchange)
-    query = (
-        "SELECT symbol, max(toUInt64OrZero(trade_id)), max(sequence_number) "  # noqa: S608 - quoted by the driver
-        f"FROM {quote_identifier(table)} GROUP BY symbol"
-    )
+    query = "SELECT symbol, max(toUInt64OrZero(trade_id)), max(sequence_number) FROM {table:Identifier} GROUP BY symbol"
     with _explained(table):
-        rows = client.query(query).result_rows
+        rows = client.query(query, parameters={"table": table}).result_rows
     return FeedPosition(
         sequence=max((int(sequence) for _, _, sequence in rows), default=0),
         trade_ids={str(symbol): int(trade_id) for symbol, trade_id, _ in rows},
@@ -75,11 +69,11 @@ def held_ids(client: Client, exchange: str, symbols: Sequence[str]) -> pa.Table:
     """
     table = bronze_table(exchange)
     query = (
-        "SELECT toString(symbol) AS symbol, trade_id "  # noqa: S608 - quoted and bound by the driver
-        f"FROM {quote_identifier(table)} WHERE symbol IN {{symbols:Array(String)}}"
+        "SELECT toString(symbol) AS symbol, trade_id FROM {table:Identifier} AS bronze "
+        "WHERE bronze.symbol IN {symbols:Array(String)}"
     )
     with _explained(table):
-        return client.query_arrow(query, parameters={"symbols": list(symbols)}, use_strings=True)
+        return client.query_arrow(query, parameters={"table": table, "symbols": list(symbols)}, use_strings=True)
 
 
 def insert(client: Client, exchange: str, trades: pa.Table) -> None:
