@@ -22,6 +22,7 @@ _AUTHENTICATION_FAILED = 516
 _NO_SUCH_TABLE_OR_DATABASE = {60, 81}
 _NO_SUCH_COLUMN = {16, 47}
 _CHUNK = 1 << 20
+_ERROR_TAIL = 16 << 10
 
 
 def quote_identifier(name: str) -> str:
@@ -73,7 +74,9 @@ class ClickHouse:
         """Close the pool's connections."""
         self._pool.close()
 
-    def rows(self, query: str, parameters: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    def rows(
+        self, query: str, parameters: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
+    ) -> list[dict[str, Any]]:
         """Run a query and return its rows as JSON objects; 64-bit and larger integers and decimals arrive as strings.
 
         Raises:
@@ -82,7 +85,7 @@ class ClickHouse:
             FixSource: table, database or column missing.
             QueryFailed: any other error of ClickHouse's.
         """
-        body = self._call(f"{query} FORMAT JSONEachRow", parameters, _JSON_SETTINGS)
+        body = self._call(f"{query} FORMAT JSONEachRow", parameters, {**_JSON_SETTINGS, **(settings or {})})
         return [json.loads(line) for line in body.splitlines() if line]
 
     def command(self, statement: str) -> None:
@@ -106,7 +109,7 @@ class ClickHouse:
                 shutil.copyfileobj(response, file, _CHUNK)
             partial.rename(path)
         except urllib3.exceptions.HTTPError as error:
-            raise self._unavailable(error) from error
+            raise self._broken_off(partial, error) from error
         finally:
             partial.unlink(missing_ok=True)
         return path.stat().st_size
@@ -131,6 +134,16 @@ class ClickHouse:
             return response
         text = response.read().decode(errors="replace")
         raise server_error(int(response.headers.get("X-ClickHouse-Exception-Code") or 0), text, self._connection.user)
+
+    def _broken_off(self, partial: Path, error: Exception) -> OffloadError:
+        # An error after the first byte comes as text at the end of a stream that then breaks.
+        with partial.open("rb") as file:
+            file.seek(max(0, partial.stat().st_size - _ERROR_TAIL))
+            tail = file.read().decode(errors="replace")
+        found = tail.rfind("Code: ")
+        if found >= 0 and "DB::Exception" in tail[found:]:
+            return server_error(0, tail[found:], self._connection.user)
+        return self._unavailable(error)
 
     def _unavailable(self, error: Exception) -> ClickHouseUnavailable:
         where = f"{self._connection.host}:{self._connection.http_port}"

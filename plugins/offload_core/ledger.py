@@ -184,6 +184,13 @@ class Ledger:
             )
         return row
 
+    def cursor(self, table: str) -> Cursor:
+        """A table's watermark even while the table is halted. Raises WatermarkNotFound if it has none."""
+        row = self._newest(table, f"status IN {_VALID}")
+        if row is None:
+            raise WatermarkNotFound(table)
+        return row.cursor
+
     def last_commit(self, table: str) -> LedgerRow | None:
         """The newest valid row that published a snapshot, unless an operator has resumed the table since."""
         return self._newest(

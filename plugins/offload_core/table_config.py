@@ -68,6 +68,9 @@ class TableConfig(BaseModel):
         tuple[str, ...],
         Field(description="Columns that may lose digits beyond what Iceberg can hold; all others are refused instead."),
     ] = ()
+    as_text: Annotated[
+        tuple[str, ...], Field(description="Columns to carry as ClickHouse's text where Iceberg has no exact counterpart of their type.")
+    ] = ()
     enabled: Annotated[bool, Field(description="false: the table keeps its place but is not offloaded.")] = True
 
     @property

@@ -1,0 +1,16 @@
+"""The Spark job: offload one ClickHouse table's new rows to its Iceberg table.
+
+Runs under spark-submit, started by Airflow or by an operator:
+
+    spark-submit offload_generic.py --source-table bronze_trades_binance --target-table cold.bronze_trades_binance \
+        --timestamp-col exchange_timestamp --sequence-col sequence_number --layer bronze
+"""
+
+from __future__ import annotations
+
+import sys
+
+from offload_spark.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

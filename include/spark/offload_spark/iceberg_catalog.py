@@ -1,0 +1,138 @@
+"""Opening and making Iceberg tables through the launcher's JVM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from py4j.protocol import Py4JJavaError, Py4JNetworkError
+
+from offload_core.connections import IcebergConnection
+from offload_core.errors import CatalogUnavailable, CommitStateUnknown, FixCredentials, StartOver, TargetTableMissing
+from offload_core.table_config import Partition, TableConfig
+from offload_spark.jvm import JavaObject, java_class_names, java_message
+from offload_core.projection import Column
+
+_ICEBERG_ERRORS = "org.apache.iceberg.exceptions."
+
+TABLE_PROPERTIES = {
+    "format-version": "2",
+    "write.format.default": "parquet",
+    "write.parquet.compression-codec": "zstd",
+    # Four commits an hour for years: keep the metadata files that readers and a rollback may need, not all of them.
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+    # Iceberg would retry for half an hour; an attempt has to know its outcome before its task's timeout.
+    "commit.retry.total-timeout-ms": "60000",
+    "commit.status-check.total-timeout-ms": "60000",
+}
+
+
+@contextmanager
+def iceberg_errors(what: str) -> Iterator[None]:
+    """Turn the JVM's exceptions into errors that say what to do. `what` completes "… while".
+
+    Raises:
+        TargetTableMissing, StartOver, CommitStateUnknown, FixCredentials, CatalogUnavailable
+    """
+    try:
+        yield
+    except Py4JNetworkError as error:
+        raise CommitStateUnknown(
+            f"The JVM went away while {what}.", "The next attempt finds out from Iceberg whether it was done, and carries on from there."
+        ) from error
+    except Py4JJavaError as error:
+        names, message = java_class_names(error), java_message(error)
+        if f"{_ICEBERG_ERRORS}CommitStateUnknownException" in names:
+            raise CommitStateUnknown(
+                f"The outcome of the commit is unknown while {what}: {message}.",
+                "Nothing was deleted; the next attempt finds the marker, or doesn't, and carries on from there.",
+            ) from error
+        if f"{_ICEBERG_ERRORS}NoSuchTableException" in names or f"{_ICEBERG_ERRORS}NoSuchNamespaceException" in names:
+            raise TargetTableMissing(f"The Iceberg table does not exist ({message}).", "Run `offload init`.") from error
+        if _moved(names, message):
+            raise StartOver(
+                f"The Iceberg table moved while {what}: {message}.", "Nothing was published; the next attempt starts from the newest state."
+            ) from error
+        if "password authentication failed" in message:
+            raise FixCredentials(
+                f"The Iceberg catalog refused the user while {what}: {message}.",
+                "Correct user and password in the catalog's Connection (`iceberg_default` unless set otherwise).",
+            ) from error
+        raise CatalogUnavailable(
+            f"The Iceberg catalog or warehouse failed while {what}: {message}.",
+            "See that both can be reached and written to; the next attempt carries on from the same watermark.",
+        ) from error
+
+
+def _moved(names: list[str], message: str) -> bool:
+    if f"{_ICEBERG_ERRORS}CommitFailedException" in names:
+        return True
+    return "is not an ancestor" in message or "refresh is required" in message
+
+
+def open_catalog(jvm: JavaObject, connection: IcebergConnection) -> JavaObject:
+    """The Iceberg catalog of a connection. Raises as `iceberg_errors` says."""
+    with iceberg_errors("opening the catalog"):
+        # Hadoop's own configuration files matter to hdfs:// and s3a:// only, and cost a tenth of a second.
+        local = connection.warehouse.startswith(("file:", "/"))
+        configuration = jvm.org.apache.hadoop.conf.Configuration(not local)
+        return jvm.org.apache.iceberg.CatalogUtil.buildIcebergCatalog(
+            connection.name, catalog_properties(connection), configuration
+        )
+
+
+def catalog_properties(connection: IcebergConnection) -> dict[str, str]:
+    """The catalog's properties as Iceberg wants them, password included: for a map in memory only."""
+    properties = {"type": connection.type, "uri": connection.uri, "warehouse": connection.warehouse, **connection.properties}
+    password = connection.password.get_secret_value()
+    if connection.type == "jdbc":
+        properties |= {"jdbc.user": connection.user, "jdbc.password": password, "jdbc.schema-version": "V1"} | connection.properties
+    elif password:
+        properties["credential"] = f"{connection.user}:{password}"
+    return {key: value for key, value in properties.items() if value}
+
+
+def identifier(jvm: JavaObject, target: str) -> JavaObject:
+    """The TableIdentifier of `namespace.table`."""
+    return jvm.org.apache.iceberg.catalog.TableIdentifier.parse(target)
+
+
+def iceberg_schema(jvm: JavaObject, table: TableConfig, columns: list[Column]) -> JavaObject:
+    """The Iceberg schema of a projection; the table's keys become its identifier fields."""
+    types = jvm.org.apache.iceberg.types.Types
+    fields, keys = jvm.java.util.ArrayList(), jvm.java.util.HashSet()
+    for number, column in enumerate(columns, start=1):
+        kind = types.fromPrimitiveString(column.iceberg_type)
+        make = types.NestedField.required if column.required else types.NestedField.optional
+        fields.add(make(number, column.name, kind))
+        if column.name in table.keys and column.required and column.iceberg_type not in ("float", "double"):
+            keys.add(number)
+    return jvm.org.apache.iceberg.Schema(fields, keys)
+
+
+def create_table(jvm: JavaObject, catalog: JavaObject, table: TableConfig, columns: list[Column]) -> bool:
+    """Create the namespace and the table where they are missing; False if the table was there."""
+    name = identifier(jvm, table.target)
+    with iceberg_errors(f"creating {table.target}"):
+        if catalog.tableExists(name):
+            return False
+        if not catalog.namespaceExists(name.namespace()):
+            catalog.createNamespace(name.namespace())
+        schema = iceberg_schema(jvm, table, columns)
+        spec = _with_partition(jvm.org.apache.iceberg.PartitionSpec.builderFor(schema), table).build()
+        mapping = jvm.org.apache.iceberg.mapping
+        names = mapping.NameMappingParser.toJson(mapping.MappingUtil.create(schema))
+        own = {
+            # The files ClickHouse writes carry no field ids: readers find the columns by these names.
+            "schema.name-mapping.default": names,
+            # Time filters, and the offload's own audit, live on this column's bounds.
+            f"write.metadata.metrics.column.{table.timestamp_col}": "full",
+        }
+        catalog.createTable(name, schema, spec, {**TABLE_PROPERTIES, **own})
+        return True
+
+
+def _with_partition(builder: JavaObject, table: TableConfig) -> JavaObject:
+    by = {Partition.HOUR: builder.hour, Partition.DAY: builder.day, Partition.MONTH: builder.month, Partition.YEAR: builder.year}
+    return by[table.partition](table.timestamp_col)

@@ -1,0 +1,362 @@
+"""One Iceberg table during one attempt: what `main` says, and a branch that is filled, audited and published.
+
+Everything is written to a branch of this attempt, made from `main` as it was when the attempt looked at it. Publishing fast-forwards
+`main` to the branch: a compare-and-set, refused if anything else has moved `main` since.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from offload_core.errors import AuditFailed, CommitStateUnknown, FixColumn, OffloadError
+from offload_core.marker import PREFIX, Marker
+from offload_core.reconcile import ColdState
+from offload_core.table_config import TableConfig
+from offload_core.window import Partition, from_micros, to_micros
+from offload_spark.iceberg_catalog import iceberg_errors, identifier
+from offload_spark.jvm import JavaObject
+from offload_core.projection import Column
+
+BRANCH_PREFIX = "offload_attempt_"
+_MAIN = "main"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A complete Parquet file at its place in the warehouse, with what its footer says.
+
+    Attributes:
+        location: where it lies.
+        start: start of its partition, UTC.
+        rows: its record count.
+        first, last: least and greatest timestamp, UTC.
+        java: Iceberg's own DataFile.
+    """
+
+    location: str
+    start: datetime
+    rows: int
+    first: datetime
+    last: datetime
+    java: JavaObject
+
+
+class IcebergTable:
+    """A table of the catalog and this attempt's branch of it.
+
+    Args:
+        jvm: the launcher's JVM.
+        catalog: the open catalog.
+        config: the table's entry.
+        attempt_id: unique name of the attempt; becomes the branch's name.
+
+    Raises:
+        TargetTableMissing: the table does not exist.
+    """
+
+    def __init__(self, jvm: JavaObject, catalog: JavaObject, config: TableConfig, attempt_id: str) -> None:
+        self._jvm = jvm
+        self._config = config
+        self.branch = f"{BRANCH_PREFIX}{attempt_id}"
+        with iceberg_errors(f"opening {config.target}"):
+            self._table = catalog.loadTable(identifier(jvm, config.target))
+        self._pin()
+
+    def _pin(self) -> None:
+        """Take `main` as it is now for what the attempt decides by, and for what its branch is made from."""
+        snapshot = self._table.currentSnapshot()
+        self._base: int | None = snapshot.snapshotId() if snapshot is not None else None
+
+    # What the table says
+
+    def refresh(self) -> None:
+        """Read the newest metadata; what the attempt decides by stays as it was."""
+        with iceberg_errors(f"reading {self._config.target}"):
+            self._table.refresh()
+
+    def cold_state(self, pipeline: str) -> ColdState:
+        """Walk the ancestors of `main` to this pipeline's newest marker, past compactions and foreign commits."""
+        with iceberg_errors(f"reading the snapshots of {self._config.target}"):
+            snapshot = self._table.currentSnapshot()
+            records = int(snapshot.summary().get("total-records") or 0) if snapshot else 0
+            while snapshot is not None:
+                if snapshot.summary().get(f"{PREFIX}pipeline") == pipeline:
+                    summary = dict(snapshot.summary())
+                    marker = Marker.from_summary(summary, pipeline)
+                    return ColdState(marker, snapshot.snapshotId(), int(summary.get("total-records", 0)), records)
+                parent = snapshot.parentId()
+                snapshot = self._table.snapshot(parent) if parent is not None else None
+        return ColdState(None, None, None, records)
+
+    def require_columns(self, columns: Sequence[Column]) -> None:
+        """See that the table has exactly the projection's columns, with the same types.
+
+        Raises:
+            FixColumn: names the first column that differs.
+        """
+        remedy = "Run `offload init` to add columns; for a changed type, alter one side so that both agree."
+        fields = {field.name(): str(field.type().toString()) for field in self._table.schema().columns()}
+        for column in columns:
+            cold = fields.pop(column.name, None)
+            if cold is None:
+                raise FixColumn(f"Column {column.name!r} of {self._config.source} is not in Iceberg's {self._config.target}.", remedy)
+            if cold != column.iceberg_type:
+                raise FixColumn(
+                    f"Column {column.name!r} is {cold} in Iceberg's {self._config.target}, but ClickHouse's type needs {column.iceberg_type}.",
+                    remedy,
+                )
+        if fields:
+            raise FixColumn(
+                f"Iceberg's {self._config.target} has columns that {self._config.source} lacks: {', '.join(sorted(fields))}.",
+                "Bring the column back in ClickHouse, or drop it in Iceberg.",
+            )
+
+    def add_missing_columns(self, columns: Sequence[Column]) -> list[str]:
+        """Add the projection's columns that the table lacks, as optional ones; return their names."""
+        missing = [column for column in columns if self._table.schema().findField(column.name) is None]
+        if not missing:
+            return []
+        with iceberg_errors(f"adding columns to {self._config.target}"):
+            update = self._table.updateSchema()
+            for column in missing:
+                update.addColumn(column.name, self._jvm.org.apache.iceberg.types.Types.fromPrimitiveString(column.iceberg_type))
+            update.commit()
+            mapping = self._jvm.org.apache.iceberg.mapping
+            names = mapping.NameMappingParser.toJson(mapping.MappingUtil.create(self._table.schema()))
+            self._table.updateProperties().set("schema.name-mapping.default", names).commit()
+        return [column.name for column in missing]
+
+    def may_hold_rows_after(self, moment: datetime) -> bool:
+        """Whether any data file of `main` may hold a row with a timestamp later than `moment`; from metadata only."""
+        if self._base is None:
+            return False
+        with iceberg_errors(f"planning {self._config.target}"):
+            after = self._jvm.org.apache.iceberg.expressions.Expressions.greaterThan(self._config.timestamp_col, _literal(moment))
+            files = self._table.newScan().useSnapshot(self._base).filter(after).planFiles()
+            try:
+                return bool(files.iterator().hasNext())
+            finally:
+                files.close()
+
+    def partition_extent(self, start: datetime) -> PartitionExtent:
+        """What `main` holds of the partition that starts at `start`; from metadata only."""
+        if self._base is None:
+            return PartitionExtent(0, None, None, exact=True)
+        end = self._config.partition.next(start)
+        expressions = self._jvm.org.apache.iceberg.expressions.Expressions
+        column = self._config.timestamp_col
+        inside = getattr(expressions, "and")(
+            expressions.greaterThanOrEqual(column, _literal(start)), expressions.lessThan(column, _literal(end))
+        )
+        rows, first, last, exact = 0, None, None, True
+        with iceberg_errors(f"planning {self._config.target}"):
+            tasks = self._table.newScan().useSnapshot(self._base).filter(inside).includeColumnStats().planFiles()
+            try:
+                iterator = tasks.iterator()
+                while iterator.hasNext():
+                    task = iterator.next()
+                    rows += task.file().recordCount()
+                    bounds = self._time_bounds(task.file())
+                    exact = exact and bounds is not None and task.deletes().isEmpty()
+                    if bounds is not None:
+                        first, last = min(first or bounds[0], bounds[0]), max(last or bounds[1], bounds[1])
+            finally:
+                tasks.close()
+        return PartitionExtent(rows, first, last, exact)
+
+    # Files
+
+    def new_file_location(self, start: datetime) -> str:
+        """Where a new data file of the partition that starts at `start` belongs."""
+        path = f"{self._partition_field()}={self._config.partition.path_value(start)}/{uuid.uuid4()}.parquet"
+        return str(self._table.locationProvider().newDataLocation(path))
+
+    def upload(self, local: Path, location: str) -> None:
+        """Copy a complete local file into the warehouse through the table's own file system."""
+        with iceberg_errors(f"writing {location}"):
+            stream = self._table.io().newOutputFile(location).create()
+            try:
+                self._jvm.java.nio.file.Files.copy(self._jvm.java.io.File(str(local)).toPath(), stream)
+            finally:
+                stream.close()
+
+    def describe_file(self, location: str, start: datetime) -> DataFile | None:
+        """Read a data file's footer; a file without rows is deleted, and None is returned."""
+        iceberg = self._jvm.org.apache.iceberg
+        with iceberg_errors(f"reading the footer of {location}"):
+            file = self._table.io().newInputFile(location)
+            names = iceberg.mapping.MappingUtil.create(self._table.schema())
+            metrics = iceberg.parquet.ParquetUtil.fileMetrics(file, iceberg.MetricsConfig.forTable(self._table), names)
+            builder = iceberg.DataFiles.builder(self._table.spec()).withInputFile(file).withFormat("parquet").withMetrics(metrics)
+            java = builder.withPartitionPath(f"{self._partition_field()}={partition_value(self._config.partition, start)}").build()
+            bounds = self._time_bounds(java)
+        if java.recordCount() == 0:
+            self.delete_files([location])
+            return None
+        if bounds is None:
+            raise AuditFailed(
+                f"The footer of {location} has no bounds for {self._config.timestamp_col}.", "Nothing was published; look at the file."
+            )
+        return DataFile(location, start, java.recordCount(), bounds[0], bounds[1], java)
+
+    def delete_files(self, locations: Iterable[str]) -> None:
+        """Remove files that no commit ever referred to."""
+        for location in locations:
+            with iceberg_errors(f"deleting {location}"):
+                self._table.io().deleteFile(location)
+
+    # The branch
+
+    def create_branch(self) -> None:
+        """Make this attempt's branch from the snapshot it has looked at, and drop those that dead attempts have left behind.
+
+        The caller holds the table's lock, so no other living attempt has one. A write that made the branch by itself would start its
+        totals from zero; only an empty table has no snapshot to make it from, and there zero is right.
+        """
+        with iceberg_errors(f"creating a branch of {self._config.target}"):
+            self._table.refresh()
+            update, changed = self._table.manageSnapshots(), False
+            for name in list(self._table.refs().keySet()):
+                if name.startswith(BRANCH_PREFIX):
+                    update, changed = update.removeBranch(name), True
+            if self._base is not None:
+                update, changed = update.createBranch(self.branch, self._base), True
+            if changed:
+                update.commit()
+
+    def branch_has_moved(self) -> bool:
+        """Whether anything was committed to the branch."""
+        self.refresh()
+        snapshot = self._table.snapshot(self.branch)
+        return snapshot is not None and snapshot.snapshotId() != self._base
+
+    def append(self, files: Sequence[DataFile], marker: Marker) -> None:
+        """Add the files to the branch in one commit that carries the marker."""
+        self._commit(self._table.newAppend(), [("appendFile", file) for file in files], marker)
+
+    def replace_partitions(self, files: Sequence[DataFile], marker: Marker) -> None:
+        """Replace the files' whole partitions on the branch in one commit that carries the marker."""
+        self._commit(self._table.newReplacePartitions(), [("addFile", file) for file in files], marker)
+
+    def _commit(self, update: JavaObject, changes: list[tuple[str, DataFile]], marker: Marker) -> None:
+        with iceberg_errors(f"committing to the branch of {self._config.target}"):
+            update = update.toBranch(self.branch)
+            for key, value in marker.to_summary().items():
+                update = update.set(key, value)
+            for method, file in changes:
+                update = getattr(update, method)(file.java)
+            update.commit()
+
+    def audit(self, marker: Marker, added: int | None) -> int:
+        """See that the branch's head is this attempt's one commit on top of `main`, with the rows it should have added.
+
+        Args:
+            marker: the attempt's marker.
+            added: rows that the commit must have added, None where Spark decided.
+
+        Returns:
+            The rows it added.
+
+        Raises:
+            AuditFailed: it isn't, or it didn't.
+        """
+        self.refresh()
+        snapshot = self._table.snapshot(self.branch)
+        summary = dict(snapshot.summary()) if snapshot else {}
+        found = int(summary.get("added-records", 0))
+        problem = None
+        if snapshot is None or Marker.from_summary(summary, marker.pipeline) != marker:
+            problem = "its head is not this attempt's commit"
+        elif snapshot.parentId() != self._base:
+            problem = "it does not sit on the snapshot that main had when the attempt began"
+        elif added is not None and found != added:
+            problem = f"Iceberg says {found} rows were added, the files hold {added}"
+        if problem:
+            raise AuditFailed(
+                f"The branch of {self._config.target} is not what this attempt wrote: {problem}.",
+                "Nothing was published; the next attempt fetches the window again.",
+            )
+        return found
+
+    def publish(self, marker: Marker) -> tuple[int, int]:
+        """Fast-forward `main` to the branch and drop the branch, both in one commit.
+
+        Returns:
+            `main`'s new snapshot id and its record count.
+
+        Raises:
+            StartOver: `main` was moved by somebody else; nothing was published.
+            CommitStateUnknown: the outcome can't be told.
+        """
+        try:
+            with iceberg_errors(f"publishing {self._config.target}"):
+                self._table.manageSnapshots().fastForwardBranch(_MAIN, self.branch).removeBranch(self.branch).commit()
+        except OffloadError as error:
+            if not self._is_published(marker, error):
+                raise
+        self._pin()
+        snapshot = self._table.currentSnapshot()
+        return int(snapshot.snapshotId()), int(snapshot.summary().get("total-records") or 0)
+
+    def _is_published(self, marker: Marker, error: OffloadError) -> bool:
+        """Look for the own marker before deciding anything."""
+        try:
+            self.refresh()
+            return self.cold_state(marker.pipeline).marker == marker
+        except OffloadError as second:
+            raise CommitStateUnknown(
+                f"{error.problem} Whether main of {self._config.target} moved can't be told either: {second.problem}",
+                "Nothing was deleted; the next attempt finds the marker, or doesn't, and carries on from there.",
+            ) from error
+
+    def drop_branch(self) -> None:
+        """Drop this attempt's branch if it is there; `main` keeps what was published."""
+        with iceberg_errors(f"dropping the branch of {self._config.target}"):
+            self.refresh()
+            if self._table.refs().containsKey(self.branch):
+                self._table.manageSnapshots().removeBranch(self.branch).commit()
+
+    def _partition_field(self) -> str:
+        return f"{self._config.timestamp_col}_{self._config.partition.value}"
+
+    def _time_bounds(self, file: JavaObject) -> tuple[datetime, datetime] | None:
+        """A data file's least and greatest timestamp, which Iceberg keeps exactly; None for a foreign file without them."""
+        field = self._table.schema().findField(self._config.timestamp_col)
+        lowers, uppers = file.lowerBounds(), file.upperBounds()
+        lower = lowers.get(field.fieldId()) if lowers is not None else None
+        upper = uppers.get(field.fieldId()) if uppers is not None else None
+        if lower is None or upper is None:
+            return None
+        conversions = self._jvm.org.apache.iceberg.types.Conversions
+        first, last = conversions.fromByteBuffer(field.type(), lower), conversions.fromByteBuffer(field.type(), upper)
+        return from_micros(first), from_micros(last)
+
+
+@dataclass(frozen=True)
+class PartitionExtent:
+    """What `main` holds of one partition: rows, first and last timestamp, and whether no delete files blur that."""
+
+    rows: int
+    first: datetime | None
+    last: datetime | None
+    exact: bool
+
+
+def _literal(moment: datetime) -> str:
+    """A moment as Iceberg's expressions read it: py4j would hand a small number over as an Integer, which they refuse."""
+    return moment.isoformat(timespec="microseconds")
+
+
+def partition_value(partition: Partition, start: datetime) -> str:
+    """A partition's value as Iceberg's path parser reads it: a date for days, else periods since 1970."""
+    if partition is Partition.DAY:
+        return start.strftime("%Y-%m-%d")
+    if partition is Partition.HOUR:
+        return str(to_micros(start) // 3_600_000_000)
+    if partition is Partition.MONTH:
+        return str((start.year - 1970) * 12 + start.month - 1)
+    return str(start.year - 1970)

@@ -1,0 +1,40 @@
+"""Making the Iceberg tables from the ClickHouse tables they follow: one rule for all, so no hand-written DDL can drift from the source."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import closing
+
+from pydantic import TypeAdapter
+
+from offload_core.clickhouse import ClickHouse
+from offload_core.connections import Connections, load_connections
+from offload_core.table_config import TableConfig
+from offload_spark.clickhouse_source import ClickHouseSource
+from offload_spark.iceberg_catalog import create_table, open_catalog
+from offload_spark.iceberg_table import IcebergTable
+from offload_spark.jvm import attach
+from offload_spark.main import guarded
+from offload_core.projection import project
+
+_TABLES = TypeAdapter(list[TableConfig])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the job; its one argument is the JSON list of tables. Prints one JSON object per table. Exit status as `offload_spark.main`."""
+    return guarded(lambda: init_tables(_TABLES.validate_json(argv[0]), load_connections(os.environ)))
+
+
+def init_tables(tables: Sequence[TableConfig], connections: Connections) -> None:
+    """Create what is missing; an existing table only gains the columns that its source has gained."""
+    jvm = attach()
+    with closing(open_catalog(jvm, connections.iceberg)) as catalog, closing(ClickHouse(connections.clickhouse)) as client:
+        for table in tables:
+            columns = project(table, ClickHouseSource(client, table, connections.clickhouse.database).describe().columns)
+            created = create_table(jvm, catalog, table, columns)
+            iceberg = IcebergTable(jvm, catalog, table, "init")
+            added = [] if created else iceberg.add_missing_columns(columns)
+            iceberg.require_columns(columns)
+            print(json.dumps({"table": table.name, "created": created, "columns_added": added}), flush=True)

@@ -1,0 +1,90 @@
+"""Commits that compare rows with those already in the table. Spark reads the very files that ClickHouse wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from offload_core.marker import Marker
+from offload_core.source_query import format_time
+from offload_core.table_config import TableConfig
+from offload_spark.iceberg_catalog import iceberg_errors
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_SNAPSHOT_PROPERTY = "spark.sql.iceberg.snapshot-property."
+
+
+class RowComparison:
+    """Staged files against the rows of one table's branch.
+
+    Args:
+        session: a session that knows the catalog.
+        catalog: the catalog's name.
+        table: the table's entry; its keys identify a row.
+        branch: the attempt's branch.
+    """
+
+    def __init__(self, session: SparkSession, catalog: str, table: TableConfig, branch: str) -> None:
+        self._session = session
+        self._table = table
+        names = (catalog, *table.target.split("."))
+        self._branch = ".".join(map(quote, (*names, f"branch_{branch}")))
+
+    def insert_missing(self, files: Sequence[str], first: datetime, last: datetime, marker: Marker) -> int:
+        """Append to the branch the staged rows whose key isn't in the table between `first` and `last`; return how many.
+
+        Nothing is committed when none is missing. Staged rows that share a key arrive as often as ClickHouse holds them.
+        """
+        with iceberg_errors(f"inserting missing rows into {self._table.target}"):
+            missing = self._missing(files, first, last).persist()
+            try:
+                count = missing.count()
+                if count:
+                    writer = missing.writeTo(self._branch)
+                    for key, value in marker.to_summary().items():
+                        writer = writer.option(f"snapshot-property.{key}", value)
+                    writer.append()
+                return int(count)
+            finally:
+                missing.unpersist()
+
+    def _missing(self, files: Sequence[str], first: datetime, last: datetime) -> DataFrame:
+        staged = self._session.read.parquet(*files)
+        timestamp = quote(self._table.timestamp_col)
+        between = f"{timestamp} BETWEEN TIMESTAMP '{format_time(first)}' AND TIMESTAMP '{format_time(last)}'"
+        held = self._session.table(self._branch).where(between).select(*map(quote, self._table.keys))
+        return staged.join(held, on=list(self._table.keys), how="left_anti").select(*map(quote, staged.columns))
+
+    def merge(self, files: Sequence[str], marker: Marker) -> None:
+        """MERGE the staged rows into the branch by key: insert new ones, update those that differ."""
+        staged = self._session.read.parquet(*files)
+        staged.createOrReplaceTempView("offload_staged")
+        keys = [quote(name) for name in self._table.keys]
+        others = [quote(name) for name in staged.columns if name not in self._table.keys]
+        differs = " OR ".join(f"NOT (t.{name} <=> s.{name})" for name in others)
+        columns = [quote(name) for name in staged.columns]
+        # The partition's columns are in the key, so the condition also tells Iceberg which files to read.
+        statement = (
+            f"MERGE INTO {self._branch} t USING offload_staged s ON {' AND '.join(f't.{name} = s.{name}' for name in keys)} "  # noqa: S608 - quoted
+            f"WHEN MATCHED AND ({differs}) THEN UPDATE SET {', '.join(f't.{name} = s.{name}' for name in others)} "
+            f"WHEN NOT MATCHED THEN INSERT ({', '.join(columns)}) VALUES ({', '.join(f's.{name}' for name in columns)})"
+        )
+        properties = {_SNAPSHOT_PROPERTY + key: value for key, value in marker.to_summary().items()}
+        with iceberg_errors(f"merging into {self._table.target}"):
+            try:
+                for key, value in properties.items():
+                    self._session.conf.set(key, value)
+                self._session.sql(statement)
+            finally:
+                for key in properties:
+                    self._session.conf.unset(key)
+
+
+def quote(name: str) -> str:
+    """`name` as a Spark SQL identifier, in backticks."""
+    return "`" + name.replace("`", "``") + "`"
+
+

@@ -1,0 +1,292 @@
+"""Steps five to seven: fetch a chunk's rows as files, commit them to a branch, audit, publish."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from offload_core.clickhouse import quote_identifier
+from offload_core.connections import IcebergConnection
+from offload_core.errors import AuditFailed, CommitStateUnknown, FixConfiguration, OffloadError
+from offload_core.failpoints import Failpoint, reach
+from offload_core.marker import Marker
+from offload_core.source_query import bind_time, format_time, http_placeholder
+from offload_core.table_config import Settings, TableConfig
+from offload_core.window import MICROSECOND, Window
+from offload_spark.clickhouse_source import ClickHouseSource, FileRequest, Selection, Slice
+from offload_spark.iceberg_table import DataFile, IcebergTable
+from offload_spark.merge import RowComparison
+from offload_core.projection import Column
+from offload_spark.session import start_session
+
+log = logging.getLogger("offload")
+
+_FETCHES = 3
+"""How often a chunk is fetched before late rows that keep arriving inside the window fail the attempt."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a chunk changed.
+
+    Attributes:
+        rows: rows that are new in Iceberg; for candles, newly closed ones.
+        snapshot_id: the snapshot that `main` got, None if nothing had to change.
+        total_records: the table's record count after it.
+    """
+
+    rows: int
+    snapshot_id: int | None
+    total_records: int | None
+
+
+Commit = Callable[[Sequence[DataFile], Marker], "int | None"]
+"""Commits files to the branch and returns how many rows that must have added; None where only Spark can tell."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to fetch for a chunk and how to commit it.
+
+    Attributes:
+        selection, slices: the rows to fetch, counted by partition.
+        commit: puts the files into the branch.
+        keeps_files: True if the fetched files themselves become the table's, False if Spark only reads them.
+    """
+
+    selection: Selection
+    slices: Sequence[Slice]
+    commit: Commit
+    keeps_files: bool
+
+
+class ChunkWriter(ABC):
+    """Writes one chunk after another of a table; subclasses say how its rows meet those already there."""
+
+    def __init__(
+        self,
+        source: ClickHouseSource,
+        iceberg: IcebergTable,
+        columns: Sequence[Column],
+        table: TableConfig,
+        settings: Settings,
+        connection: IcebergConnection,
+    ) -> None:
+        self._source = source
+        self._iceberg = iceberg
+        self._columns = columns
+        self._table = table
+        self._settings = settings
+        self._connection = connection
+
+    def write(self, window: Window, selection: Selection, slices: Sequence[Slice], marker: Marker) -> Published:
+        """Fetch, commit to the branch, audit and publish one chunk.
+
+        Args:
+            window: the chunk's window.
+            selection, slices: its rows, counted by partition.
+            marker: what the commit carries.
+
+        Raises:
+            AuditFailed, StartOver, CommitStateUnknown, ClickHouseUnavailable, CatalogUnavailable, FixColumn
+        """
+        plan = self._plan(window, selection, slices)
+        files = self._fetch(plan)
+        reach(Failpoint.AFTER_FILES)
+        referred = False
+        try:
+            self._audit_files(files, window)
+            self._iceberg.create_branch()
+            referred = plan.keeps_files
+            added = plan.commit(files, marker)
+            reach(Failpoint.AFTER_BRANCH_COMMIT)
+            published = self._publish(added, marker)
+        except CommitStateUnknown:
+            raise
+        except OffloadError:
+            self._discard([] if referred else files)
+            raise
+        if not plan.keeps_files:
+            self._iceberg.delete_files(file.location for file in files)
+        reach(Failpoint.AFTER_PUBLISH)
+        return published
+
+    @abstractmethod
+    def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:
+        """Decide how this chunk is committed."""
+
+    @abstractmethod
+    def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
+        """See that every file's timestamps lie where they must."""
+
+    def _publish(self, added: int | None, marker: Marker) -> Published:
+        if added == 0 or not self._iceberg.branch_has_moved():
+            self._iceberg.drop_branch()
+            return Published(0, None, None)
+        self._iceberg.audit(marker, added)
+        reach(Failpoint.AFTER_AUDIT)
+        return Published(self._new_rows(added, marker), *self._iceberg.publish(marker))
+
+    def _new_rows(self, added: int | None, marker: Marker) -> int:
+        """How many of the rows are new in Iceberg."""
+        return marker.rows if added is None else added
+
+    def _fetch(self, plan: Plan) -> list[DataFile]:
+        """Fetch a plan's rows; the files hold as many as ClickHouse counts.
+
+        Rows that arrive between counting and fetching make the two differ once; then a second count settles it.
+        """
+        slices = plan.slices
+        for _ in range(_FETCHES):
+            requests = self._source.plan_files(plan.selection, slices, self._settings.rows_per_file)
+            files = self._fetch_files(requests)
+            fetched = sum(file.rows for file in files)
+            for _ in ("counted before", "counted after"):
+                counted = sum(part.rows for part in slices)
+                if fetched == counted:
+                    return files
+                slices = self._source.slices(plan.selection)
+            self._iceberg.delete_files(file.location for file in files)
+        raise AuditFailed(
+            f"ClickHouse counts {counted} rows of {self._table.source} in the window but sent {fetched}.",
+            "Nothing was published. If rows keep arriving this late, raise `buffer_minutes`.",
+        )
+
+    def _fetch_files(self, requests: Sequence[FileRequest]) -> list[DataFile]:
+        locations = [self._iceberg.new_file_location(request.start) for request in requests]
+        try:
+            with ThreadPoolExecutor(self._settings.fetch_parallelism) as pool:
+                found = list(pool.map(self._fetch_file, requests, locations))
+        except OffloadError:
+            self._iceberg.delete_files(locations)
+            raise
+        return [file for file in found if file is not None]
+
+    def _fetch_file(self, request: FileRequest, location: str) -> DataFile | None:
+        local = local_path(location)
+        if local is not None:
+            local.parent.mkdir(parents=True, exist_ok=True)
+            self._source.fetch(request, self._columns, local)
+        else:
+            with tempfile.TemporaryDirectory(prefix="offload-") as folder:
+                part = Path(folder) / "part.parquet"
+                self._source.fetch(request, self._columns, part)
+                self._iceberg.upload(part, location)
+        reach(Failpoint.MID_READ)
+        return self._iceberg.describe_file(location, request.start)
+
+    def _require_inside(self, files: Sequence[DataFile], lower: datetime | None, upper: datetime) -> None:
+        for file in files:
+            end = min(upper, self._table.partition.next(file.start) - MICROSECOND)
+            if file.first < max(file.start, lower or file.start) or file.last > end:
+                raise AuditFailed(
+                    f"{file.location} holds timestamps from {file.first.isoformat(sep=' ')} to {file.last.isoformat(sep=' ')}, "
+                    "outside its partition or the window.",
+                    "Nothing was published; the next attempt fetches the window again.",
+                )
+
+    def _discard(self, files: Sequence[DataFile]) -> None:
+        """Clean up after a failed attempt; files that a commit may refer to are left for the snapshot expiry."""
+        try:
+            self._iceberg.drop_branch()
+            self._iceberg.delete_files(file.location for file in files)
+        except OffloadError as error:
+            log.warning("The attempt could not be cleaned up; the next one drops its branch: %s", error)
+
+    def _comparison(self) -> RowComparison:
+        session = start_session(self._connection)
+        return RowComparison(session, self._connection.name, self._table, self._iceberg.branch)
+
+
+class AppendWriter(ChunkWriter):
+    """Tables whose rows never change: the fetched files themselves are committed, unless the window overlaps what is there."""
+
+    def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:
+        if not self._iceberg.may_hold_rows_after(window.lower.timestamp):
+            return Plan(selection, slices, self._append, keeps_files=True)
+        if not self._table.keys:
+            raise FixConfiguration(
+                f"The window of {self._table.name} overlaps rows already in Iceberg, and without `keys` nobody can tell which are missing.",
+                "Add the columns that identify a row as `keys` to the table's entry.",
+            )
+        log.info("The window overlaps rows already in Iceberg: only those that are missing will be inserted.")
+        return Plan(selection, slices, self._insert_missing, keeps_files=False)
+
+    def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
+        self._require_inside(files, window.lower.timestamp, window.upper)
+
+    def _append(self, files: Sequence[DataFile], marker: Marker) -> int:
+        self._iceberg.append(files, marker)
+        return sum(file.rows for file in files)
+
+    def _insert_missing(self, files: Sequence[DataFile], marker: Marker) -> int:
+        first, last = min(file.first for file in files), max(file.last for file in files)
+        missing = self._comparison().insert_missing([file.location for file in files], first, last, marker)
+        log.info("%d of %d rows were missing in Iceberg", missing, sum(file.rows for file in files))
+        return missing
+
+
+class UpsertWriter(ChunkWriter):
+    """Tables whose rows may change (candles): the partitions of the window and its lookback are read again.
+
+    Where ClickHouse still holds at least what Iceberg has of every such partition up to the window's end, they are replaced whole;
+    where it doesn't, because TTL took rows, they are merged by key.
+    """
+
+    def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:
+        timestamp, closed = quote_identifier(self._table.timestamp_col), quote_identifier(str(self._table.closed_col))
+        lookback = timedelta(minutes=self._table.lookback_minutes)
+        again = Selection(
+            f"{timestamp} >= {bind_time('again_from', http_placeholder)} AND {timestamp} <= {bind_time('again_to', http_placeholder)} "
+            f"AND {closed} <= {bind_time('upper', http_placeholder)}",
+            {
+                "again_from": format_time(self._table.partition.floor(slices[0].first - lookback)),
+                "again_to": format_time(max(part.last for part in slices).timestamp),
+                "upper": format_time(window.upper),
+            },
+        )
+        again_slices = self._source.slices(again)
+        replaceable = all(self._is_replaceable(again, part) for part in again_slices)
+        return Plan(again, again_slices, self._replace if replaceable else self._merge, keeps_files=replaceable)
+
+    def _is_replaceable(self, selection: Selection, part: Slice) -> bool:
+        """Whether ClickHouse holds at least the rows that Iceberg has of a partition; TTL takes the oldest first."""
+        extent = self._iceberg.partition_extent(part.start)
+        if extent.rows == 0:
+            return True
+        if not extent.exact or extent.first is None or extent.last is None or part.first > extent.first:
+            return False
+        if part.last.timestamp <= extent.last:
+            return part.rows >= extent.rows
+        timestamp = quote_identifier(self._table.timestamp_col)
+        inside = self._source.within_partition(selection, part.start)
+        known = inside.narrowed(f"{timestamp} <= {bind_time('known_to', http_placeholder)}", known_to=extent.last)
+        return sum(held.rows for held in self._source.slices(known)) >= extent.rows
+
+    def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
+        self._require_inside(files, None, window.upper)
+
+    def _new_rows(self, added: int | None, marker: Marker) -> int:
+        # The files hold whole partitions; what is new in them is the window.
+        return marker.rows
+
+    def _replace(self, files: Sequence[DataFile], marker: Marker) -> int:
+        self._iceberg.replace_partitions(files, marker)
+        return sum(file.rows for file in files)
+
+    def _merge(self, files: Sequence[DataFile], marker: Marker) -> None:
+        log.info("ClickHouse no longer holds all of these partitions: merging by key.")
+        self._comparison().merge([file.location for file in files], marker)
+
+
+def local_path(location: str) -> Path | None:
+    """The path of a location on this machine's own file system, None for any other (`s3://`, `hdfs://`)."""
+    parsed = urlparse(location)
+    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None

@@ -1,0 +1,55 @@
+"""Named places where a test may make a run die, fail or wait. Unarmed they do nothing.
+
+`OFFLOAD_FAILPOINT=NAME:ACTION` arms one: `kill` ends the process as `kill -9` would, `raise` raises `RetryLater`, `pause` waits until the
+file that `OFFLOAD_FAILPOINT_FILE` names is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from enum import Enum
+from pathlib import Path
+
+from offload_core.errors import FixConfiguration, RetryLater
+
+FAILPOINT_ENV = "OFFLOAD_FAILPOINT"
+PAUSE_FILE_ENV = "OFFLOAD_FAILPOINT_FILE"
+
+
+class Failpoint(str, Enum):
+    """The durability boundaries of a run, in order."""
+
+    BEFORE_READ = "before-read"
+    MID_READ = "mid-read"
+    AFTER_FILES = "after-files"
+    AFTER_BRANCH_COMMIT = "after-branch-commit"
+    AFTER_AUDIT = "after-audit"
+    AFTER_PUBLISH = "after-publish"
+    IN_LEDGER_TRANSACTION = "in-ledger-transaction"
+
+
+def reach(point: Failpoint) -> None:
+    """Do what the environment says of this point.
+
+    Raises:
+        RetryLater: the point is armed with `raise`.
+        FixConfiguration: the environment arms a point or action that does not exist.
+    """
+    armed = os.environ.get(FAILPOINT_ENV)
+    if not armed:
+        return
+    name, _, action = armed.partition(":")
+    if name not in {known.value for known in Failpoint} or action not in ("kill", "raise", "pause"):
+        raise FixConfiguration(f"{FAILPOINT_ENV}={armed} names no failpoint and action.", "Unset it; it is for tests only.")
+    if name != point.value:
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if action == "raise":
+        raise RetryLater(f"The failpoint {name} is armed.", f"Unset {FAILPOINT_ENV}.")
+    waiting = Path(os.environ[PAUSE_FILE_ENV])
+    waiting.touch()
+    while waiting.exists():
+        time.sleep(0.05)

@@ -1,0 +1,80 @@
+"""Step 2 of a run: do the ledger and Iceberg agree, and if not, what does that mean?
+
+Iceberg is the truth and the ledger is repaired from it; where that can't explain what is found, the table is halted. Pure functions.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+from offload_core.errors import ColdRowsLost, LedgerAhead, SourceReplaced
+from offload_core.ledger import LedgerRow
+from offload_core.marker import Marker
+
+
+@dataclass(frozen=True)
+class ColdState:
+    """What Iceberg's `main` says.
+
+    Attributes:
+        marker: this pipeline's newest marker among `main`'s ancestors, None if there is none.
+        snapshot_id: the snapshot that carries the marker.
+        records_at_marker: the table's record count in that snapshot.
+        records: its record count now; 0 for a table without snapshots.
+    """
+
+    marker: Marker | None
+    snapshot_id: int | None
+    records_at_marker: int | None
+    records: int
+
+
+def unrecorded_commit(watermark: LedgerRow, cold: ColdState) -> Marker | None:
+    """The marker of a commit that the ledger doesn't know of, None if it knows all.
+
+    A marker that started from the newest valid row: its run died between commit and ledger. One that started from a
+    row newer than that: the ledger was restored from an older backup. An operator's row newer than the marker counts more.
+    """
+    if cold.marker is not None and cold.marker.ledger_id >= watermark.id:
+        return cold.marker
+    return None
+
+
+def require_agreement(watermark: LedgerRow, last_commit: LedgerRow | None, cold: ColdState, source_uuid: uuid.UUID) -> None:
+    """See that nothing has happened to source or target that only an operator can judge.
+
+    Args:
+        watermark: the newest valid ledger row, with no unrecorded commit after it.
+        last_commit: the newest ledger row that published a snapshot, None before the first or after `offload resume`.
+        cold: what Iceberg says.
+        source_uuid: UUID of the ClickHouse table now.
+
+    Raises:
+        SourceReplaced: the ClickHouse table was dropped and made again.
+        LedgerAhead: Iceberg lacks a commit that the ledger records.
+        ColdRowsLost: Iceberg holds fewer rows than after our last commit.
+    """
+    table = watermark.table_name
+    if watermark.source_uuid is not None and watermark.source_uuid != source_uuid:
+        raise SourceReplaced(
+            f"The ClickHouse table behind {table} is not the one offloaded so far: its UUID was {watermark.source_uuid} and is {source_uuid}.",
+            f"If the new table carries on where the old one ended, run `offload resume {table}`; "
+            "if it starts afresh, choose a watermark with `offload reset` first.",
+        )
+    if last_commit is None:
+        return
+    if cold.marker is None or last_commit.started_from is None or cold.marker.ledger_id < last_commit.started_from:
+        raise LedgerAhead(
+            f"Iceberg's {table} lacks snapshot {last_commit.snapshot_id} ({last_commit.row_count} rows up to {last_commit.cursor}), "
+            "which the ledger records as published: the table was rolled back, restored or made again.",
+            f"Bring the snapshot back, or choose the watermark to go on from with `offload reset {table}` and then `offload resume {table}`; "
+            "rows that are in Iceberg already are not doubled by that.",
+        )
+    if last_commit.total_records is not None and cold.records < last_commit.total_records:
+        lost = last_commit.total_records - cold.records
+        raise ColdRowsLost(
+            f"Iceberg's {table} holds {cold.records} rows, {lost} fewer than after our last commit "
+            f"({last_commit.total_records} in snapshot {last_commit.snapshot_id}), and no commit of ours removed them.",
+            f"Find the commit that did (the table's `snapshots` metadata table), roll back or repair, then run `offload resume {table}`.",
+        )

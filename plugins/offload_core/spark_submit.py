@@ -1,0 +1,71 @@
+"""How the offload starts spark-submit: where Spark is, and what its processes need in their environment.
+
+An installation says it once, in the environment of Airflow or of the shell; what is unset is taken from the machine.
+
+| variable | meaning |
+|---|---|
+| `OFFLOAD_SPARK_HOME` | Spark's folder, the one with `bin/spark-submit` |
+| `OFFLOAD_SPARK_PYTHON` | the Python of the job: has the packages of `requirements-spark.txt` |
+| `OFFLOAD_JAVA_HOME` | Java 17 to 21 |
+| `OFFLOAD_SPARK_JARS` | class path with Iceberg's runtime and PostgreSQL's driver |
+| `OFFLOAD_SPARK_APPLICATION` | `offload_generic.py`, where it does not lie beside the plugins folder |
+| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive that makes the JVM start faster |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from offload_core.errors import FixConfiguration
+
+PLUGINS = Path(__file__).resolve().parent.parent
+"""The folder that holds offload_core: on the job's Python path."""
+
+
+def application(environ: Mapping[str, str]) -> Path:
+    """The job's entry point, `include/spark/offload_generic.py` beside the plugins folder unless the environment says otherwise.
+
+    Raises:
+        FixConfiguration: it isn't there.
+    """
+    named = environ.get("OFFLOAD_SPARK_APPLICATION")
+    path = Path(named) if named else PLUGINS.parent / "include" / "spark" / "offload_generic.py"
+    if not path.is_file():
+        raise FixConfiguration(
+            f"The Spark job {path} does not exist.",
+            "Copy `include/` next to `plugins/`, or set OFFLOAD_SPARK_APPLICATION to offload_generic.py.",
+        )
+    return path
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables that spark-submit and the job need, without any secret."""
+    home, java, python = (environ.get(f"OFFLOAD_{name}") for name in ("SPARK_HOME", "JAVA_HOME", "SPARK_PYTHON"))
+    folders = [f"{folder}/bin" for folder in (home, java) if folder]
+    values = {
+        "PATH": os.pathsep.join([*folders, environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join([str(application(environ).parent), str(PLUGINS)]),
+    }
+    values |= {"SPARK_HOME": home} if home else {}
+    values |= {"JAVA_HOME": java} if java else {}
+    values |= {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python} if python else {}
+    return values
+
+
+def configuration(environ: Mapping[str, str]) -> dict[str, str]:
+    """The Spark settings that a lean start needs; an installation's own `spark_conf` is laid over them."""
+    logging = application(environ).with_name("log4j2.properties")
+    options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", f"-Dlog4j2.configurationFile={logging.as_uri()}"]
+    archive = environ.get("OFFLOAD_APPCDS_ARCHIVE")
+    if archive and Path(archive).is_file():
+        options.append(f"-XX:SharedArchiveFile={archive}")
+    values = {
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.driver.extraJavaOptions": " ".join(options),
+    }
+    jars = environ.get("OFFLOAD_SPARK_JARS")
+    return values | ({"spark.driver.extraClassPath": jars, "spark.executor.extraClassPath": jars} if jars else {})
