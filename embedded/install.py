@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -134,7 +135,9 @@ def _ensure_environment(layout: Layout, environment: Environment) -> None:
         (home / _STAMP).unlink(missing_ok=True)
         if not _works(home / "bin" / "python"):
             interpreter = str(layout.envs / BOOTSTRAP.name / "bin" / "python")
-            command = [uv, "venv", "--quiet", "--clear", "--python", interpreter, str(home)]
+            # uv itself would refuse a folder that an interrupted run left without being an environment yet.
+            shutil.rmtree(home, ignore_errors=True)
+            command = [uv, "venv", "--quiet", "--python", interpreter, str(home)]
             _run(layout, environment.name, command, remedy=_NETWORK_REMEDY, variables=variables)
         command = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(home / "bin" / "python")]
         command += _lock_paths(layout, environment)

@@ -82,15 +82,8 @@ class Part:
 
     def process(self) -> psutil.Process | None:
         """The part's main process while it lives; None when it ended or its pid belongs to somebody else by now."""
-        record = self.record()
-        if record is None:
-            return None
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(record.pid)
-            same = abs(process.create_time() - record.started) <= _START_TIME_TOLERANCE_SECONDS
-            if same and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        return None
+        process = self._recorded()
+        return None if process is None or _is_gone(process) else process
 
     def ports(self) -> dict[str, int]:
         """The ports the part listens on, by use; empty while it doesn't run."""
@@ -104,7 +97,7 @@ class Part:
         if main is not None:
             with suppress(psutil.NoSuchProcess):
                 found = {process.pid: process for process in (main, *main.children(recursive=True))}
-        session = self._session(main)
+        session = self._session()
         for process in psutil.process_iter():
             if process.pid not in found and self._belongs(process, session):
                 found[process.pid] = process
@@ -125,7 +118,7 @@ class Part:
             _send([main], polite)
             _wait_until_gone([main], grace)
         # Again each time, for a process may have started another one meanwhile.
-        for last_word, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0)):
+        for last_word, patience in ((signal.SIGTERM, min(grace, 5.0)), (signal.SIGKILL, 10.0)):
             rest = self.family()
             _send(rest, last_word)
             _wait_until_gone(rest, patience)
@@ -134,6 +127,10 @@ class Part:
             raise PartStuckError(
                 f"{self.name} does not end (pids {pids}). See what holds it (ps -o stat,wchan -p {pids})."
             )
+        if main is not None:
+            # Buries it when this very process started it; everybody else's child is buried by init.
+            with suppress(psutil.Error, OSError):
+                main.wait(timeout=0)
         self._record_file.unlink(missing_ok=True)
         return bool(family)
 
@@ -141,12 +138,23 @@ class Part:
         """Bytes that the part's processes use; memory they share is counted once."""
         return sum(_memory(process) for process in self.family())
 
-    def _session(self, main: psutil.Process | None) -> int | None:
-        """The session that is surely the part's, also when its leader is dead: a used session keeps its pid taken."""
-        if main is not None:
-            return main.pid
+    def _recorded(self) -> psutil.Process | None:
+        """The process the record means, dead but not yet buried included; None when the pid is free or another's."""
         record = self.record()
-        return None if record is None or psutil.pid_exists(record.pid) else record.pid
+        if record is None:
+            return None
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(record.pid)
+            if abs(process.create_time() - record.started) <= _START_TIME_TOLERANCE_SECONDS:
+                return process
+        return None
+
+    def _session(self) -> int | None:
+        """The session that is surely the part's. A dead leader's pid is given to nobody while its session lives on."""
+        record = self.record()
+        if record is None or (psutil.pid_exists(record.pid) and self._recorded() is None):
+            return None
+        return record.pid
 
     def _belongs(self, process: psutil.Process, session: int | None) -> bool:
         try:

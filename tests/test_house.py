@@ -1,0 +1,74 @@
+"""Rules of the house that no other tool checks."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def _committed_text() -> list[tuple[Path, str]]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, check=True, capture_output=True, text=True)
+    files = [CHECKOUT / name for name in listing.stdout.split("\0") if name]
+    found = []
+    for file in files:
+        data = file.read_bytes() if file.is_file() else b""
+        if data and b"\0" not in data:
+            found.append((file, data.decode()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("what", "pattern"),
+    [
+        (
+            "the address of a package registry",
+            r"https?://[\w.-]*(pypi|pythonhosted|maven\.org|maven\.apache\.org/maven2)",
+        ),
+        ("a path of somebody's machine", r"(?<![\w.])/(root|home/\w+|Users/\w+)/"),
+        ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY"),
+    ],
+)
+def test_no_committed_file_holds(what, pattern):
+    texts = _committed_text()
+    assert len(texts) > 20
+
+    found = [
+        f"{file.relative_to(CHECKOUT)}: {match[0]}" for file, text in texts for match in re.finditer(pattern, text)
+    ]
+
+    assert found == [], f"{what} is in the repository"
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme():
+    commands = [line for line in (CHECKOUT / ".ci" / "run").read_text().splitlines() if not line.startswith("#")]
+
+    assert commands[-1] == "exec make test"
+    assert "make test" in (CHECKOUT / "README.md").read_text()
+
+
+def test_make_alone_explains_every_target():
+    makefile = (CHECKOUT / "Makefile").read_text()
+    targets = set(re.findall(r"^\.PHONY: ([a-z-]+)$", makefile, flags=re.MULTILINE))
+
+    shown = subprocess.run(["make"], cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
+
+    assert {"setup", "demo", "up", "status", "down", "test", "lint", "format", "bench", "clean"} <= targets
+    assert targets == set(re.findall(r"^  make ([a-z-]+) ", shown, flags=re.MULTILINE))
+
+
+def test_an_unsupported_python_is_refused_with_what_to_do(tmp_path):
+    old = tmp_path / "python3.9"
+    old.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'Python 3.9.18' && exit 0\nexit 1\n")
+    old.chmod(0o755)
+
+    command = ["make", "setup", f"PYTHON={old}", f"OFFLOAD_ENVS={tmp_path / 'envs'}"]
+    result = subprocess.run(command, cwd=CHECKOUT, check=False, capture_output=True, text=True)
+
+    assert result.returncode != 0
+    assert "Python 3.9.18" in result.stdout
+    assert "make setup PYTHON=python3.12" in result.stdout
