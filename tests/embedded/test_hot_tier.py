@@ -189,7 +189,7 @@ def test_silver_holds_every_bronze_trade_with_its_truncated_value(hot_tier: Clie
     assert {tuple(row) for row in stored} == expected
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(
