@@ -28,7 +28,7 @@ with DAG(
     dag_id="iceberg_offload",
     description="ClickHouse to Iceberg, every table's new rows, exactly once",
     doc_md=__doc__,
-    timetable=CronDataIntervalTimetable(settings.schedule, "UTC"),
+    schedule=CronDataIntervalTimetable(settings.schedule, "UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,

@@ -7,6 +7,7 @@ database that can't be reached looks like a Variable that was never set.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,10 +69,9 @@ def find_variable(key: str) -> str | None:
         FixConfiguration: it is set, but can't be decrypted.
         Exception: what a secrets backend raised, if no other one has the Variable.
     """
-    try:
+    with suppress(SecretCache.NotPresentException):
         return SecretCache.get_variable(key)
-    except SecretCache.NotPresentException:
-        value = _first_answer(lambda backend: backend.get_variable(key))
+    value = _first_answer(lambda backend: backend.get_variable(key))
     if value is None:
         _refuse_unreadable(key)
     SecretCache.save_variable(key, value)

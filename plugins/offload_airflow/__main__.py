@@ -1,0 +1,19 @@
+"""`python -m offload_airflow`: the operator's command with the Connections and Variables of this Airflow."""
+
+from __future__ import annotations
+
+import sys
+
+from offload_airflow.hooks.connections import load_connections
+from offload_airflow.table_configs import load_settings, load_tables
+from offload_core.cli import Context, build, run
+
+
+def load() -> Context:
+    """The context from Airflow's database, or wherever its secrets backend has it."""
+    settings = load_settings()
+    return Context(load_connections(settings), load_tables(), settings)
+
+
+if __name__ == "__main__":
+    sys.exit(run(build(load)))

@@ -1,0 +1,61 @@
+"""Airflow parses DAG files again and again: that has to be cheap and needs nobody else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.airflow_home import CHECKOUT, HOME, process_environment
+
+_PARSE = """
+import json, resource, socket, sys, time
+import airflow, airflow.models.dag, airflow.models.dagbag, airflow.sensors.base
+
+def refuse(*arguments, **more):
+    raise RuntimeError(f"the network was asked for: {arguments}")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+known = set(sys.modules)
+started = time.process_time()
+bag = airflow.models.dagbag.DagBag(include_examples=False)
+seconds = time.process_time() - started
+print(json.dumps({
+    "dags": sorted(bag.dags), "errors": bag.import_errors, "seconds": seconds, "new": sorted(set(sys.modules) - known),
+    "all": sorted(sys.modules),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed(request: pytest.FixtureRequest) -> dict[str, object]:
+    request.getfixturevalue("airflow_database")
+    result = subprocess.run(
+        [sys.executable, "-c", _PARSE],
+        env=process_environment(HOME),
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer: dict[str, object] = json.loads(result.stdout.splitlines()[-1])
+    return answer
+
+
+def test_the_dags_parse_without_the_network(parsed: dict[str, object]) -> None:
+    assert parsed["errors"] == {}
+    assert parsed["dags"] == ["iceberg_offload"]
+
+
+def test_parsing_takes_less_than_a_second(parsed: dict[str, object]) -> None:
+    assert isinstance(parsed["seconds"], float)
+    assert parsed["seconds"] < 1
+
+
+def test_parsing_imports_neither_spark_nor_data_frames(parsed: dict[str, object]) -> None:
+    assert isinstance(parsed["all"], list)
+    packages = {name.partition(".")[0] for name in parsed["all"]}
+    heavy = {"pyspark", "pandas", "pyarrow", "numpy", "pyiceberg", "offload_spark", "embedded"}
+    assert packages & heavy == set()
