@@ -6,7 +6,7 @@ import sys
 
 from offload_airflow.hooks.connections import load_connections
 from offload_airflow.table_configs import load_settings, load_tables
-from offload_core.cli import Context, build, run
+from offload_core.cli import Context, run
 
 
 def load() -> Context:
@@ -16,4 +16,4 @@ def load() -> Context:
 
 
 if __name__ == "__main__":
-    sys.exit(run(build(load)))
+    sys.exit(run(load))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from offload_core.cli import Context, build, run
+from offload_core.cli import Context, run
 from offload_core.connections import load_connections
 from offload_core.table_config import DEFAULT_TABLES, Settings, parse_settings, parse_tables
 
@@ -25,4 +25,4 @@ def load() -> Context:
 
 
 if __name__ == "__main__":
-    sys.exit(run(build(load)))
+    sys.exit(run(load))

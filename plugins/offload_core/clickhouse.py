@@ -105,7 +105,10 @@ class ClickHouse:
         """
         partial = path.with_name(path.name + ".part")
         try:
-            with self._open(query.encode(), self._url_parameters(parameters, settings)) as response, partial.open("wb") as file:
+            with (
+                self._open(query.encode(), self._url_parameters(parameters, settings)) as response,
+                partial.open("wb") as file,
+            ):
                 shutil.copyfileobj(response, file, _CHUNK)
             partial.rename(path)
         except urllib3.exceptions.HTTPError as error:
@@ -170,7 +173,9 @@ def server_error(code: int, text: str, user: str) -> OffloadError:
             "Correct user and password in its Connections (`clickhouse_default` and, where it exists, `clickhouse_http`).",
         )
     if code in _NO_SUCH_TABLE_OR_DATABASE:
-        return FixSource(f"ClickHouse has no such table: {reason}", "Correct `source` in the table's entry, or create the table.")
+        return FixSource(
+            f"ClickHouse has no such table: {reason}", "Correct `source` in the table's entry, or create the table."
+        )
     if code in _NO_SUCH_COLUMN:
         return FixSource(f"ClickHouse has no such column: {reason}", "Correct the column's name in the table's entry.")
     return QueryFailed(

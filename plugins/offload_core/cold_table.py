@@ -30,11 +30,18 @@ def open_cold_table(connection: IcebergConnection, target: str) -> Table:
 
         return StaticTable.from_metadata(_metadata_location(connection, target), dict(connection.properties))
     if connection.type == "hadoop":
-        raise FixConfiguration("pyiceberg can't read a hadoop catalog.", "Read the table with Spark, or move it to a jdbc or rest catalog.")
+        raise FixConfiguration(
+            "pyiceberg can't read a hadoop catalog.", "Read the table with Spark, or move it to a jdbc or rest catalog."
+        )
     from pyiceberg.catalog import load_catalog
     from pyiceberg.exceptions import NoSuchTableError
 
-    options = {"type": connection.type, "uri": connection.uri, "warehouse": connection.warehouse, **connection.properties}
+    options = {
+        "type": connection.type,
+        "uri": connection.uri,
+        "warehouse": connection.warehouse,
+        **connection.properties,
+    }
     try:
         return load_catalog(connection.name, **options).load_table(target)
     except NoSuchTableError as error:
@@ -58,7 +65,8 @@ def _metadata_location(connection: IcebergConnection, target: str) -> str:
         record = None
     except psycopg.OperationalError as error:
         raise CatalogUnavailable(
-            f"The Iceberg catalog can't be reached: {str(error).strip().splitlines()[-1]}.", "Start its PostgreSQL or correct its Connection."
+            f"The Iceberg catalog can't be reached: {str(error).strip().splitlines()[-1]}.",
+            "Start its PostgreSQL or correct its Connection.",
         ) from error
     if record is None:
         raise TargetTableMissing(f"Iceberg has no table {target}.", "Run `offload init`.")

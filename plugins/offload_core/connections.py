@@ -106,7 +106,9 @@ def load_connections(environ: Mapping[str, str]) -> Connections:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
-            raise FixConfiguration(f"Can't read {origin}: {error.strerror}.", f"Correct {CONNECTIONS_FILE_ENV}.") from error
+            raise FixConfiguration(
+                f"Can't read {origin}: {error.strerror}.", f"Correct {CONNECTIONS_FILE_ENV}."
+            ) from error
     return parse_connections(text, origin)
 
 
@@ -119,4 +121,6 @@ def parse_connections(text: str, origin: str) -> Connections:
     try:
         return Connections.model_validate_json(text)
     except ValidationError as error:
-        raise FixConfiguration(f"The connections in {origin} are wrong: {explain(error)}.", "Correct them there.") from error
+        raise FixConfiguration(
+            f"The connections in {origin} are wrong: {explain(error)}.", "Correct them there."
+        ) from error

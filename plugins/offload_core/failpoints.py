@@ -42,7 +42,9 @@ def reach(point: Failpoint) -> None:
         return
     name, _, action = armed.partition(":")
     if name not in {known.value for known in Failpoint} or action not in ("kill", "raise", "pause"):
-        raise FixConfiguration(f"{FAILPOINT_ENV}={armed} names no failpoint and action.", "Unset it; it is for tests only.")
+        raise FixConfiguration(
+            f"{FAILPOINT_ENV}={armed} names no failpoint and action.", "Unset it; it is for tests only."
+        )
     if name != point.value:
         return
     if action == "kill":

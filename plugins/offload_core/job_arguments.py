@@ -77,9 +77,13 @@ def parse(argv: Sequence[str]) -> JobArguments:
         options = json.loads(given.table_options) if given.table_options else _shipped_options(given.target_table)
         table = TableConfig.model_validate({**options, **five})
         settings = Settings.model_validate_json(given.settings)
-        interval_end = require_utc(datetime.fromisoformat(given.interval_end), "--interval-end") if given.interval_end else None
+        interval_end = (
+            require_utc(datetime.fromisoformat(given.interval_end), "--interval-end") if given.interval_end else None
+        )
     except ValidationError as error:
-        raise FixConfiguration(f"The job's arguments are wrong: {explain(error)}.", "Correct the command line.") from error
+        raise FixConfiguration(
+            f"The job's arguments are wrong: {explain(error)}.", "Correct the command line."
+        ) from error
     except ValueError as error:
         raise FixConfiguration(f"The job's arguments are wrong: {error}.", "Correct the command line.") from error
     return JobArguments(table, settings, interval_end, given.run_id, given.attempt)
@@ -97,13 +101,19 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="offload_generic.py", description="Offload one ClickHouse table's new rows to its Iceberg table.")
+    parser = _Parser(
+        prog="offload_generic.py", description="Offload one ClickHouse table's new rows to its Iceberg table."
+    )
     parser.add_argument("--source-table", required=True, help="ClickHouse table, for example bronze_trades_binance")
     parser.add_argument("--target-table", required=True, help="Iceberg table, for example cold.bronze_trades_binance")
     parser.add_argument("--timestamp-col", required=True, help="column that orders the rows in time")
-    parser.add_argument("--sequence-col", required=True, help=f"column that orders rows of one timestamp, {_NO_SEQUENCE} for none")
+    parser.add_argument(
+        "--sequence-col", required=True, help=f"column that orders rows of one timestamp, {_NO_SEQUENCE} for none"
+    )
     parser.add_argument("--layer", required=True, choices=("bronze", "silver", "gold"))
-    parser.add_argument("--table-options", default="", help="JSON: the table's other fields (keys, write_mode, partition, ...)")
+    parser.add_argument(
+        "--table-options", default="", help="JSON: the table's other fields (keys, write_mode, partition, ...)"
+    )
     parser.add_argument("--settings", default="{}", help="JSON: settings that differ from the defaults")
     parser.add_argument("--interval-end", default="", help="ISO 8601 with zone; default: ClickHouse's now")
     parser.add_argument("--run-id", default=f"by_hand_{os.getpid()}", help="name of the run in marker, ledger and lock")

@@ -146,7 +146,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except psycopg.errors.UndefinedTable as error:
-        raise RunInit("The ledger table offload_watermarks does not exist in this database.", "Run `offload init`.") from error
+        raise RunInit(
+            "The ledger table offload_watermarks does not exist in this database.", "Run `offload init`."
+        ) from error
     except psycopg.OperationalError as error:
         raise LedgerUnavailable(
             f"The connection to PostgreSQL broke: {str(error).strip()}.",
@@ -165,7 +167,7 @@ class Ledger:
         """Create the ledger's tables where they are missing, from the `.sql` files of `ddl_folder` in name order."""
         with _translated(), self._connection.transaction():
             for path in sorted(ddl_folder.glob("*.sql")):
-                self._connection.execute(path.read_text(encoding="utf-8"))  # type: ignore[arg-type]
+                self._connection.execute(path.read_text(encoding="utf-8"))
 
     def watermark(self, table: str) -> LedgerRow:
         """The newest valid row of a table.
@@ -278,7 +280,9 @@ class Ledger:
             self._operator_values("resume", valid.cursor, generation=valid.generation + 1, source_uuid=None),
         )
 
-    def record_failure(self, table: str, kind: str, message: str, *, run_id: str, attempt: int, halt: bool = False) -> None:
+    def record_failure(
+        self, table: str, kind: str, message: str, *, run_id: str, attempt: int, halt: bool = False
+    ) -> None:
         """Record a failed attempt, or that the table is halted; the watermark stays where it was (R16).
 
         A table without any watermark gets no row: there is nothing true to repeat.
@@ -359,7 +363,8 @@ class Ledger:
     def _holder(self, key: int) -> str:
         # PostgreSQL shows a bigint advisory key as its upper and lower 32 bits.
         query = (
-            "SELECT a.application_name, a.pid, a.client_addr::text AS host, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+            "SELECT a.application_name, a.pid, a.client_addr::text AS host, a.backend_start "
+            "FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
             "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
             "AND (l.classid::bigint << 32) | l.objid::bigint = %s"
         )
@@ -370,7 +375,9 @@ class Ledger:
         since = record["backend_start"].isoformat(sep=" ", timespec="seconds")
         return f"{record['application_name']} from {record['host'] or 'this host'} since {since} (PostgreSQL session {record['pid']})"
 
-    def _operator_values(self, kind: str, cursor: Cursor, generation: int, source_uuid: uuid.UUID | None) -> dict[str, Any]:
+    def _operator_values(
+        self, kind: str, cursor: Cursor, generation: int, source_uuid: uuid.UUID | None
+    ) -> dict[str, Any]:
         return {
             "max_timestamp": cursor.timestamp,
             "max_sequence_number": cursor.sequence,
@@ -392,7 +399,8 @@ class Ledger:
         columns = ", ".join(values)
         placeholders = ", ".join(f"%({name})s" for name in values)
         newest_valid = (
-            f"(SELECT max(id) FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID})"  # noqa: S608
+            "(SELECT max(id) FROM offload_watermarks "  # noqa: S608 - constants only
+            f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID})"
         )
         # A success restarts the lag clock; an operator's row leaves it as it was.
         last_success = (
@@ -407,7 +415,7 @@ class Ledger:
         parameters = {**values, **self._scope(table), "started_from": started_from}
         try:
             with _translated():
-                record = self._connection.execute(query, parameters).fetchone()  # type: ignore[arg-type]
+                record = self._connection.execute(query, parameters).fetchone()
         except psycopg.errors.UniqueViolation:
             record = None
         if record is None:
@@ -423,7 +431,7 @@ class Ledger:
             f"AND {condition} ORDER BY id DESC LIMIT 1"
         )
         with _translated():
-            record = self._connection.execute(query, self._scope(table)).fetchone()  # type: ignore[arg-type]
+            record = self._connection.execute(query, self._scope(table)).fetchone()
         return LedgerRow.from_record(record) if record else None
 
     def _scope(self, table: str) -> dict[str, str]:

@@ -129,11 +129,15 @@ def _carry(
 def _decimal(table: TableConfig, column: SourceColumn, arguments: list[str], expression: str) -> tuple[str, str]:
     digits, scale = (int(argument) for argument in arguments)
     if digits > _MAX_DECIMAL_DIGITS:
-        raise _refused(table, column, f"has more than the {_MAX_DECIMAL_DIGITS} digits of Iceberg's decimals", "as_text")
+        raise _refused(
+            table, column, f"has more than the {_MAX_DECIMAL_DIGITS} digits of Iceberg's decimals", "as_text"
+        )
     return expression, f"decimal({digits}, {scale})"
 
 
-def _time(table: TableConfig, column: SourceColumn, name: str, arguments: list[str], expression: str) -> tuple[str, str]:
+def _time(
+    table: TableConfig, column: SourceColumn, name: str, arguments: list[str], expression: str
+) -> tuple[str, str]:
     digits = int(arguments[0]) if name == "DateTime64" else 0
     if digits > _MAX_TIME_DIGITS and column.name not in table.allow_precision_loss:
         raise _refused(table, column, "is finer than Iceberg's microseconds", "allow_precision_loss")

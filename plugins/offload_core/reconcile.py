@@ -41,7 +41,9 @@ def unrecorded_commit(watermark: LedgerRow, cold: ColdState) -> Marker | None:
     return None
 
 
-def require_agreement(watermark: LedgerRow, last_commit: LedgerRow | None, cold: ColdState, source_uuid: uuid.UUID) -> None:
+def require_agreement(
+    watermark: LedgerRow, last_commit: LedgerRow | None, cold: ColdState, source_uuid: uuid.UUID
+) -> None:
     """See that nothing has happened to source or target that only an operator can judge.
 
     Args:
@@ -58,7 +60,8 @@ def require_agreement(watermark: LedgerRow, last_commit: LedgerRow | None, cold:
     table = watermark.table_name
     if watermark.source_uuid is not None and watermark.source_uuid != source_uuid:
         raise SourceReplaced(
-            f"The ClickHouse table behind {table} is not the one offloaded so far: its UUID was {watermark.source_uuid} and is {source_uuid}.",
+            f"The ClickHouse table behind {table} is not the one offloaded so far: "
+            f"its UUID was {watermark.source_uuid} and is {source_uuid}.",
             f"If the new table carries on where the old one ended, run `offload resume {table}`; "
             "if it starts afresh, choose a watermark with `offload reset` first.",
         )
@@ -68,7 +71,8 @@ def require_agreement(watermark: LedgerRow, last_commit: LedgerRow | None, cold:
         raise LedgerAhead(
             f"Iceberg's {table} lacks snapshot {last_commit.snapshot_id} ({last_commit.row_count} rows up to {last_commit.cursor}), "
             "which the ledger records as published: the table was rolled back, restored or made again.",
-            f"Bring the snapshot back, or choose the watermark to go on from with `offload reset {table}` and then `offload resume {table}`; "
+            f"Bring the snapshot back, or choose the watermark to go on from with `offload reset {table}` "
+            f"and then run `offload resume {table}`; "
             "rows that are in Iceberg already are not doubled by that.",
         )
     if last_commit.total_records is not None and cold.records < last_commit.total_records:

@@ -87,7 +87,11 @@ def _arrow_text(array: pa.Array, column: Column) -> list[bytes]:
 
     kind = column.iceberg_type
     if kind == "string" or kind.startswith("fixed"):
-        raw = array.cast(pa.binary()) if pa.types.is_fixed_size_binary(array.type) else array.cast(pa.large_string()).cast(pa.large_binary())
+        raw = (
+            array.cast(pa.binary())
+            if pa.types.is_fixed_size_binary(array.type)
+            else array.cast(pa.large_string()).cast(pa.large_binary())
+        )
         return [b"N|" if value is None else b"%d:%s|" % (len(value), value) for value in raw.to_pylist()]
     return [b"N|" if value is None else b"%d|" % value for value in _whole_numbers(array, kind).to_pylist()]
 

@@ -32,7 +32,9 @@ NOW = "SELECT toString(now64(6, 'UTC')) AS now"
 def parse_time(text: str) -> datetime:
     """ClickHouse's `YYYY-MM-DD hh:mm:ss[.ffffff]` text, in UTC, as a zone-aware moment."""
     whole, _, fraction = text.partition(".")
-    return datetime.strptime(f"{whole}.{fraction.ljust(6, '0')[:6]}+0000", "%Y-%m-%d %H:%M:%S.%f%z").astimezone(timezone.utc)
+    return datetime.strptime(f"{whole}.{fraction.ljust(6, '0')[:6]}+0000", "%Y-%m-%d %H:%M:%S.%f%z").astimezone(
+        timezone.utc
+    )
 
 
 def format_time(moment: datetime) -> str:
@@ -51,7 +53,11 @@ def window_condition(table: TableConfig, placeholder: Placeholder = http_placeho
     For `append` tables: `(timestamp, sequence) > lower` and `timestamp <= upper`. For `upsert` tables: rows of closed periods only,
     that is `timestamp > lower` and `closed_col <= upper`.
     """
-    timestamp, lower, upper = quote_identifier(table.timestamp_col), bind_time("lower", placeholder), bind_time("upper", placeholder)
+    timestamp, lower, upper = (
+        quote_identifier(table.timestamp_col),
+        bind_time("lower", placeholder),
+        bind_time("upper", placeholder),
+    )
     conditions = [f"{timestamp} <= {upper}"]
     if table.sequence_col:
         sequence = f"{quote_identifier(table.sequence_col)} > toInt128({placeholder('lower_sequence')})"

@@ -47,7 +47,10 @@ def describe(client: ClickHouse, table: TableConfig, default_database: str) -> S
         parameters,
     )
     if not tables:
-        raise FixSource(f"ClickHouse has no table {parameters['database']}.{name}.", f"Correct `source` of {table.name}, or create the table.")
+        raise FixSource(
+            f"ClickHouse has no table {parameters['database']}.{name}.",
+            f"Correct `source` of {table.name}, or create the table.",
+        )
     columns = client.rows(
         "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {name:String} "
         "AND default_kind NOT IN ('ALIAS', 'EPHEMERAL') ORDER BY position",

@@ -57,7 +57,12 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 def configuration(environ: Mapping[str, str]) -> dict[str, str]:
     """The Spark settings that a lean start needs; an installation's own `spark_conf` is laid over them."""
     logging = application(environ).with_name("log4j2.properties")
-    options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", f"-Dlog4j2.configurationFile={logging.as_uri()}"]
+    options = [
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xshare:auto",
+        f"-Dlog4j2.configurationFile={logging.as_uri()}",
+    ]
     archive = environ.get("OFFLOAD_APPCDS_ARCHIVE")
     if archive and Path(archive).is_file():
         options.append(f"-XX:SharedArchiveFile={archive}")

@@ -59,7 +59,10 @@ class TableConfig(BaseModel):
         str | None, Field(description="upsert only: the column that says when a row's period closes (`window_end`).")
     ] = None
     lookback_minutes: Annotated[
-        int, Field(ge=0, le=60 * 24 * 366, description="upsert only: how far back rows are read again to catch late changes.")
+        int,
+        Field(
+            ge=0, le=60 * 24 * 366, description="upsert only: how far back rows are read again to catch late changes."
+        ),
     ] = 120
     partition: Annotated[
         Partition, Field(description="Iceberg partition transform of timestamp_col: hour, day, month or year.")
@@ -69,7 +72,10 @@ class TableConfig(BaseModel):
         Field(description="Columns that may lose digits beyond what Iceberg can hold; all others are refused instead."),
     ] = ()
     as_text: Annotated[
-        tuple[str, ...], Field(description="Columns to carry as ClickHouse's text where Iceberg has no exact counterpart of their type.")
+        tuple[str, ...],
+        Field(
+            description="Columns to carry as ClickHouse's text where Iceberg has no exact counterpart of their type."
+        ),
     ] = ()
     enabled: Annotated[bool, Field(description="false: the table keeps its place but is not offloaded.")] = True
 
@@ -90,7 +96,9 @@ class TableConfig(BaseModel):
     def _is_a_table_name(cls, value: str) -> str:
         parts = value.split(".")
         if len(parts) > 2 or not all(_NAME.match(part) for part in parts):
-            raise ValueError(f"{value!r} is not a table name: use letters, digits and underscores, with at most one dot")
+            raise ValueError(
+                f"{value!r} is not a table name: use letters, digits and underscores, with at most one dot"
+            )
         return value
 
     @field_validator("target")
@@ -124,40 +132,54 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     pipeline_id: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Names this pipeline in markers, locks and the ledger.")
+        str,
+        Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Names this pipeline in markers, locks and the ledger."),
     ] = "iceberg_offload"
     schedule: Annotated[str, Field(description="Cron expression of the offload, UTC.")] = "*/15 * * * *"
     buffer_minutes: Annotated[float, Field(ge=0, le=1440, description="How long rows may take to arrive (R55).")] = 5
     max_rows_per_commit: Annotated[
         int, Field(ge=1, description="A larger window is split into chunks, each with its own commit and ledger row.")
     ] = 5_000_000
-    rows_per_file: Annotated[int, Field(ge=1, description="A partition's share of a chunk above this is fetched as several files.")] = (
-        1_000_000
-    )
-    fetch_parallelism: Annotated[int, Field(ge=1, le=64, description="Files fetched from ClickHouse at once by one job.")] = 2
-    lock_wait_seconds: Annotated[float, Field(ge=0, le=600, description="How long a run waits for the table's lock.")] = 20
+    rows_per_file: Annotated[
+        int, Field(ge=1, description="A partition's share of a chunk above this is fetched as several files.")
+    ] = 1_000_000
+    fetch_parallelism: Annotated[
+        int, Field(ge=1, le=64, description="Files fetched from ClickHouse at once by one job.")
+    ] = 2
+    lock_wait_seconds: Annotated[
+        float, Field(ge=0, le=600, description="How long a run waits for the table's lock.")
+    ] = 20
     clickhouse_timeout_seconds: Annotated[
         float, Field(gt=0, le=3600, description="Longest silence of ClickHouse before the attempt fails.")
     ] = 120
     clickhouse_settings: Annotated[
-        dict[str, str | int | float], Field(description="ClickHouse settings of the offload's queries, such as max_threads.")
+        dict[str, str | int | float],
+        Field(description="ClickHouse settings of the offload's queries, such as max_threads."),
     ] = {}
     task_timeout_minutes: Annotated[
-        float, Field(gt=0, le=1440, description="One attempt of one table; three attempts and their pauses fit the period.")
+        float,
+        Field(gt=0, le=1440, description="One attempt of one table; three attempts and their pauses fit the period."),
     ] = 4
     sla_minutes: Annotated[float, Field(gt=0, description="Airflow SLA of an offload task after its due time.")] = 5
-    pool: Annotated[str, Field(min_length=1, description="Airflow pool of the Spark tasks; its slots are the parallelism.")] = (
-        "iceberg_offload"
-    )
+    pool: Annotated[
+        str, Field(min_length=1, description="Airflow pool of the Spark tasks; its slots are the parallelism.")
+    ] = "iceberg_offload"
     spark_session: Annotated[SparkSession, Field(description="auto or always.")] = SparkSession.AUTO
     spark_conf: Annotated[dict[str, str], Field(description="Further Spark settings of the job. No secrets.")] = {}
     driver_memory: Annotated[str, Field(pattern=r"^\d+[kmgKMG]$", description="Spark driver memory.")] = "2g"
     executor_memory: Annotated[str, Field(pattern=r"^\d+[kmgKMG]$", description="Spark executor memory.")] = "2g"
-    clickhouse_conn_id: Annotated[str, Field(description="Airflow Connection: ClickHouse, native protocol.")] = "clickhouse_default"
+    clickhouse_conn_id: Annotated[str, Field(description="Airflow Connection: ClickHouse, native protocol.")] = (
+        "clickhouse_default"
+    )
     clickhouse_http_conn_id: Annotated[
-        str, Field(description="Airflow Connection: the same ClickHouse, HTTP. Missing: the native one's host on port 8123.")
+        str,
+        Field(
+            description="Airflow Connection: the same ClickHouse, HTTP. Missing: the native one's host on port 8123."
+        ),
     ] = "clickhouse_http"
-    postgres_conn_id: Annotated[str, Field(description="Airflow Connection: PostgreSQL with the ledger.")] = "postgres_default"
+    postgres_conn_id: Annotated[str, Field(description="Airflow Connection: PostgreSQL with the ledger.")] = (
+        "postgres_default"
+    )
     spark_conn_id: Annotated[str, Field(description="Airflow Connection: the Spark master.")] = "spark_default"
     iceberg_conn_id: Annotated[str, Field(description="Airflow Connection: the Iceberg catalog.")] = "iceberg_default"
 
@@ -293,7 +315,8 @@ def _parse_json(text: str, variable: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise FixConfiguration(
-            f"The Airflow Variable `{variable}` is not valid JSON: {error}.", "Correct it there, or delete it to use the defaults."
+            f"The Airflow Variable `{variable}` is not valid JSON: {error}.",
+            "Correct it there, or delete it to use the defaults.",
         ) from error
 
 

@@ -47,18 +47,24 @@ def verify(client: ClickHouse, connections: Connections, table: TableConfig, wat
     columns = project(table, describe(client, table, connections.clickhouse.database).columns)
     start, hot = _hot(client, table, columns, watermark)
     cold = open_cold_table(connections.iceberg, table.target)
-    scan = cold.scan(row_filter=_between(table, start, watermark), selected_fields=tuple(column.name for column in columns))
+    scan = cold.scan(
+        row_filter=_between(table, start, watermark), selected_fields=tuple(column.name for column in columns)
+    )
     return Verdict(table.name, start, watermark, hot, arrow_hash(scan.to_arrow_batch_reader(), columns))
 
 
-def _hot(client: ClickHouse, table: TableConfig, columns: list[Column], watermark: Cursor) -> tuple[datetime | None, RowHash]:
+def _hot(
+    client: ClickHouse, table: TableConfig, columns: list[Column], watermark: Cursor
+) -> tuple[datetime | None, RowHash]:
     timestamp = quote_identifier(table.timestamp_col)
     bound = bind_time("watermark", http_placeholder)
     condition = f"{timestamp} <= {bound}"
     if table.sequence_col:
-        condition = f"({timestamp} < {bound} OR ({timestamp} = {bound} AND {quote_identifier(table.sequence_col)} <= toInt128({{sequence:String}})))"
+        sequence = f"{quote_identifier(table.sequence_col)} <= toInt128({http_placeholder('sequence')})"
+        condition = f"({timestamp} < {bound} OR ({timestamp} = {bound} AND {sequence}))"
     row = client.rows(
-        f"SELECT count() AS rows, toString(toDateTime64(min({timestamp}), 6, 'UTC')) AS start, toString({clickhouse_hash(columns)}) AS hash "  # noqa: S608
+        f"SELECT count() AS rows, toString(toDateTime64(min({timestamp}), 6, 'UTC')) AS start, "  # noqa: S608 - quoted
+        f"toString({clickhouse_hash(columns)}) AS hash "
         f"FROM {quote_table(table.source)} WHERE {condition}",
         {"watermark": format_time(watermark.timestamp), "sequence": str(watermark.sequence)},
     )[0]
@@ -70,5 +76,8 @@ def _between(table: TableConfig, start: datetime | None, watermark: Cursor) -> B
     from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
 
     column = table.timestamp_col
-    upper = LessThanOrEqual(column, watermark.timestamp.isoformat())
-    return upper if start is None else And(GreaterThanOrEqual(column, start.isoformat()), upper)
+    # pyiceberg's expressions are pydantic models with positional arguments, which mypy doesn't see.
+    upper = LessThanOrEqual(column, watermark.timestamp.isoformat())  # type: ignore[call-arg, arg-type]
+    if start is None:
+        return upper
+    return And(GreaterThanOrEqual(column, start.isoformat()), upper)  # type: ignore[call-arg, arg-type]

@@ -16,7 +16,12 @@ from offload_core.source_table import SourceTable, describe
 from offload_core.table_config import TableConfig
 from offload_core.window import MICROSECOND, Cursor, Partition
 
-_STARTS = {Partition.HOUR: "toStartOfHour", Partition.DAY: "toStartOfDay", Partition.MONTH: "toStartOfMonth", Partition.YEAR: "toStartOfYear"}
+_STARTS = {
+    Partition.HOUR: "toStartOfHour",
+    Partition.DAY: "toStartOfDay",
+    Partition.MONTH: "toStartOfMonth",
+    Partition.YEAR: "toStartOfYear",
+}
 # Without it, the start of a day after 2106 comes back wrapped around.
 _WIDE_TIMES = {"enable_extended_results_for_datetime_functions": "1"}
 _PARQUET = {
@@ -55,7 +60,8 @@ class Selection:
     def narrowed(self, condition: str, **parameters: datetime) -> Selection:
         """This selection and another condition, which binds the given moments."""
         return Selection(
-            f"({self.condition}) AND ({condition})", {**self.parameters, **{name: format_time(value) for name, value in parameters.items()}}
+            f"({self.condition}) AND ({condition})",
+            {**self.parameters, **{name: format_time(value) for name, value in parameters.items()}},
         )
 
 
@@ -122,7 +128,7 @@ class ClickHouseSource:
 
     def expires_before(self, ttl: str) -> datetime:
         """The moment before which TTL may have removed rows: ClickHouse's clock minus the retention."""
-        rows = self._client.rows(f"SELECT toString(now64(6, 'UTC') - {ttl}) AS floor")  # noqa: S608 - built from digits and a unit
+        rows = self._client.rows(f"SELECT toString(now64(6, 'UTC') - {ttl}) AS floor")
         return parse_time(rows[0]["floor"])
 
     def plan_files(self, selection: Selection, slices: Sequence[Slice], rows_per_file: int) -> list[FileRequest]:
@@ -132,7 +138,9 @@ class ClickHouseSource:
             inside = self.within_partition(selection, part.start)
             edges = self._edges(inside, part, rows_per_file)
             for number, edge in enumerate(edges):
-                narrowed = inside.narrowed(f"{self._timestamp} <= {bind_time('file_last', http_placeholder)}", file_last=edge)
+                narrowed = inside.narrowed(
+                    f"{self._timestamp} <= {bind_time('file_last', http_placeholder)}", file_last=edge
+                )
                 if number:
                     narrowed = narrowed.narrowed(
                         f"{self._timestamp} > {bind_time('file_after', http_placeholder)}", file_after=edges[number - 1]
@@ -142,8 +150,9 @@ class ClickHouseSource:
 
     def within_partition(self, selection: Selection, start: datetime) -> Selection:
         """The selection's rows of the partition that starts at `start`."""
+        first, end = bind_time("part_from", http_placeholder), bind_time("part_to", http_placeholder)
         return selection.narrowed(
-            f"{self._timestamp} >= {bind_time('part_from', http_placeholder)} AND {self._timestamp} < {bind_time('part_to', http_placeholder)}",
+            f"{self._timestamp} >= {first} AND {self._timestamp} < {end}",
             part_from=start,
             part_to=self._table.partition.next(start),
         )

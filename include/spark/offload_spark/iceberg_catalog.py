@@ -9,9 +9,10 @@ from py4j.protocol import Py4JJavaError, Py4JNetworkError
 
 from offload_core.connections import IcebergConnection
 from offload_core.errors import CatalogUnavailable, CommitStateUnknown, FixCredentials, StartOver, TargetTableMissing
-from offload_core.table_config import Partition, TableConfig
-from offload_spark.jvm import JavaObject, java_class_names, java_message
 from offload_core.projection import Column
+from offload_core.table_config import TableConfig
+from offload_core.window import Partition
+from offload_spark.jvm import JavaObject, java_class_names, java_message
 
 _ICEBERG_ERRORS = "org.apache.iceberg.exceptions."
 
@@ -39,7 +40,8 @@ def iceberg_errors(what: str) -> Iterator[None]:
         yield
     except Py4JNetworkError as error:
         raise CommitStateUnknown(
-            f"The JVM went away while {what}.", "The next attempt finds out from Iceberg whether it was done, and carries on from there."
+            f"The JVM went away while {what}.",
+            "The next attempt finds out from Iceberg whether it was done, and carries on from there.",
         ) from error
     except Py4JJavaError as error:
         names, message = java_class_names(error), java_message(error)
@@ -52,7 +54,8 @@ def iceberg_errors(what: str) -> Iterator[None]:
             raise TargetTableMissing(f"The Iceberg table does not exist ({message}).", "Run `offload init`.") from error
         if _moved(names, message):
             raise StartOver(
-                f"The Iceberg table moved while {what}: {message}.", "Nothing was published; the next attempt starts from the newest state."
+                f"The Iceberg table moved while {what}: {message}.",
+                "Nothing was published; the next attempt starts from the newest state.",
             ) from error
         if "password authentication failed" in message:
             raise FixCredentials(
@@ -84,10 +87,19 @@ def open_catalog(jvm: JavaObject, connection: IcebergConnection) -> JavaObject:
 
 def catalog_properties(connection: IcebergConnection) -> dict[str, str]:
     """The catalog's properties as Iceberg wants them, password included: for a map in memory only."""
-    properties = {"type": connection.type, "uri": connection.uri, "warehouse": connection.warehouse, **connection.properties}
+    properties = {
+        "type": connection.type,
+        "uri": connection.uri,
+        "warehouse": connection.warehouse,
+        **connection.properties,
+    }
     password = connection.password.get_secret_value()
     if connection.type == "jdbc":
-        properties |= {"jdbc.user": connection.user, "jdbc.password": password, "jdbc.schema-version": "V1"} | connection.properties
+        properties |= {
+            "jdbc.user": connection.user,
+            "jdbc.password": password,
+            "jdbc.schema-version": "V1",
+        } | connection.properties
     elif password:
         properties["credential"] = f"{connection.user}:{password}"
     return {key: value for key, value in properties.items() if value}
@@ -134,5 +146,10 @@ def create_table(jvm: JavaObject, catalog: JavaObject, table: TableConfig, colum
 
 
 def _with_partition(builder: JavaObject, table: TableConfig) -> JavaObject:
-    by = {Partition.HOUR: builder.hour, Partition.DAY: builder.day, Partition.MONTH: builder.month, Partition.YEAR: builder.year}
+    by = {
+        Partition.HOUR: builder.hour,
+        Partition.DAY: builder.day,
+        Partition.MONTH: builder.month,
+        Partition.YEAR: builder.year,
+    }
     return by[table.partition](table.timestamp_col)

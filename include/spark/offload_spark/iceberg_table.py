@@ -14,12 +14,12 @@ from pathlib import Path
 
 from offload_core.errors import AuditFailed, CommitStateUnknown, FixColumn, OffloadError
 from offload_core.marker import PREFIX, Marker
+from offload_core.projection import Column
 from offload_core.reconcile import ColdState
 from offload_core.table_config import TableConfig
 from offload_core.window import Partition, from_micros, to_micros
 from offload_spark.iceberg_catalog import iceberg_errors, identifier
 from offload_spark.jvm import JavaObject
-from offload_core.projection import Column
 
 BRANCH_PREFIX = "offload_attempt_"
 _MAIN = "main"
@@ -103,10 +103,14 @@ class IcebergTable:
         for column in columns:
             cold = fields.pop(column.name, None)
             if cold is None:
-                raise FixColumn(f"Column {column.name!r} of {self._config.source} is not in Iceberg's {self._config.target}.", remedy)
+                raise FixColumn(
+                    f"Column {column.name!r} of {self._config.source} is not in Iceberg's {self._config.target}.",
+                    remedy,
+                )
             if cold != column.iceberg_type:
                 raise FixColumn(
-                    f"Column {column.name!r} is {cold} in Iceberg's {self._config.target}, but ClickHouse's type needs {column.iceberg_type}.",
+                    f"Column {column.name!r} is {cold} in Iceberg's {self._config.target}, "
+                    f"but ClickHouse's type needs {column.iceberg_type}.",
                     remedy,
                 )
         if fields:
@@ -123,7 +127,9 @@ class IcebergTable:
         with iceberg_errors(f"adding columns to {self._config.target}"):
             update = self._table.updateSchema()
             for column in missing:
-                update.addColumn(column.name, self._jvm.org.apache.iceberg.types.Types.fromPrimitiveString(column.iceberg_type))
+                update.addColumn(
+                    column.name, self._jvm.org.apache.iceberg.types.Types.fromPrimitiveString(column.iceberg_type)
+                )
             update.commit()
             mapping = self._jvm.org.apache.iceberg.mapping
             names = mapping.NameMappingParser.toJson(mapping.MappingUtil.create(self._table.schema()))
@@ -135,7 +141,9 @@ class IcebergTable:
         if self._base is None:
             return False
         with iceberg_errors(f"planning {self._config.target}"):
-            after = self._jvm.org.apache.iceberg.expressions.Expressions.greaterThan(self._config.timestamp_col, _literal(moment))
+            after = self._jvm.org.apache.iceberg.expressions.Expressions.greaterThan(
+                self._config.timestamp_col, _literal(moment)
+            )
             files = self._table.newScan().useSnapshot(self._base).filter(after).planFiles()
             try:
                 return bool(files.iterator().hasNext())
@@ -191,15 +199,23 @@ class IcebergTable:
             file = self._table.io().newInputFile(location)
             names = iceberg.mapping.MappingUtil.create(self._table.schema())
             metrics = iceberg.parquet.ParquetUtil.fileMetrics(file, iceberg.MetricsConfig.forTable(self._table), names)
-            builder = iceberg.DataFiles.builder(self._table.spec()).withInputFile(file).withFormat("parquet").withMetrics(metrics)
-            java = builder.withPartitionPath(f"{self._partition_field()}={partition_value(self._config.partition, start)}").build()
+            builder = (
+                iceberg.DataFiles.builder(self._table.spec())
+                .withInputFile(file)
+                .withFormat("parquet")
+                .withMetrics(metrics)
+            )
+            java = builder.withPartitionPath(
+                f"{self._partition_field()}={partition_value(self._config.partition, start)}"
+            ).build()
             bounds = self._time_bounds(java)
         if java.recordCount() == 0:
             self.delete_files([location])
             return None
         if bounds is None:
             raise AuditFailed(
-                f"The footer of {location} has no bounds for {self._config.timestamp_col}.", "Nothing was published; look at the file."
+                f"The footer of {location} has no bounds for {self._config.timestamp_col}.",
+                "Nothing was published; look at the file.",
             )
         return DataFile(location, start, java.recordCount(), bounds[0], bounds[1], java)
 

@@ -11,13 +11,13 @@ from pydantic import TypeAdapter
 
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import Connections, load_connections
+from offload_core.projection import project
 from offload_core.table_config import TableConfig
 from offload_spark.clickhouse_source import ClickHouseSource
 from offload_spark.iceberg_catalog import create_table, open_catalog
 from offload_spark.iceberg_table import IcebergTable
 from offload_spark.jvm import attach
 from offload_spark.main import guarded
-from offload_core.projection import project
 
 _TABLES = TypeAdapter(list[TableConfig])
 
@@ -30,9 +30,14 @@ def main(argv: Sequence[str]) -> int:
 def init_tables(tables: Sequence[TableConfig], connections: Connections) -> None:
     """Create what is missing; an existing table only gains the columns that its source has gained."""
     jvm = attach()
-    with closing(open_catalog(jvm, connections.iceberg)) as catalog, closing(ClickHouse(connections.clickhouse)) as client:
+    with (
+        closing(open_catalog(jvm, connections.iceberg)) as catalog,
+        closing(ClickHouse(connections.clickhouse)) as client,
+    ):
         for table in tables:
-            columns = project(table, ClickHouseSource(client, table, connections.clickhouse.database).describe().columns)
+            columns = project(
+                table, ClickHouseSource(client, table, connections.clickhouse.database).describe().columns
+            )
             created = create_table(jvm, catalog, table, columns)
             iceberg = IcebergTable(jvm, catalog, table, "init")
             added = [] if created else iceberg.add_missing_columns(columns)

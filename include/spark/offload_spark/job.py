@@ -19,6 +19,7 @@ from offload_core.failpoints import Failpoint, reach
 from offload_core.job_arguments import JobArguments
 from offload_core.ledger import Ledger, LedgerRow, Step, connect
 from offload_core.marker import Marker
+from offload_core.projection import Column, project
 from offload_core.reconcile import require_agreement, unrecorded_commit
 from offload_core.source_query import window_condition, window_parameters
 from offload_core.source_table import SourceTable
@@ -28,7 +29,6 @@ from offload_spark.clickhouse_source import ClickHouseSource, Selection, Slice
 from offload_spark.iceberg_catalog import open_catalog
 from offload_spark.iceberg_table import IcebergTable
 from offload_spark.jvm import attach
-from offload_core.projection import Column, project
 from offload_spark.writer import AppendWriter, ChunkWriter, Published, UpsertWriter
 
 log = logging.getLogger("offload")
@@ -118,7 +118,11 @@ class Offload:
         cold = iceberg.cold_state(self._settings.pipeline_id)
         marker = unrecorded_commit(watermark, cold)
         if marker is not None:
-            log.info("Recovered: snapshot %s of an earlier run was not in the ledger; watermark %s", cold.snapshot_id, marker.cursor)
+            log.info(
+                "Recovered: snapshot %s of an earlier run was not in the ledger; watermark %s",
+                cold.snapshot_id,
+                marker.cursor,
+            )
             step = Step(
                 kind="recovered",
                 cursor=marker.cursor,
@@ -209,15 +213,24 @@ class Offload:
             return
         end = oldest or floor
         raise HotRowsExpired(
-            f"ClickHouse's TTL may have removed rows of {self._table.source} between {seen.isoformat(sep=' ')} and {end.isoformat(sep=' ')} "
+            f"ClickHouse's TTL may have removed rows of {self._table.source} "
+            f"between {seen.isoformat(sep=' ')} and {end.isoformat(sep=' ')} "
             f"({self._estimate(seen, end)}) before they were offloaded.",
             f"Restore them in ClickHouse if there is a copy; then, or to accept the loss, run `offload resume {self._table.name}`.",
         )
 
     def _estimate(self, start: datetime, end: datetime) -> str:
         """About how many rows a span holds, from the rate of the last windows."""
-        spans = [row for row in self._ledger.history(self._table.name, 200) if row.window_lower and row.window_upper and row.row_count]
-        seconds = sum((row.window_upper - row.window_lower).total_seconds() for row in spans if row.window_upper and row.window_lower)
+        spans = [
+            row
+            for row in self._ledger.history(self._table.name, 200)
+            if row.window_lower and row.window_upper and row.row_count
+        ]
+        seconds = sum(
+            (row.window_upper - row.window_lower).total_seconds()
+            for row in spans
+            if row.window_upper and row.window_lower
+        )
         if seconds <= 0:
             return "how many can't be told"
         return f"about {round(sum(row.row_count for row in spans) / seconds * (end - start).total_seconds()):,} rows at the usual rate"

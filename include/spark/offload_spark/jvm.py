@@ -26,7 +26,9 @@ def attach() -> JavaObject:
     """
     port, secret = os.environ.get("PYSPARK_GATEWAY_PORT"), os.environ.get("PYSPARK_GATEWAY_SECRET")
     if not port or not secret:
-        raise FixConfiguration("The job was started without a JVM.", "Start it with `spark-submit offload_generic.py ...`.")
+        raise FixConfiguration(
+            "The job was started without a JVM.", "Start it with `spark-submit offload_generic.py ...`."
+        )
     gateway = JavaGateway(gateway_parameters=GatewayParameters(port=int(port), auth_token=secret, auto_convert=True))
     return gateway.jvm
 

@@ -86,5 +86,3 @@ class RowComparison:
 def quote(name: str) -> str:
     """`name` as a Spark SQL identifier, in backticks."""
     return "`" + name.replace("`", "``") + "`"
-
-

@@ -17,13 +17,13 @@ from offload_core.connections import IcebergConnection
 from offload_core.errors import AuditFailed, CommitStateUnknown, FixConfiguration, OffloadError
 from offload_core.failpoints import Failpoint, reach
 from offload_core.marker import Marker
+from offload_core.projection import Column
 from offload_core.source_query import bind_time, format_time, http_placeholder
 from offload_core.table_config import Settings, TableConfig
 from offload_core.window import MICROSECOND, Window
 from offload_spark.clickhouse_source import ClickHouseSource, FileRequest, Selection, Slice
 from offload_spark.iceberg_table import DataFile, IcebergTable
 from offload_spark.merge import RowComparison
-from offload_core.projection import Column
 from offload_spark.session import start_session
 
 log = logging.getLogger("offload")
@@ -240,7 +240,7 @@ class UpsertWriter(ChunkWriter):
     where it doesn't, because TTL took rows, they are merged by key.
     """
 
-    def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:
+    def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:  # noqa: ARG002 - reads whole partitions
         timestamp, closed = quote_identifier(self._table.timestamp_col), quote_identifier(str(self._table.closed_col))
         lookback = timedelta(minutes=self._table.lookback_minutes)
         again = Selection(
@@ -273,8 +273,7 @@ class UpsertWriter(ChunkWriter):
     def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
         self._require_inside(files, None, window.upper)
 
-    def _new_rows(self, added: int | None, marker: Marker) -> int:
-        # The files hold whole partitions; what is new in them is the window.
+    def _new_rows(self, added: int | None, marker: Marker) -> int:  # noqa: ARG002 - whole partitions were added
         return marker.rows
 
     def _replace(self, files: Sequence[DataFile], marker: Marker) -> int:
