@@ -11,7 +11,8 @@ from clickhouse_connect.driver.client import Client
 
 from embedded.market_feed import connect
 from offload_core.connections import ClickHouseConnection, Connections
-from tests.support.servers import clickhouse_database, servers, split_statements
+from offload_core.sql_files import statements
+from tests.support.servers import clickhouse_database, servers
 
 __all__ = ["servers"]
 
@@ -38,9 +39,8 @@ def apply_hot_tier() -> Callable[[Client], None]:
     """Runs all statements of the hot tier's DDL."""
 
     def apply(client: Client) -> None:
-        for path in sorted(SQL.glob("*.sql")):
-            for statement in split_statements(path.read_text(encoding="utf-8")):
-                client.command(statement)
+        for statement in statements(SQL):
+            client.command(statement)
 
     return apply
 

@@ -111,7 +111,7 @@ def test_replay_moves_the_newest_trade_to_the_given_time(hot_tier: Client, feed:
 @pytest.mark.parametrize(
     ("connection", "remedy"),
     [
-        ({"database": "no_such_database"}, "Run `offload init`"),
+        ({"database": "no_such_database"}, "Run `offload init --hot-tier`"),
         ({"http_port": 1}, "Start it"),
         ({"user": "nobody_at_all"}, "Correct user and password"),
     ],
@@ -129,7 +129,7 @@ def test_missing_tables_name_the_command_that_makes_them(feed: Feed) -> None:
     code, _, err = finish(feed("history", "--rows", 1, *RANGE))
     assert code == 1
     assert "bronze_trades_binance" in err
-    assert "Run `offload init`" in err
+    assert "Run `offload init --hot-tier`" in err
 
 
 def test_a_time_without_a_zone_is_refused(feed: Feed) -> None:
