@@ -118,7 +118,8 @@ def _explained(target: str) -> Iterator[None]:
 def _explain(target: str, error: DatabaseError) -> OffloadError:
     if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
         return RunInit(
-            f"The hot tier is not set up: ClickHouse doesn't know {target} or its database.", "Run `offload init --hot-tier`."
+            f"The hot tier is not set up: ClickHouse doesn't know {target} or its database.",
+            "Run `offload init --hot-tier`.",
         )
     if error.code in AUTHENTICATION:
         return FixCredentials(
