@@ -62,6 +62,9 @@ class OffloadSubmitHook(RequiresConnection, SparkSubmitHook):
             if self._submit_sp is None:
                 raise
             raise self._failure(self._submit_sp.returncode) from error
+        finally:
+            if self._submit_sp is not None and self._submit_sp.returncode is not None:
+                self._submit_sp.stdout.close()
 
     def on_kill(self) -> None:
         """End spark-submit, its JVM and the Python it started: first politely, then by force."""

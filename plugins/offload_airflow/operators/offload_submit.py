@@ -85,8 +85,11 @@ class OffloadSubmitOperator(SparkSubmitOperator):
             AirflowException, OffloadError: an error that the next attempt may not meet.
         """
         with airflow_failures(self.log, self.table):
+            # Not super().execute(): Airflow 2.11 takes that for an operator within an operator and warns. What it does
+            # besides is for drivers on a cluster, which this hook refuses.
+            self._hook = self._get_hook()
             try:
-                super().execute(context)
+                self._hook.submit(self.application)
             except SparkFailed as error:
                 self._record(context, error)
                 raise

@@ -1,0 +1,70 @@
+"""An Airflow of the tests' own, with Connections to real servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from offload_core.connections import ClickHouseConnection, PostgresConnection
+from offload_core.ledger import Ledger, connect
+from tests.support.airflow_home import airflow_database, set_variable
+from tests.support.servers import clickhouse, ledger_database, servers, unique_name
+
+__all__ = ["airflow_database", "clickhouse", "ledger_database", "servers", "set_variable"]
+
+SetConnection = Callable[..., None]
+
+
+@pytest.fixture
+def set_connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
+    """Defines an Airflow Connection for one test."""
+
+    def set_connection(conn_id: str, **fields: object) -> None:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+    return set_connection
+
+
+@pytest.fixture
+def pipeline(set_variable: Callable[[str, object], None]) -> str:
+    """The id of a pipeline that this test has for itself, and the settings that say so."""
+    name = unique_name("test")
+    set_variable("iceberg_offload_settings", {"pipeline_id": name})
+    return name
+
+
+@pytest.fixture
+def ledger(ledger_database: PostgresConnection, pipeline: str) -> Iterator[Ledger]:
+    """The ledger of the test's pipeline."""
+    with connect(ledger_database) as session:
+        yield Ledger(session, pipeline)
+
+
+@pytest.fixture
+def connect_postgres(set_connection: SetConnection, ledger_database: PostgresConnection) -> PostgresConnection:
+    """The Connection to the ledger's database."""
+    set_connection(
+        "postgres_default",
+        conn_type="postgres",
+        host=ledger_database.host,
+        port=ledger_database.port,
+        login=ledger_database.user,
+        password=ledger_database.password.get_secret_value(),
+        schema=ledger_database.database,
+    )
+    return ledger_database
+
+
+def clickhouse_fields(connection: ClickHouseConnection) -> dict[str, object]:
+    """The fields of a Connection for airflow-clickhouse-plugin."""
+    return {
+        "conn_type": "clickhouse",
+        "host": connection.host,
+        "port": connection.native_port,
+        "login": connection.user,
+        "password": connection.password.get_secret_value(),
+        "schema": connection.database,
+        "extra": {"secure": connection.secure},
+    }
