@@ -1,0 +1,64 @@
+"""What is logged when Airflow notices that a table is late."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+from types import SimpleNamespace
+
+import pytest
+from airflow.models.dag import DAG
+
+from offload_airflow.callbacks.sla import sla_miss_callback
+from offload_core.connections import PostgresConnection
+from offload_core.ledger import Ledger, Step
+from offload_core.window import ORIGIN
+from tests.plugins.conftest import SetConnection
+
+pytestmark = pytest.mark.integration
+
+LATE = "bronze_trades_binance"
+
+
+def miss(caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.set_level(logging.INFO)
+    dag = DAG("iceberg_offload", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc))
+    sla_miss_callback(dag, "", "", [SimpleNamespace(task_id=f"bronze.offload_{LATE}")], [])
+    return caplog.messages
+
+
+def offload(ledger: Ledger, table: str) -> None:
+    ledger.initialize(table)
+    step = Step("increment", ORIGIN, generation=0, source_uuid=None, run_id="r", attempt=1, rows=3)
+    ledger.append(ledger.watermark(table), step)
+
+
+def test_the_lag_of_every_table_is_logged_with_its_level(
+    connect_postgres: PostgresConnection, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert connect_postgres
+    offload(ledger, LATE)
+    messages = miss(caplog)
+    assert messages[0] == f"SLA missed in iceberg_offload by bronze.offload_{LATE}."
+    assert any(message.startswith(f"{LATE}: lag 0.0 minutes (Normal), last offloaded ") for message in messages)
+    assert "silver_trades: never offloaded yet" in messages
+    assert len(messages) == 10
+
+
+def test_a_failure_since_is_logged_beside_the_lag(
+    connect_postgres: PostgresConnection, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert connect_postgres
+    offload(ledger, LATE)
+    ledger.record_failure(LATE, "clickhouse_connection", "ClickHouse is down.", run_id="r", attempt=1)
+    assert any(message.endswith("failed: ClickHouse is down.") for message in miss(caplog))
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_it_never_raises_because_airflow_would_call_it_again_at_every_check(
+    set_connection: SetConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Nobody listens on port 1.
+    set_connection("postgres_default", conn_type="postgres", host="127.0.0.1", port=1, login="me", schema="offload")
+    messages = miss(caplog)
+    assert messages[-1].startswith("The lag of the tables can't be told")
