@@ -26,7 +26,7 @@ def load_dag(request: pytest.FixtureRequest) -> Callable[[], DAG]:
     def load() -> DAG:
         bag = DagBag(include_examples=False)
         assert not bag.import_errors, bag.import_errors
-        dag = bag.get_dag(DAG_ID)
+        dag: DAG | None = bag.get_dag(DAG_ID)
         assert dag is not None, f"{DAG_ID} is not among {list(bag.dags)}"
         return dag
 

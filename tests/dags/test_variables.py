@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.models.dag import DAG
@@ -72,7 +73,7 @@ def test_settings_reach_the_tasks(load_dag: LoadDag, set_variable: SetVariable) 
     dag = load_dag()
     task = dag.get_task("silver.offload_silver_trades")
     assert dag.timetable.summary == "*/10 * * * *"
-    assert (task.pool, task.sla.total_seconds(), task.execution_timeout.total_seconds()) == ("small", 420, 120)
+    assert (task.pool, task.sla, task.execution_timeout) == ("small", timedelta(minutes=7), timedelta(minutes=2))
 
 
 def test_a_variable_that_is_no_json_is_an_import_error_that_names_it(set_variable: SetVariable) -> None:

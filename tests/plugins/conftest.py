@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from offload_core.connections import ClickHouseConnection, PostgresConnection
 from offload_core.ledger import Ledger, connect
 from tests.support.airflow_home import airflow_database, set_variable
+from tests.support.fake_spark import FakeSpark, install
 from tests.support.servers import clickhouse, ledger_database, servers, unique_name
 
 __all__ = ["airflow_database", "clickhouse", "ledger_database", "servers", "set_variable"]
 
 SetConnection = Callable[..., None]
+
+CLICKHOUSE_SECRET, ICEBERG_SECRET = "Cl1ck'hou$e\" secret", "1ceberg secret"
 
 
 @pytest.fixture
@@ -55,6 +59,34 @@ def connect_postgres(set_connection: SetConnection, ledger_database: PostgresCon
         schema=ledger_database.database,
     )
     return ledger_database
+
+
+@pytest.fixture
+def spark(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    set_connection: SetConnection,
+    connect_postgres: PostgresConnection,
+    pipeline: str,
+) -> FakeSpark:
+    """A fake Spark, and the Connections a job needs."""
+    assert connect_postgres
+    assert pipeline
+    fake = install(tmp_path / "spark")
+    monkeypatch.setenv("OFFLOAD_SPARK_HOME", str(fake.home))
+    monkeypatch.setenv("OFFLOAD_SPARK_PYTHON", "/opt/spark-env/bin/python")
+    monkeypatch.setenv("OFFLOAD_JAVA_HOME", "/opt/java")
+    monkeypatch.setenv("OFFLOAD_SPARK_JARS", "/opt/jars/iceberg.jar")
+    set_connection("spark_default", conn_type="spark", host="local[*]", extra={"deploy-mode": "client"})
+    set_connection("clickhouse_default", conn_type="clickhouse", host="ch", login="offload", password=CLICKHOUSE_SECRET)
+    set_connection(
+        "iceberg_default",
+        conn_type="generic",
+        login="iceberg",
+        password=ICEBERG_SECRET,
+        extra={"type": "jdbc", "uri": "jdbc:postgresql://pg/offload", "warehouse": "file:///warehouse"},
+    )
+    return fake
 
 
 def clickhouse_fields(connection: ClickHouseConnection) -> dict[str, object]:

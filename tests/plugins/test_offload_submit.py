@@ -29,11 +29,10 @@ from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_core.connections import PostgresConnection, load_connections
 from offload_core.errors import FixConfiguration, SparkFailed, SparkOutOfMemory
 from offload_core.job_arguments import parse
-from offload_core.job_outcome import ReportedError
 from offload_core.ledger import Ledger
 from offload_core.table_config import DEFAULT_TABLES
-from tests.plugins.conftest import SetConnection
-from tests.support.fake_spark import FakeSpark, install
+from tests.plugins.conftest import CLICKHOUSE_SECRET, ICEBERG_SECRET, SetConnection
+from tests.support.fake_spark import FakeSpark, report
 from tests.support.runs import attempt, manual_run, scheduled_run, task_instance
 from tests.support.servers import unique_name
 
@@ -41,37 +40,8 @@ pytestmark = pytest.mark.integration
 
 TABLE = "bronze_trades_binance"
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
-CLICKHOUSE_SECRET, ICEBERG_SECRET = "Cl1ck'hou$e\" secret", "1ceberg secret"
 
 SetVariable = Callable[[str, object], None]
-
-
-@pytest.fixture
-def spark(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    set_connection: SetConnection,
-    connect_postgres: PostgresConnection,
-    pipeline: str,
-) -> FakeSpark:
-    """A fake Spark, and the Connections a job needs."""
-    assert connect_postgres
-    assert pipeline
-    fake = install(tmp_path / "spark")
-    monkeypatch.setenv("OFFLOAD_SPARK_HOME", str(fake.home))
-    monkeypatch.setenv("OFFLOAD_SPARK_PYTHON", "/opt/spark-env/bin/python")
-    monkeypatch.setenv("OFFLOAD_JAVA_HOME", "/opt/java")
-    monkeypatch.setenv("OFFLOAD_SPARK_JARS", "/opt/jars/iceberg.jar")
-    set_connection("spark_default", conn_type="spark", host="local[*]", extra={"deploy-mode": "client"})
-    set_connection("clickhouse_default", conn_type="clickhouse", host="ch", login="offload", password=CLICKHOUSE_SECRET)
-    set_connection(
-        "iceberg_default",
-        conn_type="generic",
-        login="iceberg",
-        password=ICEBERG_SECRET,
-        extra={"type": "jdbc", "uri": "jdbc:postgresql://pg/offload", "warehouse": "file:///warehouse"},
-    )
-    return fake
 
 
 @pytest.fixture
@@ -215,12 +185,6 @@ def test_an_entry_that_was_broken_since_fails_with_the_field_and_without_retries
     with pytest.raises(AirflowFailException, match=r"partition: .*Correct the entry in the Airflow Variable"):
         run(task)
     assert not spark.record.exists()
-
-
-def report(monkeypatch: pytest.MonkeyPatch, *, retryable: bool) -> None:
-    error = ReportedError("clickhouse_connection", "ClickHouse can't be reached. Start it.", retryable)
-    monkeypatch.setenv("FAKE_SPARK_OUTPUT", f"✗ Offload failed: {error.message}\n{error.to_line()}\n")
-    monkeypatch.setenv("FAKE_SPARK_EXIT", str(error.exit_code))
 
 
 def test_the_jobs_own_lines_are_in_the_task_log(

@@ -1,8 +1,8 @@
 """A spark-submit that starts no Spark: it writes down how it was called and ends as it is told.
 
 `install` puts it where OFFLOAD_SPARK_HOME points. What it does is up to the environment of the test's process:
-FAKE_SPARK_OUTPUT is printed, FAKE_SPARK_EXIT is the exit code, and FAKE_SPARK_HANG makes it start a child as stubborn as
-itself and never end.
+FAKE_SPARK_OUTPUT is printed and FAKE_SPARK_EXIT is the exit code, both only for the target table FAKE_SPARK_TABLE if that
+is set; FAKE_SPARK_HANG makes it start a child and never end, deaf to SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import pytest
+
+from offload_core.job_outcome import ReportedError
 
 _SCRIPT = """#!{python}
 import json, os, signal, subprocess, sys, time
@@ -24,6 +27,9 @@ if hang:
 with open({record!r} + ".part", "w") as file:
     json.dump(call, file)
 os.rename({record!r} + ".part", {record!r})
+only = os.environ.get("FAKE_SPARK_TABLE")
+if only and only not in sys.argv:
+    sys.exit(0)
 print(os.environ.get("FAKE_SPARK_OUTPUT", ""), flush=True)
 while hang:
     time.sleep(1)
@@ -68,3 +74,10 @@ def install(home: Path) -> FakeSpark:
     script.write_text(_SCRIPT.format(python=sys.executable, record=str(fake.record)))
     script.chmod(0o755)
     return fake
+
+
+def report(monkeypatch: pytest.MonkeyPatch, *, retryable: bool) -> None:
+    """Make the fake fail as the job does."""
+    error = ReportedError("clickhouse_connection", "ClickHouse can't be reached. Start it.", retryable)
+    monkeypatch.setenv("FAKE_SPARK_OUTPUT", f"✗ Offload failed: {error.message}\n{error.to_line()}\n")
+    monkeypatch.setenv("FAKE_SPARK_EXIT", str(error.exit_code))

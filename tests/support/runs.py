@@ -34,7 +34,7 @@ def _run(dag: DAG, run_type: str, end: datetime) -> DagRun:
     from airflow.utils.types import DagRunType
 
     with quiet():
-        return dag.create_dagrun(
+        run: DagRun = dag.create_dagrun(
             run_id=unique_name(run_type),
             run_type=DagRunType(run_type),
             state=DagRunState.RUNNING,
@@ -42,12 +42,12 @@ def _run(dag: DAG, run_type: str, end: datetime) -> DagRun:
             data_interval=(end - PERIOD, end),
             start_date=end,
         )
+    return run
 
 
 def task_instance(run: DagRun, task: BaseOperator) -> TaskInstance:
     """The run's instance of a task."""
-    instance = run.get_task_instance(task.task_id)
-    assert instance is not None
+    (instance,) = [found for found in run.get_task_instances() if found.task_id == task.task_id]
     instance.refresh_from_task(task)
     return instance
 

@@ -1,0 +1,238 @@
+"""A whole offload in small: a hot tier, a ledger, a catalog and a warehouse of a test's own, and the real Spark job to run on them.
+
+from tests.support.servers import servers  # noqa: F401
+from tests.support.world import world  # noqa: F401
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from embedded.environment import exports
+from embedded.layout import Layout
+from offload_core import spark_submit
+from offload_core.clickhouse import ClickHouse
+from offload_core.connections import CONNECTIONS_ENV, Connections
+from offload_core.failpoints import FAILPOINT_ENV, PAUSE_FILE_ENV
+from offload_core.job_arguments import JobArguments
+from offload_core.ledger import Ledger, LedgerRow, connect
+from offload_core.sql_files import statements
+from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig
+from offload_core.verify import Verdict, verify
+from offload_core.window import Cursor
+from tests.support.servers import CHECKOUT, clickhouse_database, postgres_database
+
+JOB_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended: its exit status (negative: the signal) and all it printed."""
+
+    status: int
+    output: str
+
+    @property
+    def error(self) -> dict[str, object]:
+        """What the job's last line says of its error."""
+        line = next(line for line in self.output.splitlines() if line.startswith("OFFLOAD_ERROR "))
+        report: dict[str, object] = json.loads(line.removeprefix("OFFLOAD_ERROR "))
+        return report
+
+
+@dataclass
+class World:
+    """Servers' corners that belong to one test, and what a test does with them."""
+
+    connections: Connections
+    hot: ClickHouse
+    folder: Path
+    settings: Settings = field(default_factory=Settings)
+
+    def table(self, name: str) -> TableConfig:
+        """One of the shipped tables, by its short name."""
+        return next(table for table in DEFAULT_TABLES if table.name == name)
+
+    def create_hot_tier(self) -> None:
+        """Make the shipped ClickHouse tables."""
+        for statement in statements(CHECKOUT / "include" / "sql" / "clickhouse"):
+            self.hot.command(statement)
+
+    def init(self, *tables: TableConfig) -> None:
+        """Make the Iceberg tables and the first watermarks, with `offload init`."""
+        listed = json.dumps([table.model_dump(mode="json") for table in tables])
+        self.offload("init", environ={"OFFLOAD_TABLES": listed})
+
+    def offload(self, *arguments: str, environ: dict[str, str] | None = None, status: int = 0) -> str:
+        """Run the operator's command; its exit status must be `status`."""
+        result = subprocess.run(
+            [str(CHECKOUT / "bin" / "offload"), *arguments],
+            env={**self.environ(), **(environ or {})},
+            capture_output=True,
+            text=True,
+            timeout=JOB_SECONDS,
+            check=False,
+        )
+        assert result.returncode == status, f"{arguments}: {result.stdout}{result.stderr}"
+        return result.stdout + result.stderr
+
+    def environ(self) -> dict[str, str]:
+        """What a shell beside these servers has; the connections, passwords included, stay out of every command line."""
+        layout = Layout.of_checkout()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OFFLOAD_", "PYTHONPATH"))}
+        spark = {name: value for name, value in exports(layout).items() if name != "OFFLOAD_CONNECTIONS_FILE"}
+        own = {
+            CONNECTIONS_ENV: self.connections.with_secrets_json(),
+            "OFFLOAD_SETTINGS": self.settings.model_dump_json(),
+        }
+        return {**kept, **spark, **own, "OFFLOAD_ENVS": str(layout.envs)}
+
+    def start(
+        self,
+        table: TableConfig,
+        *,
+        interval_end: datetime | None = None,
+        run_id: str = "test",
+        attempt: int = 1,
+        environ: dict[str, str] | None = None,
+        java_options: str = "",
+    ) -> subprocess.Popen[str]:
+        """Start the Spark job of one table in a process group of its own."""
+        arguments = JobArguments(table, self.settings, interval_end, run_id, attempt)
+        application = str(spark_submit.application(self.environ()))
+        return self.submit(application, arguments.to_argv(), environ=environ, java_options=java_options)
+
+    def submit(
+        self, application: str, argv: Sequence[str], *, environ: dict[str, str] | None = None, java_options: str = ""
+    ) -> subprocess.Popen[str]:
+        """Start a Python application under spark-submit."""
+        env = {**self.environ(), **(environ or {})}
+        command = [str(Path(env["OFFLOAD_SPARK_HOME"], "bin", "spark-submit")), "--master", "local[2]"]
+        for key, value in spark_submit.configuration(env).items():
+            command += [
+                "--conf",
+                f"{key}={value} {java_options}" if key.endswith("extraJavaOptions") else f"{key}={value}",
+            ]
+        return subprocess.Popen(
+            [*command, application, *argv],
+            env={**env, **spark_submit.environment(env)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            start_new_session=True,
+        )
+
+    def finish(self, job: subprocess.Popen[str]) -> JobResult:
+        """Wait for a job; one that hangs is killed with its whole group."""
+        try:
+            output, _ = job.communicate(timeout=JOB_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(job.pid, signal.SIGKILL)
+            raise
+        return JobResult(job.returncode, output)
+
+    def run(self, table: TableConfig, **options: object) -> JobResult:
+        """Run the Spark job of one table to its end, whatever that is."""
+        return self.finish(self.start(table, **options))  # type: ignore[arg-type]
+
+    def run_well(self, table: TableConfig, **options: object) -> JobResult:
+        """Run the Spark job of one table, which must succeed."""
+        result = self.run(table, **options)
+        assert result.status == 0, result.output
+        return result
+
+    def run_armed(self, table: TableConfig, failpoint: str, **options: object) -> JobResult:
+        """Run the job with an armed failpoint, for example `after-publish:kill`."""
+        return self.run(table, environ={FAILPOINT_ENV: failpoint}, **options)
+
+    @contextmanager
+    def paused(self, table: TableConfig, point: str, **options: object) -> Iterator[subprocess.Popen[str]]:
+        """A job that waits at a failpoint while the block runs, and goes on behind it."""
+        waiting = self.folder / f"paused-{uuid.uuid4().hex}"
+        environ = {FAILPOINT_ENV: f"{point}:pause", PAUSE_FILE_ENV: str(waiting)}
+        job = self.start(table, environ=environ, **options)  # type: ignore[arg-type]
+        try:
+            wait_until(lambda: waiting.exists() or job.poll() is not None, f"{table.name} at {point}")
+            assert job.poll() is None, job.communicate()[0]
+            yield job
+        finally:
+            waiting.unlink(missing_ok=True)
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """The ledger over a session of its own."""
+        with closing(connect(self.connections.postgres)) as session:
+            yield Ledger(session, self.settings.pipeline_id)
+
+    def history(self, table: TableConfig) -> list[LedgerRow]:
+        """A table's ledger rows, newest first."""
+        with self.ledger() as ledger:
+            return ledger.history(table.name, 1000)
+
+    def reset(self, table: TableConfig, cursor: Cursor) -> None:
+        """Set a table's watermark."""
+        with self.ledger() as ledger:
+            ledger.reset(table.name, cursor)
+
+    def compare(self, table: TableConfig) -> Verdict:
+        """Both sides up to the watermark, by count and hash."""
+        with self.ledger() as ledger:
+            return verify(self.hot, self.connections, table, ledger.cursor(table.name))
+
+    def require_equal(self, table: TableConfig, rows: int | None = None) -> None:
+        """See that the cold tier holds exactly the hot tier's rows, and how many those are."""
+        verdict = self.compare(table)
+        assert verdict.equal, verdict
+        assert rows is None or verdict.cold.rows == rows, verdict
+
+    def with_settings(self, **values: object) -> World:
+        """The same world with other settings."""
+        return replace(self, settings=Settings.model_validate({**self.settings.model_dump(), **values}))
+
+
+def wait_until(is_so: object, what: str, seconds: float = 120) -> None:
+    """Poll a condition until it holds."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not is_so():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"still waiting for {what}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def new_world(servers: Connections, folder: Path) -> Iterator[World]:
+    """A world of its own: databases in ClickHouse and PostgreSQL, dropped at the end, and a warehouse in `folder`."""
+    with ExitStack() as stack:
+        hot = stack.enter_context(clickhouse_database(servers.clickhouse, "offload_test"))
+        ledger = stack.enter_context(postgres_database(servers.postgres, "offload_test"))
+        warehouse = folder / "warehouse"
+        iceberg = servers.iceberg.model_copy(
+            update={
+                "uri": f"jdbc:postgresql://{ledger.host}:{ledger.port}/{ledger.database}",
+                "warehouse": warehouse.as_uri(),
+                "user": ledger.user,
+                "password": ledger.password,
+                "type": "jdbc",
+            }
+        )
+        yield World(Connections(clickhouse=hot.connection, postgres=ledger, iceberg=iceberg), hot.client, folder)
+
+
+@pytest.fixture
+def world(servers: Connections, tmp_path: Path) -> Iterator[World]:
+    """A world for one test."""
+    with new_world(servers, tmp_path) as made:
+        yield made
