@@ -1,0 +1,123 @@
+"""The engine in this process: one per process, on one folder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from chdb.session import Session
+
+from embedded.clickhouse.cancellation import RunningQueries
+from embedded.clickhouse.errors import InUseError, ServerError, from_engine
+from embedded.clickhouse.session import QUERY_ID_SETTING, EngineSession
+from embedded.clickhouse.sql import PROCESSES_VIEW, literal, quoted
+
+_log = logging.getLogger(__name__)
+_CACHE_SHARE = 16
+
+_CONFIG = """<clickhouse>
+    <max_server_memory_usage>{memory}</max_server_memory_usage>
+    <mark_cache_size>{cache}</mark_cache_size>
+    <primary_index_cache_size>{cache}</primary_index_cache_size>
+    <parquet_metadata_cache_size>{cache}</parquet_metadata_cache_size>
+    <background_schedule_pool_size>16</background_schedule_pool_size>
+</clickhouse>
+"""
+# The engine takes no query id from outside: the client's travels in a setting and is put back where processes are shown.
+_PROCESSES = f"""CREATE VIEW system.{PROCESSES_VIEW} AS
+SELECT * EXCEPT (given), if(given = '', engine_query_id, given) AS query_id
+FROM (SELECT * EXCEPT (query_id), query_id AS engine_query_id, Settings['{QUERY_ID_SETTING}'] AS given
+      FROM system.processes)"""
+
+
+class Engine:
+    """The ClickHouse engine on one folder, with its default database."""
+
+    def __init__(self, path: Path, database: str, max_memory: int) -> None:
+        """Load the tables in `path` and create the database if it is missing.
+
+        Args:
+            path: data folder, created if missing.
+            database: default database.
+            max_memory: bytes all queries together may use; a query that would exceed it fails with error 241.
+
+        Raises:
+            InUseError: another process has the folder open.
+            ServerError: the engine can't start on this folder.
+        """
+        self.path = path
+        self.database = database
+        path.mkdir(parents=True, exist_ok=True)
+        config = path / "gateway-config.xml"
+        config.write_text(_CONFIG.format(memory=int(max_memory), cache=max(int(max_memory) // _CACHE_SHARE, 1 << 20)))
+        self._root = self._start(f"{path}?config-file={escape(str(config))}")
+        self._lock = threading.Lock()
+        self._root.query(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
+        self._root.query(_PROCESSES)
+        self.version = self.control("SELECT version()").strip()
+        self.timezone = self.control("SELECT timezone()").strip()
+        self.queries = RunningQueries(self._kill)
+
+    def session(self, database: str | None = None, lasting: bool = False) -> EngineSession:
+        """A session of its own in `database` (default: the server's).
+
+        Args:
+            database: the session's current database.
+            lasting: more than one query will use it, so that settings of a query must end with that query.
+
+        Raises:
+            ServerError: UNKNOWN_DATABASE.
+        """
+        session = EngineSession(Session(str(self.path)), lasting)
+        try:
+            session.use(database or self.database)
+        except ServerError:
+            session.close()
+            raise
+        return session
+
+    def control(self, sql: str) -> str:
+        """Run a small query of the server's own and return its result as text.
+
+        Raises:
+            ServerError: whatever the engine raised.
+        """
+        with self._lock:
+            try:
+                return str(self._root.query(sql, "TSVRaw"))
+            except RuntimeError as error:
+                raise from_engine(error) from error
+
+    def kill(self, engine_ids: Iterable[str]) -> None:
+        """Tell queries, by the engine's ids, to end; doesn't wait for their end."""
+        ids = ", ".join(literal(engine_id) for engine_id in engine_ids)
+        if ids:
+            self.control(f"KILL QUERY WHERE query_id IN ({ids}) ASYNC")
+
+    def flush(self) -> None:
+        """Write what the engine still holds back."""
+        for what in ("LOGS", "ASYNC INSERT QUEUE"):
+            try:
+                self.control(f"SYSTEM FLUSH {what}")
+            except ServerError as error:
+                _log.warning("Cannot flush %s: %s", what.lower(), error)
+
+    def _kill(self, query_ids: Iterable[str]) -> None:
+        ids = ", ".join(literal(query_id) for query_id in query_ids)
+        condition = f"query_id IN ({ids}) AND NOT is_cancelled"
+        self.kill(self.control(f"SELECT engine_query_id FROM system.{PROCESSES_VIEW} WHERE {condition}").split())
+
+    def _start(self, connection: str) -> Session:
+        try:
+            return Session(connection)
+        except RuntimeError as error:
+            found = from_engine(error)
+            if "Cannot lock file" in found.message:
+                raise InUseError(
+                    f"The folder {self.path} is in use by another process. Stop that one (its id is in "
+                    f"{self.path / 'status'}) or choose another --path."
+                ) from error
+            raise found from error

@@ -1,0 +1,108 @@
+"""The HTTP server's routes: /ping, and / for queries."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+
+from embedded.clickhouse import sql
+from embedded.clickhouse.auth import Credentials
+from embedded.clickhouse.engine import Engine
+from embedded.clickhouse.errors import Code, ServerError
+from embedded.clickhouse.http import body
+from embedded.clickhouse.http.request import QueryRequest, read
+from embedded.clickhouse.http.running import HttpQuery
+from embedded.clickhouse.http.sessions import Sessions, reaping
+from embedded.clickhouse.http.status import status_of
+from embedded.clickhouse.http.work import Server
+
+_log = logging.getLogger(__name__)
+_MAX_STATEMENT = 64 << 20
+_MAX_QUERIES = 256
+_REAP_SECONDS = 1.0
+
+
+SERVER = web.AppKey("server", Server)
+CREDENTIALS = web.AppKey("credentials", Credentials)
+
+
+def application(engine: Engine, credentials: Credentials) -> web.Application:
+    """The HTTP server of this engine."""
+    app = web.Application()
+    app[SERVER] = Server(engine, Sessions(engine), ThreadPoolExecutor(_MAX_QUERIES, "http-query"))
+    app[CREDENTIALS] = credentials
+    app.router.add_get("/ping", _ping)
+    app.router.add_get("/replicas_status", _ping)
+    app.router.add_route("*", "/", _query)
+    app.cleanup_ctx.append(_reap_sessions)
+    return app
+
+
+async def _reap_sessions(app: web.Application) -> AsyncIterator[None]:
+    async with reaping(app[SERVER].sessions, _REAP_SECONDS):
+        yield
+
+
+async def _ping(_: web.Request) -> web.Response:
+    return web.Response(text="Ok.\n")
+
+
+async def _query(request: web.Request) -> web.StreamResponse:
+    server = request.app[SERVER]
+    try:
+        return await _answer(request, server)
+    except ServerError as error:
+        return error_response(error, server.engine.version)
+    except (ConnectionError, web.RequestPayloadError):
+        raise  # the client is gone: nobody to answer
+    except Exception as error:
+        _log.exception("A query failed in the server itself")
+        return error_response(ServerError(Code.UNKNOWN_EXCEPTION, repr(error)), server.engine.version)
+
+
+async def _answer(request: web.Request, server: Server) -> web.StreamResponse:
+    asked = read(request)
+    request.app[CREDENTIALS].check(asked.user, asked.password)
+    text, rest = await _statement_text(request, asked)
+    if not text.strip() and request.method == "GET":
+        return web.Response(text="Ok.\n")
+    statement = sql.parse(text)
+    if asked.readonly and not statement.readonly:
+        raise ServerError(Code.READONLY, "Cannot execute query in readonly mode: send what changes something by POST.")
+    query = HttpQuery(request, asked, statement, server)
+    if statement.kind is sql.Kind.INSERT_DATA:
+        return await query.insert(text[statement.data :], rest)
+    async for piece in rest:
+        if piece:
+            raise ServerError(Code.QUERY_IS_TOO_LARGE, f"The statement is longer than {_MAX_STATEMENT} bytes.")
+    return await query.run()
+
+
+async def _statement_text(request: web.Request, asked: QueryRequest) -> tuple[bytes, AsyncIterator[bytes]]:
+    """The statement, and an iterator over what is left of the body.
+
+    An INSERT is known by its beginning, and its rows are left where they are; any other statement is read to its end.
+    """
+    rest = body.pieces(request)
+    if request.content_type == "multipart/form-data":
+        raise ServerError(
+            Code.NOT_IMPLEMENTED, "External data tables are not supported: use a temporary table in a session."
+        )
+    text = asked.text
+    async for piece in rest:
+        text += piece
+        if text.lstrip()[:6].upper() == b"INSERT" or len(text) > _MAX_STATEMENT:
+            break
+    return text, rest
+
+
+def error_response(error: ServerError, version: str) -> web.Response:
+    """The error as ClickHouse answers it."""
+    return web.Response(
+        status=status_of(error.code),
+        text=error.text(version) + "\n",
+        headers={"X-ClickHouse-Exception-Code": str(error.code)},
+    )

@@ -1,0 +1,151 @@
+"""One query over HTTP: carries the bytes between the connection and the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from aiohttp import web
+
+from embedded.clickhouse.errors import ServerError
+from embedded.clickhouse.http.formats import media_type
+from embedded.clickhouse.http.pipe import ResultPipe
+from embedded.clickhouse.http.request import QueryRequest
+from embedded.clickhouse.http.work import InsertWork, Server, Work
+from embedded.clickhouse.session import QueryStats
+from embedded.clickhouse.sql import Kind, Statement
+
+_BUFFER = 1 << 20
+_T = TypeVar("_T")
+
+
+class HttpQuery:
+    """A query and its response."""
+
+    def __init__(self, request: web.Request, asked: QueryRequest, statement: Statement, server: Server) -> None:
+        """Nothing runs yet."""
+        self._request = request
+        self._asked = asked
+        self._statement = statement
+        self._server = server
+
+    async def run(self) -> web.StreamResponse:
+        """Run a statement that is complete, and send its result as it comes.
+
+        Raises:
+            ServerError: the query failed before anything was sent.
+        """
+        with self._working() as work:
+            pipe = ResultPipe()
+            job = asyncio.ensure_future(self._call(work.run, pipe))
+            job.add_done_callback(_look_at)
+            try:
+                return await self._respond(work, pipe, job)
+            finally:
+                pipe.close_reading()
+
+    async def insert(self, first: bytes, rest: AsyncIterator[bytes]) -> web.StreamResponse:
+        """Put the rows of the body into the table.
+
+        Raises:
+            ServerError: nothing, or only whole blocks in front of the failure, is in the table.
+        """
+        with self._working() as work:
+            insert = InsertWork(work)
+            try:
+                await self._call(insert.begin)
+                if first:
+                    await self._call(insert.append, first)
+                async for piece in rest:
+                    await self._call(insert.append, piece)
+                stats = await self._call(insert.finish)
+            finally:
+                await self._call(insert.end)
+        return web.Response(headers=self._headers(work, stats))
+
+    async def _respond(self, work: Work, pipe: ResultPipe, job: asyncio.Future[QueryStats]) -> web.StreamResponse:
+        with tempfile.SpooledTemporaryFile(max_size=_BUFFER) as held:
+            data = await pipe.read()
+            while data and (held.tell() < _BUFFER or self._asked.buffer_whole):
+                held.write(data)
+                data = await pipe.read()
+            stats = None if data else await job
+            response = web.StreamResponse(headers=self._headers(work, stats))
+            if stats is None:
+                response.enable_chunked_encoding()
+            else:
+                response.content_length = held.tell()
+            await response.prepare(self._request)
+            held.seek(0)
+            while piece := held.read(_BUFFER):
+                await response.write(piece)
+        while data:
+            await response.write(data)
+            data = await pipe.read()
+        try:
+            await job
+        except ServerError as error:
+            await self._break_off(response, error)
+        await response.write_eof()
+        return response
+
+    async def _break_off(self, response: web.StreamResponse, error: ServerError) -> None:
+        """Say what happened and end the connection instead of the answer: a short result must never look complete."""
+        if not self._asked.compression:
+            await response.write(f"\n{error.text(self._server.engine.version)}\n".encode())
+        if self._request.transport is not None:
+            self._request.transport.close()
+        raise ConnectionResetError(str(error)) from error
+
+    @contextmanager
+    def _working(self) -> Iterator[Work]:
+        """Registered while it runs; cancelled when the answer can't be finished."""
+        queries = self._server.engine.queries
+        query = queries.add(self._asked.query_id)
+        try:
+            yield Work(self._server, self._asked, self._statement, query)
+        except BaseException:
+            queries.cancel(query)
+            raise
+
+    async def _call(self, work: Callable[..., _T], *arguments: object) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._server.pool, work, *arguments)
+
+    def _headers(self, work: Work, stats: QueryStats | None) -> dict[str, str]:
+        headers = {
+            "X-ClickHouse-Query-Id": work.query.query_id,
+            "X-ClickHouse-Timezone": self._server.engine.timezone,
+            "X-ClickHouse-Server-Display-Name": "embedded",
+        }
+        if self._statement.kind in (Kind.RESULT, Kind.KILL):
+            format_name = self._statement.format or self._asked.default_format
+            headers |= {"X-ClickHouse-Format": format_name, "Content-Type": media_type(format_name)}
+            if self._asked.compression:
+                headers["Content-Encoding"] = self._asked.compression
+        if stats is not None:
+            headers["X-ClickHouse-Summary"] = _summary(stats)
+        return headers
+
+
+def _summary(stats: QueryStats) -> str:
+    """The counts as ClickHouse sends them: JSON with numbers as text."""
+    counts = {
+        "read_rows": stats.read_rows,
+        "read_bytes": stats.read_bytes,
+        "written_rows": stats.written_rows,
+        "written_bytes": stats.written_bytes,
+        "total_rows_to_read": stats.read_rows,
+        "result_rows": stats.result_rows or stats.written_rows,
+        "elapsed_ns": round(stats.elapsed * 1e9),
+    }
+    return json.dumps({name: str(count) for name, count in counts.items()})
+
+
+def _look_at(job: asyncio.Future[QueryStats]) -> None:
+    """Nobody waits for a job whose client is gone; its error is no news then."""
+    if not job.cancelled():
+        job.exception()

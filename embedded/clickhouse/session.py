@@ -1,0 +1,186 @@
+"""A session in the engine: the place where settings, parameters and temporary tables live."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import chdb
+from chdb.session import Session
+
+from embedded.clickhouse.cancellation import RunningQuery
+from embedded.clickhouse.errors import from_engine
+from embedded.clickhouse.sql import literal, quoted
+
+QUERY_ID_SETTING = "query_cache_tag"
+"""Carries the client's query id: a text the engine keeps with the query and uses for nothing but its query cache."""
+
+_ENGINE_ERRORS = (RuntimeError, chdb.ChdbError)
+
+
+@dataclass(frozen=True)
+class QueryStats:
+    """What the engine says about a finished query: counts of rows and bytes, and seconds."""
+
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+    result_rows: int = 0
+    elapsed: float = 0.0
+
+
+class EngineSession:
+    """One client's session; runs one query at a time."""
+
+    def __init__(self, session: Session, lasting: bool) -> None:
+        """`lasting`: more queries follow, so that what is set for one must be undone after it."""
+        self._session = session
+        self._lasting = lasting
+
+    def close(self) -> None:
+        """Forget the session and its temporary tables."""
+        self._session.close()
+
+    def use(self, database: str) -> None:
+        """Make `database` the current one.
+
+        Raises:
+            ServerError: UNKNOWN_DATABASE.
+        """
+        self._query(f"USE {quoted(database)}")
+
+    @contextmanager
+    def running(
+        self, query: RunningQuery, settings: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> Iterator[None]:
+        """Apply a query's settings and parameters, and undo the settings afterwards in a lasting session.
+
+        Args:
+            query: the query about to run.
+            settings: values by name, as text.
+            parameters: values by name for `{name:Type}`, with the escapes of TSV.
+
+        Raises:
+            ServerError: UNKNOWN_SETTING, or a value that doesn't fit.
+        """
+        undo = self._undo(settings) if self._lasting and settings else ""
+        values = {**settings, **{f"param_{name}": value for name, value in parameters.items()}}
+        values[QUERY_ID_SETTING] = query.query_id
+        try:
+            self._query("SET " + ", ".join(f"{quoted(name)} = {literal(value)}" for name, value in values.items()))
+            query.check()
+            yield
+        finally:
+            if undo:
+                self._query(undo)
+
+    def execute(self, sql: str) -> QueryStats:
+        """Run a statement to its end; a result goes where its INTO OUTFILE says.
+
+        Raises:
+            ServerError: whatever the engine raised.
+        """
+        result = self._query(sql, "Null")
+        return QueryStats(
+            read_rows=result.storage_rows_read(),
+            read_bytes=result.storage_bytes_read(),
+            written_rows=result.rows_written(),
+            written_bytes=result.bytes_written(),
+            result_rows=result.rows_read(),
+            elapsed=result.elapsed(),
+        )
+
+    def fetch(self, sql: str, format_name: str) -> bytes:
+        """Run a statement with a small result and return it.
+
+        Raises:
+            ServerError: whatever the engine raised.
+        """
+        return bytes(self._query(sql, format_name).bytes())
+
+    def blocks(self, sql: str) -> Iterator[bytes]:
+        """Run a SELECT and yield its blocks in Native format as they come, none for an empty result.
+
+        Raises:
+            ServerError: whatever the engine raised, at once or between blocks.
+        """
+        try:
+            with self._session.send_query(sql, "Native") as result:
+                for chunk in result:
+                    yield chunk.bytes()
+        except _ENGINE_ERRORS as error:
+            raise from_engine(error) from error
+
+    def insert(self, sql: str, format_name: str) -> Insert:
+        """Begin an INSERT whose rows follow.
+
+        Args:
+            sql: the statement in front of FORMAT or VALUES.
+            format_name: the format of the rows.
+
+        Raises:
+            ServerError: UNKNOWN_TABLE, UNKNOWN_FORMAT and the like.
+        """
+        try:
+            return Insert(self._session.send_insert(sql, format_name))
+        except _ENGINE_ERRORS as error:
+            raise from_engine(error) from error
+
+    def _undo(self, settings: Mapping[str, str]) -> str:
+        names = ", ".join(literal(name) for name in settings)
+        found = self._query(
+            f"SELECT concat(name, ' = ', if(changed, concat('\\'', replaceAll(replaceAll(value, '\\\\', '\\\\\\\\'), "
+            f"'\\'', '\\\\\\''), '\\''), 'DEFAULT')) FROM system.settings WHERE name IN ({names})",
+            "TSVRaw",
+        )
+        assignments = str(found).strip("\n").split("\n")
+        return "SET " + ", ".join(assignments) if any(assignments) else ""
+
+    def _query(self, sql: str, format_name: str = "Null") -> Any:
+        try:
+            return self._session.query(sql, format_name)
+        except _ENGINE_ERRORS as error:
+            raise from_engine(error) from error
+
+
+class Insert:
+    """Rows on their way into a table. Its methods may be called from any thread."""
+
+    def __init__(self, inserter: Any) -> None:
+        """Wrap the engine's own handle."""
+        self._inserter = inserter
+        self._lock = threading.Lock()
+
+    def append(self, data: bytes) -> None:
+        """Hand over the next bytes, cut anywhere.
+
+        Raises:
+            ServerError: the engine can't read them.
+        """
+        with self._lock:
+            try:
+                self._inserter.append(data)
+            except _ENGINE_ERRORS as error:
+                raise from_engine(error) from error
+
+    def finish(self) -> QueryStats:
+        """Write what is left; on return the rows are in the table.
+
+        Raises:
+            ServerError: the engine can't read or write the rows.
+        """
+        with self._lock:
+            try:
+                result = self._inserter.finish()
+            except _ENGINE_ERRORS as error:
+                raise from_engine(error) from error
+        return QueryStats(written_rows=result.rows_written, written_bytes=result.bytes_written, elapsed=result.elapsed)
+
+    def cancel(self) -> None:
+        """Drop what is not in the table yet. Idempotent."""
+        with self._lock:
+            self._inserter.cancel()
