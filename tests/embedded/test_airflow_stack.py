@@ -1,0 +1,197 @@
+"""Airflow as `up --airflow` starts it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import psutil
+import psycopg
+import pytest
+
+from embedded.processes import Part
+from tests.support.stack import Commands
+
+pytestmark = pytest.mark.integration
+
+PARTS = ["airflow-scheduler", "airflow-webserver"]
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory) -> Iterator[Commands]:
+    """A stack with Airflow, started by somebody whose shell points at another Airflow."""
+    foreign = {"AIRFLOW_HOME": "/nowhere", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nowhere/production"}
+    commands = Commands(tmp_path_factory.mktemp("stack"), **foreign)
+    commands.up("--airflow")
+    yield commands
+    commands.run("down")
+
+
+def metadata(stack: Commands) -> psycopg.Connection[tuple[object, ...]]:
+    server = stack.connections().postgres
+    return psycopg.connect(
+        host=server.host,
+        port=server.port,
+        dbname="airflow",
+        user="airflow",
+        password=stack.secrets()["postgres_airflow"],
+        autocommit=True,
+    )
+
+
+def web(stack: Commands, path: str, password: str | None = None) -> tuple[int, object]:
+    request = urllib.request.Request(stack.status()[1]["airflow-webserver"]["address"] + path)  # noqa: S310 - loopback
+    request.add_header("Accept", "application/json")
+    if password is not None:
+        login = base64.b64encode(f"admin:{password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {login}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, None
+
+
+def airflow_parts(stack: Commands) -> list[Part]:
+    return [Part(stack.layout, name) for name in PARTS]
+
+
+def test_status_counts_airflow_in(airflow):
+    code, parts = airflow.status()
+
+    assert code == 0
+    assert list(parts) == ["postgres", "clickhouse", *PARTS]
+
+
+def test_the_generated_password_opens_the_web_interface_and_another_one_does_not(airflow):
+    password = (airflow.layout.home / "airflow" / "admin-password").read_text().strip()
+
+    assert web(airflow, "/api/v1/pools", password)[0] == 200
+    assert web(airflow, "/api/v1/pools", "guess")[0] in (401, 403)
+
+
+def test_offload_tasks_have_a_pool_of_two(airflow):
+    _, pool = web(airflow, "/api/v1/pools/iceberg_offload", airflow.secrets()["airflow_admin"])
+
+    assert pool["slots"] == 2
+
+
+def test_the_configuration_is_not_shown_in_the_web_interface(airflow):
+    assert web(airflow, "/api/v1/config", airflow.secrets()["airflow_admin"])[0] == 403
+
+
+def test_the_connections_lead_to_the_stacks_own_servers(airflow):
+    servers = airflow.connections()
+    _, listing = web(airflow, "/api/v1/connections", airflow.secrets()["airflow_admin"])
+    found = {one["connection_id"]: one for one in listing["connections"]}
+
+    assert set(found) == {
+        "clickhouse_default",
+        "clickhouse_http",
+        "postgres_default",
+        "spark_default",
+        "iceberg_default",
+    }
+    assert found["clickhouse_default"]["port"] == servers.clickhouse.native_port
+    assert found["clickhouse_http"]["port"] == servers.clickhouse.http_port
+    assert found["postgres_default"]["port"] == servers.postgres.port
+    assert found["iceberg_default"]["host"] == servers.iceberg.uri
+    _, catalog = web(airflow, "/api/v1/connections/iceberg_default", airflow.secrets()["airflow_admin"])
+    assert json.loads(catalog["extra"]) == {
+        "name": "demo",
+        "type": "jdbc",
+        "warehouse": servers.iceberg.warehouse,
+        "properties": servers.iceberg.properties,
+    }
+
+
+def test_passwords_are_encrypted_in_the_database(airflow):
+    with metadata(airflow) as connection:
+        rows = connection.execute("SELECT password, is_encrypted FROM connection WHERE password IS NOT NULL").fetchall()
+
+    assert len(rows) == 4
+    for password, is_encrypted in rows:
+        assert is_encrypted
+        assert password not in airflow.secrets().values()
+
+
+def test_airflow_listens_on_loopback_only(airflow):
+    addresses = {
+        (connection.laddr.ip, connection.laddr.port)
+        for part in airflow_parts(airflow)
+        for process in part.family()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+    assert addresses == {("127.0.0.1", airflow_parts(airflow)[1].ports()["airflow"])}
+
+
+def test_no_password_stands_in_any_command_line_environment_or_log(airflow):
+    shown = [log.read_text(errors="replace") for log in airflow.layout.logs.rglob("*.log")]
+    for part in airflow_parts(airflow):
+        for process in part.family():
+            shown += [*process.cmdline(), *process.environ().values()]
+
+    assert shown
+    for name, secret in airflow.secrets().items():
+        assert not any(secret in text for text in shown), name
+    for name in ("airflow.cfg", "admin-password"):
+        assert (airflow.layout.home / "airflow" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_airflow_got_nothing_of_another_airflow_in_the_users_shell(airflow):
+    for part in airflow_parts(airflow):
+        for process in part.family():
+            assert not any("nowhere" in value for value in process.environ().values()), process.cmdline()
+
+
+def test_starting_again_keeps_the_processes_and_what_was_edited(airflow):
+    before = [part.process().pid for part in airflow_parts(airflow)]
+    with metadata(airflow) as connection:
+        connection.execute("UPDATE slot_pool SET slots = 5 WHERE pool = 'iceberg_offload'")
+
+    airflow.up("--airflow")
+
+    with metadata(airflow) as connection:
+        assert connection.execute("SELECT slots FROM slot_pool WHERE pool = 'iceberg_offload'").fetchone() == (5,)
+        connection.execute("UPDATE slot_pool SET slots = 2 WHERE pool = 'iceberg_offload'")
+    assert [part.process().pid for part in airflow_parts(airflow)] == before
+
+
+def test_a_killed_scheduler_is_replaced_and_its_workers_do_not_stay(airflow):
+    scheduler = airflow_parts(airflow)[0]
+    orphans = [process for process in scheduler.family() if process != scheduler.process()]
+    assert orphans
+    scheduler.process().kill()
+    wait_until(lambda: scheduler.process() is None)
+    assert airflow.status()[1]["airflow-scheduler"]["state"] == "died"
+
+    airflow.up("--airflow")
+
+    assert airflow.status()[0] == 0
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in orphans)
+
+
+def test_stopping_leaves_nothing_behind_and_the_next_start_is_quick(airflow):
+    assert airflow.run("down").returncode == 0
+    assert airflow.processes() == []
+    prepared = os.stat(airflow.layout.logs / "airflow-setup.log").st_mtime_ns
+
+    start = time.monotonic()
+    airflow.up("--airflow")
+
+    assert time.monotonic() - start < 30
+    assert os.stat(airflow.layout.logs / "airflow-setup.log").st_mtime_ns == prepared, "the database was prepared twice"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
