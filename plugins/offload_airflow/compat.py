@@ -141,7 +141,7 @@ def interval_end(context: Context) -> datetime | None:
     """End of the run's data interval (UTC); None for a run started by hand, which goes up to now."""
     if context["dag_run"].run_type == DagRunType.MANUAL:
         return None
-    return context["data_interval_end"]
+    return _plain(context["data_interval_end"])
 
 
 def run_started(context: Context) -> datetime:
@@ -149,7 +149,12 @@ def run_started(context: Context) -> datetime:
     started: datetime | None = context["dag_run"].start_date
     if started is None:
         raise RuntimeError(f"The run {context['run_id']} has a running task but has not started.")
-    return started
+    return _plain(started)
+
+
+def _plain(moment: datetime) -> datetime:
+    # Airflow's are pendulum's, which lose their zone when a timedelta is taken from them after astimezone().
+    return datetime.fromisoformat(moment.isoformat())
 
 
 def next_run_after(context: Context) -> datetime | None:
