@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import clickhouse_driver
 import psutil
@@ -54,10 +55,11 @@ def postgres(connection: PostgresConnection) -> psycopg.Connection[tuple[object,
     )
 
 
-def clickhouse(connections: Connections) -> clickhouse_driver.Client:
+def clickhouse(connections: Connections, statement: str, rows: list[tuple[int]] | None = None) -> object:
     server = connections.clickhouse
     password = server.password.get_secret_value()
-    return clickhouse_driver.Client(server.host, server.native_port, server.database, server.user, password)
+    with clickhouse_driver.Client(server.host, server.native_port, server.database, server.user, password) as client:
+        return client.execute(statement, rows)
 
 
 def test_both_servers_take_the_logins_that_connections_json_holds(running):
@@ -66,11 +68,11 @@ def test_both_servers_take_the_logins_that_connections_json_holds(running):
 
     with postgres(connections.postgres) as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("offload",)
-    assert clickhouse(connections).execute("SELECT currentDatabase()") == [("k2",)]
-    web = http.client.HTTPConnection(server.host, server.http_port, timeout=10)
+    assert clickhouse(connections, "SELECT currentDatabase()") == [("k2",)]
     headers = {"X-ClickHouse-User": server.user, "X-ClickHouse-Key": server.password.get_secret_value()}
-    web.request("GET", "/?query=SELECT%201", headers=headers)
-    assert web.getresponse().read() == b"1\n"
+    with closing(http.client.HTTPConnection(server.host, server.http_port, timeout=10)) as web:
+        web.request("GET", "/?query=SELECT%201", headers=headers)
+        assert web.getresponse().read() == b"1\n"
 
 
 def test_postgres_refuses_a_wrong_password(running):
@@ -194,8 +196,8 @@ def test_stopping_leaves_nothing_behind_and_keeps_data_ports_and_passwords(new_s
     before = stack.up()
     with postgres(before.postgres) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    clickhouse(before).execute("CREATE TABLE kept (answer UInt8) ORDER BY answer")
-    clickhouse(before).execute("INSERT INTO kept VALUES", [(42,)])
+    clickhouse(before, "CREATE TABLE kept (answer UInt8) ORDER BY answer")
+    clickhouse(before, "INSERT INTO kept VALUES", [(42,)])
 
     assert stack.run("down").returncode == 0
 
@@ -208,7 +210,7 @@ def test_stopping_leaves_nothing_behind_and_keeps_data_ports_and_passwords(new_s
     assert stack.up() == before
     with postgres(before.postgres) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchall() == [(42,)]
-    assert clickhouse(before).execute("SELECT answer FROM kept") == [(42,)]
+    assert clickhouse(before, "SELECT answer FROM kept") == [(42,)]
 
 
 def test_starting_repairs_what_was_killed_and_acknowledged_rows_are_still_there(new_stack):
@@ -216,8 +218,8 @@ def test_starting_repairs_what_was_killed_and_acknowledged_rows_are_still_there(
     before = stack.up()
     with postgres(before.postgres) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    clickhouse(before).execute("CREATE TABLE kept (answer UInt8) ORDER BY answer")
-    clickhouse(before).execute("INSERT INTO kept VALUES", [(42,)])
+    clickhouse(before, "CREATE TABLE kept (answer UInt8) ORDER BY answer")
+    clickhouse(before, "INSERT INTO kept VALUES", [(42,)])
 
     for part in stack.parts():
         part.process().kill()
@@ -229,7 +231,7 @@ def test_starting_repairs_what_was_killed_and_acknowledged_rows_are_still_there(
     assert stack.up() == before
     with postgres(before.postgres) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchall() == [(42,)]
-    assert clickhouse(before).execute("SELECT answer FROM kept") == [(42,)]
+    assert clickhouse(before, "SELECT answer FROM kept") == [(42,)]
 
 
 def test_a_stale_pid_file_whose_pid_belongs_to_somebody_else_does_not_stop_postgres(new_stack):
