@@ -16,6 +16,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from embedded.airflow import ADMIN
+from embedded.demo import Demo
 from embedded.environment import exports
 from embedded.errors import EmbeddedError
 from embedded.layout import Layout
@@ -40,6 +41,13 @@ def up(
     if airflow:
         console.print(f"Airflow: http://127.0.0.1:{stack.airflow.port}, login {ADMIN}, password in")
         console.print(f"  {stack.airflow.password_file}", soft_wrap=True)
+
+
+@app.command()
+def demo(rows: Annotated[int, typer.Option(min=100, help="Trades per exchange in the history.")] = 100_000) -> None:
+    """Show the whole thing; exit status 0 only if every table has arrived, by count and by hash."""
+    if not Demo(Stack(Layout.of_checkout()), console, rows).run():
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -37,3 +37,11 @@ class StateLostError(EmbeddedError):
 
 class RootRefusedError(EmbeddedError):
     """A part refuses to run as root here and cannot drop its privileges: run as an ordinary user."""
+
+
+class AirflowRefusedError(EmbeddedError):
+    """Airflow's REST API did not do what was asked: look at its log."""
+
+
+class DemoFailedError(EmbeddedError):
+    """The demonstration stopped: mend what the message names and run it again."""

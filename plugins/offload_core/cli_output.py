@@ -41,6 +41,8 @@ def history_fields(row: LedgerRow) -> Fields:
         "sequence": row.cursor.sequence,
         "rows": row.row_count,
         "snapshot": row.snapshot_id,
+        "window_upper": row.window_upper,
+        "seconds": row.last_run_duration_seconds,
         "run": row.run_id,
         "attempt": row.attempt,
         "error": row.last_error_message,

@@ -10,7 +10,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -352,7 +352,8 @@ class Ledger:
         try:
             yield
         finally:
-            if not self._connection.closed and not self._connection.broken:
+            # A session that has ended took its lock with it.
+            with suppress(psycopg.OperationalError):
                 self._connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
 
     def _try_lock(self, key: int) -> bool:

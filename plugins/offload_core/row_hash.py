@@ -4,7 +4,7 @@ A row is written as text, value by value; the first eight bytes of the text's MD
 Adding keeps duplicates visible, which XOR would not. MD5 is used for speed and because every engine has it, not against an adversary.
 
 A value's text: NULL `N`; whole numbers, days since 1970 and microseconds since 1970 in decimal digits; decimals as their unscaled whole
-number; floating point as its bits' whole number; text and bytes as their length in bytes, a colon, and themselves. Values end with `|`.
+number; floating point as its bits' whole number; text as its length in bytes, a colon, and itself; bytes in hex digits. Values end with `|`.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def _clickhouse_text(column: Column) -> str:
     elif kind.startswith("decimal"):
         scale = int(kind.rstrip(")").rsplit(",", 1)[1])
         text = f"toString(reinterpret(assumeNotNull(toDecimal128({value}, {scale})), 'Int128'))"
+    elif kind.startswith("fixed"):
+        text = f"hex({value})"
     else:
         text = f"concat(toString(length({value})), ':', CAST({value}, 'String'))"
     if column.required:
@@ -86,12 +88,10 @@ def _arrow_text(array: pa.Array, column: Column) -> list[bytes]:
     import pyarrow as pa
 
     kind = column.iceberg_type
-    if kind == "string" or kind.startswith("fixed"):
-        raw = (
-            array.cast(pa.binary())
-            if pa.types.is_fixed_size_binary(array.type)
-            else array.cast(pa.large_string()).cast(pa.large_binary())
-        )
+    if kind.startswith("fixed"):
+        return [b"N|" if value is None else value.hex().upper().encode() + b"|" for value in array.to_pylist()]
+    if kind == "string":
+        raw = array.cast(pa.large_string()).cast(pa.large_binary())
         return [b"N|" if value is None else b"%d:%s|" % (len(value), value) for value in raw.to_pylist()]
     return [b"N|" if value is None else b"%d|" % value for value in _whole_numbers(array, kind).to_pylist()]
 

@@ -18,7 +18,7 @@ from offload_core.window import Partition
 TABLES_VARIABLE = "iceberg_offload_tables"
 SETTINGS_VARIABLE = "iceberg_offload_settings"
 
-_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Layer(str, Enum):
@@ -95,7 +95,7 @@ class TableConfig(BaseModel):
     @classmethod
     def _is_a_table_name(cls, value: str) -> str:
         parts = value.split(".")
-        if len(parts) > 2 or not all(_NAME.match(part) for part in parts):
+        if len(parts) > 2 or not all(_NAME.fullmatch(part) for part in parts):
             raise ValueError(
                 f"{value!r} is not a table name: use letters, digits and underscores, with at most one dot"
             )
@@ -114,6 +114,10 @@ class TableConfig(BaseModel):
             raise ValueError("keys: an upsert table needs the columns that identify a row")
         if self.write_mode is WriteMode.UPSERT and not self.closed_col:
             raise ValueError("closed_col: an upsert table needs the column that says when a row's period closes")
+        if self.write_mode is WriteMode.APPEND and self.closed_col:
+            raise ValueError(
+                "closed_col: only an upsert table has one; an append table would lose rows that close out of order"
+            )
         if len(set(self.keys)) != len(self.keys):
             raise ValueError("keys: a column is named twice")
         return self
@@ -129,7 +133,8 @@ class SparkSession(str, Enum):
 class Settings(BaseModel):
     """Everything that is not about one table: the Airflow Variable `iceberg_offload_settings`. Durations say their unit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A secret that was put here by mistake must not get into a log with the error that refuses it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     pipeline_id: Annotated[
         str,
@@ -160,7 +165,9 @@ class Settings(BaseModel):
         float,
         Field(gt=0, le=1440, description="One attempt of one table; three attempts and their pauses fit the period."),
     ] = 4
-    sla_minutes: Annotated[float, Field(gt=0, description="Airflow SLA of an offload task after its due time.")] = 5
+    sla_minutes: Annotated[
+        float, Field(gt=0, le=1440, description="Airflow SLA of an offload task after its due time.")
+    ] = 5
     pool: Annotated[
         str, Field(min_length=1, description="Airflow pool of the Spark tasks; its slots are the parallelism.")
     ] = "iceberg_offload"
@@ -187,7 +194,7 @@ class Settings(BaseModel):
     @classmethod
     def _holds_no_secret(cls, value: dict[str, str]) -> dict[str, str]:
         for key in value:
-            if re.search(r"(?i)secret|password|token|access.?key", key):
+            if re.search(r"(?i)secret|password|credential|token|(access|account).?key", key):
                 raise ValueError(f"{key} looks like a secret: put it into an Airflow Connection instead")
         return value
 
@@ -276,7 +283,7 @@ def parse_tables(text: str) -> list[TableConfig | InvalidTable]:
         table = _parse_entry(entry, number)
         if table.name in names:
             table = InvalidTable(
-                name=f"{table.name}_{number}",
+                name=_unused(f"{table.name}_{number}", names),
                 layer=table.layer,
                 problem=f"Entry {number} names the target table {table.name} a second time.",
             )
@@ -320,6 +327,12 @@ def _parse_json(text: str, variable: str) -> Any:
         ) from error
 
 
+def _unused(name: str, names: set[str]) -> str:
+    while name in names:
+        name += "_"
+    return name
+
+
 def _parse_entry(entry: object, number: int) -> TableConfig | InvalidTable:
     try:
         return TableConfig.model_validate(entry)
@@ -327,7 +340,7 @@ def _parse_entry(entry: object, number: int) -> TableConfig | InvalidTable:
         problem = f"Entry {number} of `{TABLES_VARIABLE}` is wrong: {explain(error)}."
     name, layer = f"entry_{number}", Layer.BRONZE
     if isinstance(entry, dict):
-        target = str(entry.get("target", "")).rsplit(".", 1)[-1]
-        name = target if _NAME.match(target) else name
+        target = str(entry.get("target") or "").rsplit(".", 1)[-1]
+        name = target if _NAME.fullmatch(target) else name
         layer = next((known for known in Layer if known.value == entry.get("layer")), layer)
     return InvalidTable(name=name, layer=layer, problem=problem)

@@ -1,18 +1,15 @@
 """An Airflow of the tests' own. Each conftest.py imports this before Airflow, which reads its environment only once.
 
-Its home is a temporary folder, its database SQLite in there. Take the fixture `airflow_database` where Variables,
+Its home is the folder that tests/conftest.py made, its database SQLite in there. Take the fixture `airflow_database` where Variables,
 Connections, pools or runs are stored.
 """
 
 from __future__ import annotations
 
-import atexit
 import base64
 import json
 import os
-import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,10 +48,8 @@ def process_environment(home: Path) -> dict[str, str]:
 if "airflow" in sys.modules:
     raise RuntimeError("Airflow was imported before tests.support.airflow_home: it would use somebody's real database.")
 
-HOME = Path(tempfile.mkdtemp(prefix="offload-airflow-"))
-atexit.register(shutil.rmtree, HOME, ignore_errors=True)
-for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
-    del os.environ[_name]
+HOME = Path(os.environ["AIRFLOW_HOME"])
+"""A folder of this run's own, made by tests/conftest.py."""
 os.environ.update(environment(HOME))
 
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 
@@ -31,7 +32,7 @@ from offload_core.sql_files import statements
 from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig
 from offload_core.verify import Verdict, verify
 from offload_core.window import Cursor
-from tests.support.servers import CHECKOUT, clickhouse_database, postgres_database
+from tests.support.servers import CHECKOUT, clickhouse_database, postgres_database, unique_name
 
 JOB_SECONDS = 240
 
@@ -59,6 +60,11 @@ class World:
     hot: ClickHouse
     folder: Path
     settings: Settings = field(default_factory=Settings)
+
+    @property
+    def warehouse(self) -> Path:
+        """The folder of the Iceberg tables; only where the warehouse is a local one."""
+        return Path(urlparse(self.connections.iceberg.warehouse).path)
 
     def table(self, name: str) -> TableConfig:
         """One of the shipped tables, by its short name."""
@@ -218,11 +224,12 @@ def new_world(servers: Connections, folder: Path) -> Iterator[World]:
     with ExitStack() as stack:
         hot = stack.enter_context(clickhouse_database(servers.clickhouse, "offload_test"))
         ledger = stack.enter_context(postgres_database(servers.postgres, "offload_test"))
-        warehouse = folder / "warehouse"
+        # ClickHouse reads Iceberg only below the folder it was given for files, which is the stack's warehouse.
+        warehouse = f"{servers.iceberg.warehouse}/{unique_name('test')}"
         iceberg = servers.iceberg.model_copy(
             update={
                 "uri": f"jdbc:postgresql://{ledger.host}:{ledger.port}/{ledger.database}",
-                "warehouse": warehouse.as_uri(),
+                "warehouse": warehouse,
                 "user": ledger.user,
                 "password": ledger.password,
                 "type": "jdbc",

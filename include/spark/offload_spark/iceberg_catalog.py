@@ -71,7 +71,8 @@ def iceberg_errors(what: str) -> Iterator[None]:
 def _moved(names: list[str], message: str) -> bool:
     if f"{_ICEBERG_ERRORS}CommitFailedException" in names:
         return True
-    return "is not an ancestor" in message or "refresh is required" in message
+    # A branch that is gone was dropped by a later attempt, which took it for a dead one's.
+    return any(text in message for text in ("is not an ancestor", "refresh is required", "Ref does not exist"))
 
 
 def open_catalog(jvm: JavaObject, connection: IcebergConnection) -> JavaObject:

@@ -1,0 +1,113 @@
+"""The stack's Airflow over its REST API: the same calls that a user's own scripts would make."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from embedded.errors import AirflowRefusedError
+
+_FINISHED = {"success", "failed"}
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run of a DAG and how far it is.
+
+    Attributes:
+        run_id: Airflow's id.
+        state: queued, running, success or failed.
+        done, tasks: finished tasks and all tasks.
+    """
+
+    run_id: str
+    state: str
+    done: int
+    tasks: int
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state in _FINISHED
+
+
+class AirflowApi:
+    """One Airflow's stable REST API with basic authentication.
+
+    Args:
+        url: its web address.
+        user, password: an Airflow login that may trigger runs.
+    """
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self._url = f"{url}/api/v1"
+        self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+    def wait_for_dag(self, dag_id: str, seconds: float) -> None:
+        """Wait until the DAG processor has stored the DAG.
+
+        Raises:
+            AirflowRefusedError: it hasn't in time; the message has the import error, if there is one.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                self._call("GET", f"/dags/{dag_id}")
+            except AirflowRefusedError:
+                time.sleep(0.5)
+            else:
+                return
+        broken = [error["stack_trace"] for error in self._call("GET", "/importErrors")["import_errors"]]
+        raise AirflowRefusedError(f"Airflow doesn't know the DAG {dag_id}. See make logs.\n" + "\n".join(broken))
+
+    def unpause(self, dag_id: str) -> bool:
+        """Let the scheduler run the DAG; False if it did already."""
+        if not self._call("GET", f"/dags/{dag_id}")["is_paused"]:
+            return False
+        self._call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
+        return True
+
+    def trigger(self, dag_id: str) -> str:
+        """Start a run by hand and return its id."""
+        return str(self._call("POST", f"/dags/{dag_id}/dagRuns", {})["dag_run_id"])
+
+    def newest_run(self, dag_id: str) -> str | None:
+        """Id of the run that was started last."""
+        runs = self._call("GET", f"/dags/{dag_id}/dagRuns?order_by=-start_date&limit=1")["dag_runs"]
+        return str(runs[0]["dag_run_id"]) if runs else None
+
+    def follow(self, dag_id: str, run_id: str, seconds: float) -> Iterator[DagRun]:
+        """The run again and again until it has finished or the time is over."""
+        deadline = time.monotonic() + seconds
+        path = f"/dags/{dag_id}/dagRuns/{run_id.replace('+', '%2B')}"
+        while time.monotonic() < deadline:
+            state = str(self._call("GET", path)["state"])
+            tasks = self._call("GET", f"{path}/taskInstances")["task_instances"]
+            done = sum(task["state"] in {"success", "failed", "skipped", "upstream_failed"} for task in tasks)
+            run = DagRun(run_id, state, done, len(tasks))
+            yield run
+            if run.is_finished:
+                return
+            time.sleep(0.5)
+
+    def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - loopback http, built above
+            self._url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": self._authorization, "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+                answer: dict[str, Any] = json.load(response)
+        except urllib.error.HTTPError as error:
+            raise AirflowRefusedError(f"Airflow answered {method} {path} with {error.code}. See make logs.") from error
+        except OSError as error:
+            raise AirflowRefusedError(f"Airflow doesn't answer {method} {path}: {error}. See make status.") from error
+        return answer
