@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
@@ -18,15 +19,19 @@ from offload_core.table_config import explain
 CONNECTIONS_ENV = "OFFLOAD_CONNECTIONS"
 CONNECTIONS_FILE_ENV = "OFFLOAD_CONNECTIONS_FILE"
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+# Without hide_input_in_errors, a traceback would show the password of the connection that could not be read.
+_CONFIG = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
 
 class ClickHouseConnection(BaseModel):
     """The hot tier. The job uses `http_port`, the sensor `native_port`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _CONFIG
 
     host: str
-    http_port: int = 8123
-    native_port: int = 9000
+    http_port: Port = 8123
+    native_port: Port = 9000
     user: str = "default"
     password: SecretStr = SecretStr("")
     database: str = "k2"
@@ -36,20 +41,20 @@ class ClickHouseConnection(BaseModel):
 class PostgresConnection(BaseModel):
     """The ledger's database."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _CONFIG
 
     host: str
-    port: int = 5432
+    port: Port = 5432
     user: str
     password: SecretStr = SecretStr("")
     database: str
-    sslmode: str = "prefer"
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
 
 
 class IcebergConnection(BaseModel):
     """The cold tier's catalog. `properties` go to Iceberg as they are; `user` and `password` as the catalog type wants them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _CONFIG
 
     name: str = "demo"
     type: Literal["jdbc", "rest", "hive", "glue", "hadoop"] = "jdbc"
@@ -57,12 +62,15 @@ class IcebergConnection(BaseModel):
     warehouse: str
     user: str = ""
     password: SecretStr = SecretStr("")
-    properties: Annotated[dict[str, str], Field(description="Further catalog properties.")] = {}
+    properties: Annotated[
+        dict[str, str],
+        Field(repr=False, description="Further catalog properties; an object store's keys may be among them."),
+    ] = {}
 
     @model_validator(mode="after")
     def _commits_are_safe(self) -> IcebergConnection:
-        scheme = self.warehouse.partition("://")[0]
-        if self.type == "hadoop" and scheme not in ("file", "hdfs"):
+        scheme = urlsplit(self.warehouse).scheme
+        if self.type == "hadoop" and scheme not in ("", "file", "hdfs"):
             raise ValueError(
                 f"type: a hadoop catalog on {scheme}:// loses concurrent commits; use jdbc, rest, hive or glue for this warehouse"
             )
@@ -72,7 +80,7 @@ class IcebergConnection(BaseModel):
 class Connections(BaseModel):
     """All three servers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _CONFIG
 
     clickhouse: ClickHouseConnection
     postgres: PostgresConnection
@@ -109,6 +117,8 @@ def load_connections(environ: Mapping[str, str]) -> Connections:
             raise FixConfiguration(
                 f"Can't read {origin}: {error.strerror}.", f"Correct {CONNECTIONS_FILE_ENV}."
             ) from error
+        except UnicodeDecodeError as error:
+            raise FixConfiguration(f"Can't read {origin}: it is not UTF-8 text.", "Write it anew.") from error
     return parse_connections(text, origin)
 
 
