@@ -93,7 +93,9 @@ class Gateway:
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         ports = {"http": http, "native": native}
         command = [sys.executable, "-m", "embedded.clickhouse", *arguments]
-        return self.part.start(command, environ=for_servers(self.part.layout), cwd=self.data, ports=ports)
+        # The engine reads files below its working directory only: here it may read the Iceberg tables and nothing else.
+        cwd = self.part.layout.home / "warehouse"
+        return self.part.start(command, environ=for_servers(self.part.layout), cwd=cwd, ports=ports)
 
     def _came_up(self, process: psutil.Process) -> bool:
         return any(self._ready_file.exists() for _ in wait_for(process, _START_SECONDS))

@@ -53,7 +53,8 @@ class JobArguments:
             argv += ["--settings", _compact(options)]
         if self.interval_end is not None:
             argv += ["--interval-end", self.interval_end.isoformat()]
-        return [*argv, "--run-id", self.run_id, "--attempt", str(self.attempt)]
+        # With an equals sign, so that a run id may begin with a dash.
+        return [*argv, f"--run-id={self.run_id}", "--attempt", str(self.attempt)]
 
 
 _FIVE = ("source", "target", "timestamp_col", "sequence_col", "layer")
@@ -75,6 +76,8 @@ def parse(argv: Sequence[str]) -> JobArguments:
     }
     try:
         options = json.loads(given.table_options) if given.table_options else _shipped_options(given.target_table)
+        if not isinstance(options, dict):
+            raise ValueError("--table-options is not a JSON object")
         table = TableConfig.model_validate({**options, **five})
         settings = Settings.model_validate_json(given.settings)
         interval_end = (

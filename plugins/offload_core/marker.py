@@ -74,20 +74,20 @@ class Marker:
             return None
         values = {key.removeprefix(PREFIX): value for key, value in summary.items() if key.startswith(PREFIX)}
         try:
-            lower = Cursor(datetime.fromisoformat(values["window-lower"]), int(values["window-lower-sequence"]))
+            lower = Cursor(_parse(values["window-lower"]), int(values["window-lower-sequence"]))
             return cls(
                 pipeline=pipeline,
                 source_uuid=uuid.UUID(values["source-uuid"]),
                 generation=int(values["generation"]),
-                window=Window(lower, datetime.fromisoformat(values["window-upper"])),
-                cursor=Cursor(datetime.fromisoformat(values["max-timestamp"]), int(values["max-sequence"])),
+                window=Window(lower, _parse(values["window-upper"])),
+                cursor=Cursor(_parse(values["max-timestamp"]), int(values["max-sequence"])),
                 rows=int(values["rows"]),
                 run_id=values["run-id"],
                 attempt=int(values["attempt"]),
                 attempt_id=values["attempt-id"],
                 ledger_id=int(values["ledger-id"]),
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             raise WatermarkInvalid(
                 f"A snapshot of this pipeline carries an unreadable marker ({error}).",
                 "Somebody edited the snapshot's summary; compare it with `offload history` and choose a watermark with `offload reset`.",
@@ -96,3 +96,10 @@ class Marker:
 
 def _format(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _parse(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment.astimezone(timezone.utc)
