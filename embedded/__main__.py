@@ -28,7 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
+# A pipe has no width; without one given, the table would be cut to 80 columns.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 @app.command()

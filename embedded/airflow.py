@@ -8,7 +8,10 @@ import io
 import json
 import subprocess
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TypedDict
 from urllib.parse import quote
 
@@ -27,6 +30,16 @@ from embedded.secrets_file import Secrets
 ADMIN = "admin"
 POOL, POOL_SLOTS = "iceberg_offload", 2
 _START_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+"""How long running tasks may go on when the scheduler is told to stop; after that they are killed and run again."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether the web interface answers, and whether the scheduler that runs now has beaten its heart lately."""
+
+    webserver: bool
+    scheduler: bool
 
 
 class _Wanted(TypedDict):
@@ -74,18 +87,26 @@ class Airflow:
             for stale in self.home.glob("airflow-webserver*.pid"):
                 stale.unlink()
             self._run(self.webserver, "webserver", ports={"airflow": port})
-        self._wait_until_healthy(port)
+        self._wait_for(self.webserver, lambda: self.health().webserver)
+        self._wait_for(self.scheduler, lambda: self.health().scheduler)
         return port
 
     def stop(self) -> bool:
         """End both, and every task and Spark driver they started."""
-        stopped = [part.stop(grace=30.0) for part in (self.scheduler, self.webserver)]
-        return any(stopped)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            stopped = [pool.submit(part.stop, grace=_STOP_SECONDS) for part in (self.scheduler, self.webserver)]
+        return any([future.result() for future in stopped])
 
-    def health(self) -> dict[str, str]:
-        """What the web interface says of `metadatabase` and `scheduler` (`healthy`, …); empty when it is silent."""
-        port = self.port
-        return {} if port is None else _health(port)
+    def health(self) -> Health:
+        """Ask the web interface how both are."""
+        answer = _ask(self.port)
+        scheduler = self.scheduler.process()
+        heartbeat = answer.get("scheduler", {}).get("latest_scheduler_heartbeat")
+        if scheduler is None or heartbeat is None:
+            return Health(webserver=bool(answer), scheduler=False)
+        # The web interface also counts the last heartbeat of a scheduler that is dead for half a minute.
+        is_its_own = datetime.fromisoformat(heartbeat).timestamp() >= scheduler.create_time()
+        return Health(webserver=True, scheduler=is_its_own and answer["scheduler"]["status"] == "healthy")
 
     def _run(self, part: Part, *arguments: str, ports: Mapping[str, int] | None = None) -> psutil.Process:
         command = [str(self.layout.python("airflow")), "-m", "airflow", *arguments]
@@ -134,26 +155,24 @@ class Airflow:
             )
         write_private(self._prepared_file, f"{key} {postgres.revision_of_airflow()}")
 
-    def _wait_until_healthy(self, port: int) -> None:
-        for part in (self.webserver, self.scheduler):
-            process = part.process()
-            for _ in wait_for(process, _START_SECONDS) if process else ():
-                if _health(port).get("scheduler") == "healthy":
-                    break
-            else:
-                raise PartFailedError(
-                    f"{part.name} does not start. Mend what its log {part.log} says, then run make up again.\n"
-                    f"{tail(part.log)}"
-                )
+    def _wait_for(self, part: Part, is_ready: Callable[[], bool]) -> None:
+        process = part.process()
+        if process is None or not any(is_ready() for _ in wait_for(process, _START_SECONDS)):
+            raise PartFailedError(
+                f"{part.name} does not start. Mend what its log {part.log} says, then run make up again.\n{tail(part.log)}"
+            )
 
 
-def _health(port: int) -> dict[str, str]:
+def _ask(port: int | None) -> dict[str, dict[str, str | None]]:
+    """The answer of the web interface's health page; empty when it is silent."""
+    if port is None:
+        return {}
     try:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/health", timeout=10) as response:
-            answer: Mapping[str, Mapping[str, str | None]] = json.load(response)
+            answer: dict[str, dict[str, str | None]] = json.load(response)
     except (OSError, ValueError):
         return {}
-    return {name: str(state["status"]) for name, state in answer.items() if state.get("status")}
+    return answer
 
 
 def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_port: int) -> dict[str, dict[str, str]]:

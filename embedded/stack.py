@@ -106,7 +106,7 @@ class Stack:
     def status(self) -> list[PartStatus]:
         """The parts that were wanted by the last `up`; those of the servers always."""
         wanted = self._wanted()
-        health = self.airflow.health() if AIRFLOW[0] in wanted else {}
+        health = self.airflow.health()
         http, native = self.gateway.ports or (None, None)
         web = f"http://{LOOPBACK}:{self.airflow.port}"
         rows = [
@@ -119,8 +119,8 @@ class Stack:
                 f"http://{LOOPBACK}:{http}, native {native}",
                 self.gateway.data,
             ),
-            self._row(self.airflow.scheduler, health.get("scheduler") == "healthy", "-", self.airflow.home),
-            self._row(self.airflow.webserver, bool(health), web, self.airflow.home),
+            self._row(self.airflow.scheduler, health.scheduler, "-", self.airflow.home),
+            self._row(self.airflow.webserver, health.webserver, web, self.airflow.home),
         ]
         return [row for row in rows if row.name in wanted]
 
