@@ -26,6 +26,14 @@ class OffloadError(Exception):
         self.problem = problem
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions travel between processes; the default would call __init__ with the whole message alone.
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(kind: type[OffloadError], args: tuple[str, ...]) -> OffloadError:
+    return kind.__new__(kind, *args)
+
 
 class FixConfiguration(OffloadError):
     """A table entry, a setting, an argument or a connection is wrong: correct it, then run again."""
