@@ -51,7 +51,12 @@ def reach(point: Failpoint) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if action == "raise":
         raise RetryLater(f"The failpoint {name} is armed.", f"Unset {FAILPOINT_ENV}.")
-    waiting = Path(os.environ[PAUSE_FILE_ENV])
+    file = os.environ.get(PAUSE_FILE_ENV)
+    if not file:
+        raise FixConfiguration(
+            f"{FAILPOINT_ENV}={armed} needs a file to wait for.", f"Name it in {PAUSE_FILE_ENV}; it is for tests only."
+        )
+    waiting = Path(file)
     waiting.touch()
     while waiting.exists():
         time.sleep(0.05)
