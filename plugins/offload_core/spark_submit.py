@@ -31,7 +31,7 @@ def application(environ: Mapping[str, str]) -> Path:
         FixConfiguration: it isn't there.
     """
     named = environ.get("OFFLOAD_SPARK_APPLICATION")
-    path = Path(named) if named else PLUGINS.parent / "include" / "spark" / "offload_generic.py"
+    path = Path(named).absolute() if named else PLUGINS.parent / "include" / "spark" / "offload_generic.py"
     if not path.is_file():
         raise FixConfiguration(
             f"The Spark job {path} does not exist.",
