@@ -29,6 +29,7 @@ from offload_core.errors import (
     WaitForOtherRun,
     WatermarkNotFound,
 )
+from offload_core.sql_files import sql_files
 from offload_core.window import ORIGIN, Cursor, Window
 
 LedgerConnection = psycopg.Connection[dict[str, Any]]
@@ -166,7 +167,9 @@ class Ledger:
     def create(self, ddl_folder: Path) -> None:
         """Create the ledger's tables where they are missing, from the `.sql` files of `ddl_folder` in name order."""
         with _translated(), self._connection.transaction():
-            for path in sorted(ddl_folder.glob("*.sql")):
+            # IF NOT EXISTS does not keep two sessions from making the same table at once.
+            self._connection.execute("SELECT pg_advisory_xact_lock(hashtext('offload_watermarks'))")
+            for path in sql_files(ddl_folder):
                 self._connection.execute(path.read_text(encoding="utf-8"))
 
     def watermark(self, table: str) -> LedgerRow:
