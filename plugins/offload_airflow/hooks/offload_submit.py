@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
-from offload_airflow.compat import AirflowException, AirflowFailException
+from offload_airflow.compat import AirflowException, AirflowFailException, AirflowTaskTimeout
 from offload_airflow.hooks.lookup import RequiresConnection
 from offload_core.errors import FixConfiguration, OffloadError, SparkFailed, SparkOutOfMemory
 from offload_core.job_outcome import EXIT_FINAL, EXIT_RETRY, ReportedError, read_line
@@ -43,7 +43,7 @@ class OffloadSubmitHook(RequiresConnection, SparkSubmitHook):
             )
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
-        """Run the job to its end.
+        """Run the job to its end; a timeout ends it first.
 
         Raises:
             AirflowFailException: the job says that a retry can't help.
@@ -62,8 +62,11 @@ class OffloadSubmitHook(RequiresConnection, SparkSubmitHook):
             if self._submit_sp is None:
                 raise
             raise self._failure(self._submit_sp.returncode) from error
+        except AirflowTaskTimeout:
+            self.on_kill()
+            raise
         finally:
-            if self._submit_sp is not None and self._submit_sp.returncode is not None:
+            if self._submit_sp is not None:
                 self._submit_sp.stdout.close()
 
     def on_kill(self) -> None:

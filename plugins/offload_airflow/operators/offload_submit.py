@@ -94,7 +94,6 @@ class OffloadSubmitOperator(SparkSubmitOperator):
                 self._record(context, error)
                 raise
             except AirflowTaskTimeout:
-                self.on_kill()
                 self._record(context, self._timed_out())
                 raise
 
