@@ -41,6 +41,9 @@ _COLUMNS = (
     "last_run_duration_seconds, failure_count, error_kind, last_error_message"
 )
 
+# Looked up in the whole history, so that an operator's plain INSERT doesn't make the table look as if it had never been offloaded.
+_LAST_SUCCESS = "(SELECT max(last_successful_run) FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s)"
+
 
 @dataclass(frozen=True)
 class LedgerRow:
@@ -128,10 +131,21 @@ def connect(connection: PostgresConnection, application_name: str = "offload") -
         raise _connect_error(error, connection) from error
 
 
+_REFUSALS = (
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    "permission denied",
+    "no pg_hba.conf entry",
+)
+
+
 def _connect_error(error: psycopg.OperationalError, connection: PostgresConnection) -> Exception:
     where = f"{connection.host}:{connection.port}/{connection.database}"
-    reason = str(error).strip().splitlines()[-1]
-    if "authentication failed" in reason or "no password supplied" in reason or "does not exist" in reason:
+    # libpq adds its questions to the reader ("Is the server running ...?") as lines that begin with a tab.
+    told = [line for line in str(error).strip().splitlines() if not line.startswith("\t")]
+    reason = told[-1].removeprefix("connection failed: ") if told else type(error).__name__
+    if any(refusal in reason for refusal in _REFUSALS):
         return FixCredentials(
             f"PostgreSQL at {where} refused user {connection.user}: {reason}.",
             "Correct user, password and database in the ledger's Connection (`postgres_default` unless set otherwise).",
@@ -150,11 +164,20 @@ def _translated() -> Iterator[None]:
         raise RunInit(
             "The ledger table offload_watermarks does not exist in this database.", "Run `offload init`."
         ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise FixCredentials(
+            f"PostgreSQL does not let this user work on the ledger: {_first_line(error)}.",
+            "Grant the ledger's user SELECT and INSERT on offload_watermarks, and CREATE on its schema for `offload init`.",
+        ) from error
     except psycopg.OperationalError as error:
         raise LedgerUnavailable(
-            f"The connection to PostgreSQL broke: {str(error).strip()}.",
+            f"The connection to PostgreSQL broke: {_first_line(error)}.",
             "See that PostgreSQL is up; the next attempt carries on from the same watermark.",
         ) from error
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 class Ledger:
@@ -303,7 +326,7 @@ class Ledger:
             "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, max_sequence_number, status, kind, started_from, "  # noqa: S608 - constants only
             "generation, source_uuid, run_id, attempt, last_successful_run, failure_count, error_kind, last_error_message) "
             "SELECT pipeline_id, table_name, max_timestamp, max_sequence_number, %(status)s, %(kind)s, id, generation, source_uuid, "
-            "%(run_id)s, %(attempt)s, last_successful_run, (SELECT failure_count FROM offload_watermarks "
+            f"%(run_id)s, %(attempt)s, {_LAST_SUCCESS}, (SELECT failure_count FROM offload_watermarks "
             "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT 1) + 1, %(error_kind)s, %(message)s "
             f"FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID} "
             "ORDER BY id DESC LIMIT 1"
@@ -367,17 +390,21 @@ class Ledger:
     def _holder(self, key: int) -> str:
         # PostgreSQL shows a bigint advisory key as its upper and lower 32 bits.
         query = (
-            "SELECT a.application_name, a.pid, a.client_addr::text AS host, a.backend_start "
+            "SELECT a.application_name, a.pid, host(a.client_addr) AS host, a.backend_start "
             "FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
             "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
+            "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
             "AND (l.classid::bigint << 32) | l.objid::bigint = %s"
         )
         with _translated():
             record = self._connection.execute(query, (key,)).fetchone()
         if record is None:
             return "it was freed this moment"
+        session = f"PostgreSQL session {record['pid']}"
+        if record["backend_start"] is None:
+            return f"{session} of another PostgreSQL user"
         since = record["backend_start"].isoformat(sep=" ", timespec="seconds")
-        return f"{record['application_name']} from {record['host'] or 'this host'} since {since} (PostgreSQL session {record['pid']})"
+        return f"{record['application_name']} from {record['host'] or 'its own host'} since {since} ({session})"
 
     def _operator_values(
         self, kind: str, cursor: Cursor, generation: int, source_uuid: uuid.UUID | None
@@ -406,15 +433,16 @@ class Ledger:
             "(SELECT max(id) FROM offload_watermarks "  # noqa: S608 - constants only
             f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID})"
         )
-        # A success restarts the lag clock; an operator's row leaves it as it was.
-        last_success = (
-            "CASE WHEN %(status)s = 'success' THEN clock_timestamp() ELSE (SELECT last_successful_run FROM offload_watermarks "
-            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT 1) END"
+        halted_since = (
+            "(%(status)s = 'success' AND EXISTS (SELECT 1 FROM offload_watermarks WHERE pipeline_id = %(pipeline)s "
+            "AND table_name = %(table)s AND status = 'halted' AND id > %(started_from)s))"
         )
+        # A success restarts the lag clock; an operator's row leaves it as it was.
+        last_success = f"CASE WHEN %(status)s = 'success' THEN clock_timestamp() ELSE {_LAST_SUCCESS} END"
         query = (
             f"INSERT INTO offload_watermarks (pipeline_id, table_name, started_from, last_successful_run, {columns}) "  # noqa: S608
             f"SELECT %(pipeline)s, %(table)s, %(started_from)s, {last_success}, {placeholders} "
-            f"WHERE {newest_valid} IS NOT DISTINCT FROM %(started_from)s RETURNING {_COLUMNS}"
+            f"WHERE {newest_valid} IS NOT DISTINCT FROM %(started_from)s AND NOT {halted_since} RETURNING {_COLUMNS}"
         )
         parameters = {**values, **self._scope(table), "started_from": started_from}
         try:
@@ -424,8 +452,8 @@ class Ledger:
             record = None
         if record is None:
             raise StartOver(
-                f"The ledger of {table} has moved on from row {started_from} during this attempt.",
-                "Nothing needs doing: the next attempt starts from the newest row.",
+                f"The ledger of {table} has moved on from row {started_from} in the meantime; nothing was recorded.",
+                "A run starts again from the newest row by itself; a command by hand has to be given again.",
             )
         return LedgerRow.from_record(record)
 
