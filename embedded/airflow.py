@@ -6,16 +6,15 @@ import configparser
 import hashlib
 import io
 import json
+import socket
 import subprocess
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 from urllib.parse import quote
-
-import psutil
 
 from embedded.connections import Connections
 from embedded.environment import for_airflow
@@ -75,18 +74,19 @@ class Airflow:
         """
         if not self.layout.python("airflow").exists():
             raise SetupMissingError(f"there is no Airflow in {self.layout.envs}. Run make setup.")
-        port = self.port or ports.choose("airflow")
-        self._configure(port, connections)
-        self._prepare(postgres, connections)
+        running = self.port
+        if running is None:
+            self.webserver.stop()
+            with ports.listen("airflow") as server:
+                port = int(server.getsockname()[1])
+                self._make_ready(port, postgres, connections)
+                self._start_webserver(server, port)
+        else:
+            port = running
+            self._make_ready(port, postgres, connections)
         if self.scheduler.process() is None:
             self.scheduler.stop()
-            self._run(self.scheduler, "scheduler", "--skip-serve-logs")
-        if self.webserver.process() is None:
-            self.webserver.stop()
-            # A pid in there may belong to somebody else by now, which would make the webserver refuse to start.
-            for stale in self.home.glob("airflow-webserver*.pid"):
-                stale.unlink()
-            self._run(self.webserver, "webserver", ports={"airflow": port})
+            self._run(self.scheduler, ["airflow", "scheduler", "--skip-serve-logs"])
         self._wait_for(self.webserver, lambda: self.health().webserver)
         self._wait_for(self.scheduler, lambda: self.health().scheduler)
         return port
@@ -108,9 +108,27 @@ class Airflow:
         is_its_own = datetime.fromisoformat(heartbeat).timestamp() >= scheduler.create_time()
         return Health(webserver=True, scheduler=is_its_own and answer["scheduler"]["status"] == "healthy")
 
-    def _run(self, part: Part, *arguments: str, ports: Mapping[str, int] | None = None) -> psutil.Process:
-        command = [str(self.layout.python("airflow")), "-m", "airflow", *arguments]
-        return part.start(command, environ=for_airflow(self.layout), cwd=self.home, ports=ports)
+    def _start_webserver(self, server: socket.socket, port: int) -> None:
+        """Start gunicorn as `airflow webserver` does, but on a socket of ours and without that command's monitor."""
+        module = ["gunicorn", "--bind", f"fd://{server.fileno()}", "--name", "airflow-webserver", "--preload"]
+        module += ["--workers", "1", "--timeout", "120", "--config", "python:airflow.www.gunicorn_config"]
+        module.append("airflow.www.app:cached_app()")
+        self._run(self.webserver, module, ports={"airflow": port}, descriptors=[server.fileno()])
+
+    def _run(
+        self,
+        part: Part,
+        module: Sequence[str],
+        *,
+        ports: Mapping[str, int] | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> None:
+        command = [str(self.layout.python("airflow")), "-m", *module]
+        part.start(command, environ=for_airflow(self.layout), cwd=self.home, ports=ports, descriptors=descriptors)
+
+    def _make_ready(self, port: int, postgres: Postgres, connections: Connections) -> None:
+        self._configure(port, connections)
+        self._prepare(postgres, connections)
 
     def _configure(self, port: int, connections: Connections) -> None:
         """Write `airflow.cfg`; it holds the database's password, which therefore stands in no process's environment."""
@@ -168,7 +186,7 @@ def _ask(port: int | None) -> dict[str, dict[str, str | None]]:
     if port is None:
         return {}
     try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/health", timeout=10) as response:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/health", timeout=5) as response:
             answer: dict[str, dict[str, str | None]] = json.load(response)
     except (OSError, ValueError):
         return {}
@@ -208,7 +226,6 @@ def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_por
             "web_server_host": LOOPBACK,
             "web_server_port": str(web_port),
             "base_url": f"http://{LOOPBACK}:{web_port}",
-            "workers": "1",
             "secret_key": secrets.airflow_web,
             "config_file": str(home / "webserver_config.py"),
             "expose_config": "False",

@@ -21,6 +21,7 @@ DEFAULTS = {
 """Per use: the variable that sets the first port to try, and the port when it is unset."""
 
 _TRIES = 200
+_RACES = 5
 
 
 class Ports:
@@ -54,6 +55,24 @@ class Ports:
                 return port
         variable = DEFAULTS[use][0]
         raise PartFailedError(f"no port is free from {asked} to {upwards[-1]}. Set {variable} to another one.")
+
+    def listen(self, use: str) -> socket.socket:
+        """A listening socket on a port chosen as `choose` does: nobody can take the port between choice and start.
+
+        Raises:
+            PartFailedError: as `choose`, or others took every port that was chosen.
+        """
+        for _ in range(_RACES):
+            server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                server.bind((LOOPBACK, self.choose(use)))
+                server.listen()
+            except OSError:
+                server.close()
+                continue
+            return server
+        raise PartFailedError(f"other programs took every port chosen for {use}. Repeat the command.")
 
     def _ask(self, use: str) -> int:
         variable, default = DEFAULTS[use]

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,9 +51,18 @@ class Part:
         self._mark = f"{layout.home}#{name}"
 
     def start(
-        self, command: Sequence[str], *, environ: Mapping[str, str], cwd: Path, ports: Mapping[str, int] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        cwd: Path,
+        ports: Mapping[str, int] | None = None,
+        descriptors: Collection[int] = (),
     ) -> psutil.Process:
-        """Start the part detached from this process, with its output appended to its log, and record it."""
+        """Start the part detached from this process, with its output appended to its log, and record it.
+
+        It inherits `descriptors`; `ports` are recorded as the ones it listens on.
+        """
         self._rotate_log()
         with self.log.open("ab") as output:
             child = subprocess.Popen(
@@ -63,6 +72,7 @@ class Part:
                 stderr=subprocess.STDOUT,
                 env={**environ, _MARK: self._mark},
                 cwd=cwd,
+                pass_fds=descriptors,
                 start_new_session=True,
             )
         process = psutil.Process(child.pid)

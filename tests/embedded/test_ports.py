@@ -54,6 +54,18 @@ def test_two_uses_never_get_the_same_port(tmp_path, taken):
     assert ports.choose("clickhouse_http") != ports.choose("clickhouse_native")
 
 
+def test_a_listening_port_is_taken_from_the_moment_it_is_given(tmp_path, taken):
+    environ = {"OFFLOAD_PORT_AIRFLOW": str(taken)}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+
+    with (
+        Ports(tmp_path / "one", environ).listen("airflow") as first,
+        Ports(tmp_path / "two", environ).listen("airflow") as second,
+    ):
+        assert len({taken, first.getsockname()[1], second.getsockname()[1]}) == 3
+
+
 @pytest.mark.parametrize("text", ["80", "70000", "http", "-1"])
 def test_what_is_no_port_is_refused_with_the_name_of_the_variable(tmp_path, text):
     with pytest.raises(PartFailedError, match=r"OFFLOAD_PORT_AIRFLOW=.*from 1024 to 65535"):
