@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,19 @@ def test_no_committed_file_holds(what, pattern):
     ]
 
     assert found == [], f"{what} is in the repository"
+
+
+def test_dags_import_airflow_the_airflow_side_and_nothing_else():
+    dags = list((CHECKOUT / "dags").glob("*.py"))
+    assert dags
+
+    for dag in dags:
+        for node in ast.walk(ast.parse(dag.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                top = module.partition(".")[0]
+                assert top in {"airflow", "offload_airflow"} | sys.stdlib_module_names, f"{dag.name} imports {module}"
 
 
 def test_continuous_integration_runs_the_test_command_of_the_readme():
