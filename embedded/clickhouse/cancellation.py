@@ -16,15 +16,38 @@ _REPEAT_SECONDS = 0.05
 class RunningQuery:
     """A query between its arrival and its end."""
 
-    def __init__(self, query_id: str) -> None:
-        """Make up an id where the client gave none."""
-        self.query_id = query_id or str(uuid.uuid4())
+    def __init__(self, query_id: str, ended: Callable[[RunningQuery], object]) -> None:
+        """Registered by `RunningQueries`, which `end` tells by `ended`."""
+        self.query_id = query_id
         self.cancelled = threading.Event()
+        self.killed = threading.Event()
+        self._ended = ended
+        self._when_killed: Callable[[], object] = self._nothing
 
     def check(self) -> None:
         """Raise QUERY_WAS_CANCELLED once the query has been cancelled."""
         if self.cancelled.is_set():
             raise ServerError(Code.QUERY_WAS_CANCELLED, "Query was cancelled.")
+
+    def end(self) -> None:
+        """The engine is done with the query. Idempotent."""
+        self._ended(self)
+
+    def when_killed(self, tell: Callable[[], object]) -> None:
+        """Call `tell`, from another thread, when the engine has taken note that the query must not finish."""
+        self._when_killed = tell
+        if self.killed.is_set():
+            tell()
+
+    def set_killed(self) -> None:
+        """The engine has taken note."""
+        if not self.killed.is_set():
+            self.killed.set()
+            self._when_killed()
+
+    @staticmethod
+    def _nothing() -> None:
+        """Nobody wants to be told."""
 
 
 class RunningQueries:
@@ -33,8 +56,8 @@ class RunningQueries:
     A kill that reaches the engine before the query itself finds nothing: hence the repetition.
     """
 
-    def __init__(self, kill: Callable[[Iterable[str]], None]) -> None:
-        """`kill` tells the engine to end the queries with these ids, without waiting for their end."""
+    def __init__(self, kill: Callable[[Iterable[str]], Iterable[str]]) -> None:
+        """`kill` tells the engine to end the queries with these ids, and returns those it has taken note of."""
         self._kill = kill
         self._running: dict[str, RunningQuery] = {}
         self._changed = threading.Condition()
@@ -42,12 +65,12 @@ class RunningQueries:
         threading.Thread(target=self._end_cancelled, name="cancellation", daemon=True).start()
 
     def add(self, query_id: str) -> RunningQuery:
-        """Register a query.
+        """Register a query, under an id made up where the client gave none.
 
         Raises:
             ServerError: QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, or QUERY_WAS_CANCELLED while the server stops.
         """
-        query = RunningQuery(query_id)
+        query = RunningQuery(query_id or str(uuid.uuid4()), self._remove)
         with self._changed:
             if self._closing:
                 raise ServerError(Code.QUERY_WAS_CANCELLED, "The server is stopping.")
@@ -59,17 +82,17 @@ class RunningQueries:
             self._running[query.query_id] = query
         return query
 
-    def remove(self, query: RunningQuery) -> None:
-        """The query has ended. Idempotent."""
-        with self._changed:
-            if self._running.get(query.query_id) is query:
-                del self._running[query.query_id]
-                self._changed.notify_all()
-
     def cancel(self, query: RunningQuery) -> None:
         """End the query soon; returns at once."""
         with self._changed:
             query.cancelled.set()
+            self._changed.notify_all()
+
+    def cancel_ids(self, query_ids: Iterable[str]) -> None:
+        """End the queries with these ids soon; returns at once. Unknown ids are passed over."""
+        with self._changed:
+            for query in filter(None, map(self._running.get, query_ids)):
+                query.cancelled.set()
             self._changed.notify_all()
 
     def close(self, grace: float, timeout: float) -> bool:
@@ -82,19 +105,27 @@ class RunningQueries:
             self._closing = True
             if self._changed.wait_for(lambda: not self._running, grace):
                 return True
-            for query in self._running.values():
-                query.cancelled.set()
-            self._changed.notify_all()
+            self.cancel_ids(list(self._running))
             return self._changed.wait_for(lambda: not self._running, timeout)
+
+    def _remove(self, query: RunningQuery) -> None:
+        with self._changed:
+            if self._running.get(query.query_id) is query:
+                del self._running[query.query_id]
+                self._changed.notify_all()
 
     def _end_cancelled(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: any(q.cancelled.is_set() for q in self._running.values()))
-                ids = [query.query_id for query in self._running.values() if query.cancelled.is_set()]
+                self._changed.wait_for(self._cancelled)
+                queries = {query.query_id: query for query in self._cancelled()}
             try:
-                self._kill(ids)
+                for query_id in self._kill(queries):
+                    queries[query_id].set_killed()
             except ServerError as error:
-                _log.warning("Cannot end %d cancelled queries, trying again: %s", len(ids), error)
+                _log.warning("Cannot end %d cancelled queries, trying again: %s", len(queries), error)
             with self._changed:
                 self._changed.wait(_REPEAT_SECONDS)
+
+    def _cancelled(self) -> list[RunningQuery]:
+        return [query for query in self._running.values() if query.cancelled.is_set()]

@@ -21,6 +21,7 @@ from embedded.clickhouse.errors import InUseError, ServerError
 _log = logging.getLogger("embedded.clickhouse")
 _GRACE_SECONDS = 2.0
 _KILL_SECONDS = 5.0
+_MAX_URL = 1 << 20
 _DEFAULT_MEMORY = 4 << 30
 
 
@@ -65,12 +66,20 @@ async def _serve(options: Options) -> None:
     from embedded.clickhouse.http.app import application
     from embedded.clickhouse.native.server import NativeServer
 
+    if options.ready_file:
+        options.ready_file.unlink(missing_ok=True)
     engine = Engine(options.path, options.database, options.max_memory)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = web.AppRunner(
-        application(engine, options.credentials), handler_cancellation=True, auto_decompress=False, access_log=None
+        application(engine, options.credentials),
+        handler_cancellation=True,
+        auto_decompress=False,
+        access_log=None,
+        shutdown_timeout=_GRACE_SECONDS,
+        max_line_size=_MAX_URL,
+        max_field_size=_MAX_URL,
     )
     await runner.setup()
     site = web.TCPSite(runner, options.host, options.http_port)
@@ -92,6 +101,7 @@ async def _serve(options: Options) -> None:
     native.close()
     if not await asyncio.to_thread(engine.queries.close, _GRACE_SECONDS, _KILL_SECONDS):
         _log.warning("Queries still run after %g seconds; they end with the process", _KILL_SECONDS)
+    await runner.cleanup()
     await asyncio.to_thread(engine.flush)
     _log.info("Stopped")
 

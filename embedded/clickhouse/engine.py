@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterable
@@ -30,7 +31,7 @@ _CONFIG = """<clickhouse>
 _PROCESSES = f"""CREATE VIEW system.{PROCESSES_VIEW} AS
 SELECT * EXCEPT (given), if(given = '', engine_query_id, given) AS query_id
 FROM (SELECT * EXCEPT (query_id), query_id AS engine_query_id, Settings['{QUERY_ID_SETTING}'] AS given
-      FROM system.processes)"""
+      FROM system.processes)"""  # noqa: S608  two constants of this program
 
 
 class Engine:
@@ -105,10 +106,12 @@ class Engine:
             except ServerError as error:
                 _log.warning("Cannot flush %s: %s", what.lower(), error)
 
-    def _kill(self, query_ids: Iterable[str]) -> None:
+    def _kill(self, query_ids: Iterable[str]) -> Iterable[str]:
         ids = ", ".join(literal(query_id) for query_id in query_ids)
-        condition = f"query_id IN ({ids}) AND NOT is_cancelled"
-        self.kill(self.control(f"SELECT engine_query_id FROM system.{PROCESSES_VIEW} WHERE {condition}").split())
+        processes = f"FROM system.{PROCESSES_VIEW} WHERE query_id IN ({ids})"
+        self.kill(self.control(f"SELECT engine_query_id {processes} AND NOT is_cancelled").split())
+        found = self.control(f"SELECT DISTINCT query_id {processes} AND is_cancelled FORMAT JSONCompactEachRow")
+        return [json.loads(line)[0] for line in found.splitlines()]
 
     def _start(self, connection: str) -> Session:
         try:

@@ -6,7 +6,7 @@ import enum
 import re
 
 ENGINE_ERROR = re.compile(r"Code: (\d+)\. (DB::\w*Exception: .*)", re.DOTALL)
-NAME_AT_END = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?: \(version [^()]*(?:\([^()]*\))?\))?\s*$")
+NAME_AT_END = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?: \(version [^()]*(?:\([^()]*\))?\))?\.?\s*$")
 VERSION_AT_END = re.compile(r" \(version [^()]*(?:\([^()]*\))?\)\s*$")
 
 
@@ -63,6 +63,9 @@ def from_engine(error: BaseException) -> ServerError:
     found = ENGINE_ERROR.search(str(error))
     if not found:
         return ServerError(Code.UNKNOWN_EXCEPTION, str(error) or type(error).__name__)
-    message = VERSION_AT_END.sub("", found[2])
-    name = NAME_AT_END.search(message)
-    return ServerError(int(found[1]), message[: name.start()].rstrip() if name else message, name[1] if name else None)
+    message, name = VERSION_AT_END.sub("", found[2]), None
+    while ends := NAME_AT_END.search(message):
+        message, name = message[: ends.start()].rstrip(), name or ends[1]
+    # An error that passed through the engine's own client is wrapped in itself.
+    message = re.sub(rf"^(DB::\w+: )(?:Code: {found[1]}\. DB::\w+: )+", r"\1", message)
+    return ServerError(int(found[1]), message, name)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +74,8 @@ class EngineSession:
             query.check()
             yield
         finally:
+            # What follows is no longer the query, and must not be killed in its place.
+            query.end()
             if undo:
                 self._query(undo)
 
@@ -102,7 +103,7 @@ class EngineSession:
         """
         return bytes(self._query(sql, format_name).bytes())
 
-    def blocks(self, sql: str) -> Iterator[bytes]:
+    def blocks(self, sql: str) -> Generator[bytes, None, None]:
         """Run a SELECT and yield its blocks in Native format as they come, none for an empty result.
 
         Raises:
@@ -112,21 +113,6 @@ class EngineSession:
             with self._session.send_query(sql, "Native") as result:
                 for chunk in result:
                     yield chunk.bytes()
-        except _ENGINE_ERRORS as error:
-            raise from_engine(error) from error
-
-    def insert(self, sql: str, format_name: str) -> Insert:
-        """Begin an INSERT whose rows follow.
-
-        Args:
-            sql: the statement in front of FORMAT or VALUES.
-            format_name: the format of the rows.
-
-        Raises:
-            ServerError: UNKNOWN_TABLE, UNKNOWN_FORMAT and the like.
-        """
-        try:
-            return Insert(self._session.send_insert(sql, format_name))
         except _ENGINE_ERRORS as error:
             raise from_engine(error) from error
 
@@ -145,42 +131,3 @@ class EngineSession:
             return self._session.query(sql, format_name)
         except _ENGINE_ERRORS as error:
             raise from_engine(error) from error
-
-
-class Insert:
-    """Rows on their way into a table. Its methods may be called from any thread."""
-
-    def __init__(self, inserter: Any) -> None:
-        """Wrap the engine's own handle."""
-        self._inserter = inserter
-        self._lock = threading.Lock()
-
-    def append(self, data: bytes) -> None:
-        """Hand over the next bytes, cut anywhere.
-
-        Raises:
-            ServerError: the engine can't read them.
-        """
-        with self._lock:
-            try:
-                self._inserter.append(data)
-            except _ENGINE_ERRORS as error:
-                raise from_engine(error) from error
-
-    def finish(self) -> QueryStats:
-        """Write what is left; on return the rows are in the table.
-
-        Raises:
-            ServerError: the engine can't read or write the rows.
-        """
-        with self._lock:
-            try:
-                result = self._inserter.finish()
-            except _ENGINE_ERRORS as error:
-                raise from_engine(error) from error
-        return QueryStats(written_rows=result.rows_written, written_bytes=result.bytes_written, elapsed=result.elapsed)
-
-    def cancel(self) -> None:
-        """Drop what is not in the table yet. Idempotent."""
-        with self._lock:
-            self._inserter.cancel()

@@ -6,6 +6,7 @@ Statements are bytes, since the data of an INSERT may follow its text directly a
 from __future__ import annotations
 
 import enum
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ _TOKEN = re.compile(
 )
 _OPENING, _CLOSING = frozenset((b"(", b"[", b"{")), frozenset((b")", b"]", b"}"))
 _WITH_RESULT = frozenset(
-    (b"SELECT", b"WITH", b"FROM", b"(", b"SHOW", b"DESC", b"DESCRIBE", b"EXPLAIN", b"EXISTS", b"CHECK", b"VALUES")
+    (b"SELECT", b"WITH", b"FROM", b"(", b"SHOW", b"DESC", b"DESCRIBE", b"EXPLAIN", b"EXISTS", b"CHECK", b"KILL")
 )
 _STREAMED = frozenset((b"SELECT", b"WITH", b"FROM", b"("))
 _HARMLESS = frozenset((b"SET", b"USE"))
@@ -64,11 +65,11 @@ class Statement:
 
     Attributes:
         kind: what has to be done with it.
-        sql: its text; for INSERT_DATA the part in front of FORMAT or VALUES.
+        sql: its text; for INSERT_DATA the part in front of SETTINGS, FORMAT or VALUES.
         format: the format it names, None when it names none.
         data: INSERT_DATA: where in the original text the rows begin.
         condition: KILL: the condition of its WHERE.
-        tail: RESULT: what follows FORMAT (a SETTINGS clause).
+        tail: its SETTINGS clause, where that stands behind FORMAT or in an INSERT.
         target: INSERT_DATA: a SELECT of the columns that its rows consist of.
         streamed: a SELECT, whose result may be of any size.
         readonly: changes nothing on the server.
@@ -89,6 +90,11 @@ class Statement:
         how = f"TRUNCATE COMPRESSION {literal(compression)} LEVEL {level}" if compression else "APPEND"
         target = f"{self.sql}\nINTO OUTFILE {literal(path)} {how}"
         return f"{target} FORMAT {quoted(self.format or default_format)} {self.tail}"
+
+    def from_file(self, path: str, format_name: str | None = None) -> str:
+        """The INSERT, reading its rows from `path`, in the format given here or by itself."""
+        name = quoted(format_name or self.format or "Values")
+        return f"{self.sql}\nFROM INFILE {literal(path)} {self.tail}\nFORMAT {name}"
 
 
 def literal(text: str) -> str:
@@ -123,6 +129,12 @@ def parse(text: bytes) -> Statement:
     if first.upper not in _WITH_RESULT or inserts:
         return Statement(Kind.COMMAND, _rewritten(text, found, end), readonly=first.upper in _HARMLESS)
     return _parse_result(text, found)
+
+
+def begins_insert(text: bytes) -> bool:
+    """True when the statement, as far as it is known, is an INSERT: what follows may be rows."""
+    first = next(_tokens(text), None)
+    return first is not None and first.upper == b"INSERT"
 
 
 def _tokens(text: bytes) -> Iterator[Token]:
@@ -177,7 +189,7 @@ def _parse_result(text: bytes, tokens: list[Token]) -> Statement:
         format=None if at is None else _name(text, tokens[at + 1]),
         tail="" if at is None else _text(text[tokens[at + 1].end : tokens[-1].end]).strip(),
         streamed=tokens[0].upper in _STREAMED,
-        readonly=True,
+        readonly=tokens[0].upper != b"KILL",
     )
 
 
@@ -213,7 +225,8 @@ def _parse_insert(text: bytes, tokens: list[Token]) -> Statement:
     if select is not None:
         if select.upper == b"INFILE":
             raise ServerError(Code.NOT_IMPLEMENTED, "FROM INFILE is the client's work: send the rows with the INSERT.")
-        # The rows of an INSERT … SELECT … FROM input() follow its text and are left to the engine.
+        if any(a.upper == b"INPUT" and b.upper == b"(" for a, b in itertools.pairwise(tokens)):
+            raise ServerError(Code.NOT_IMPLEMENTED, "input() is not supported: insert into a temporary table first.")
         return Statement(Kind.COMMAND, _rewritten(text, tokens, len(text)).rstrip().rstrip(";"))
     last = tokens[-1]
     if last.upper == b"VALUES":
@@ -222,17 +235,23 @@ def _parse_insert(text: bytes, tokens: list[Token]) -> Statement:
         end, name, data = len(tokens) - 2, _name(text, last), _data_start(text, last.end)
     else:
         raise ServerError(Code.SYNTAX_ERROR, "Syntax error: INSERT needs VALUES, FORMAT or SELECT.")
-    head = _text(text[: tokens[end].start])
-    return Statement(Kind.INSERT_DATA, head, format=name, data=data, target=_insert_target(text, tokens[:end]))
+    settings = _index(tokens[:end], b"SETTINGS") or end
+    return Statement(
+        Kind.INSERT_DATA,
+        _text(text[: tokens[settings].start]),
+        format=name,
+        data=data,
+        tail=_text(text[tokens[settings].start : tokens[end].start]),
+        target=_insert_target(text, tokens[:settings]),
+    )
 
 
 def _insert_target(text: bytes, tokens: Sequence[Token]) -> str:
-    """INSERT INTO [TABLE] name [(columns)] [SETTINGS …] → SELECT columns FROM name."""
+    """INSERT INTO [TABLE] name [(columns)] → SELECT columns FROM name."""
     first = 1 + (tokens[1].upper == b"INTO")
     first += tokens[first].upper in (b"TABLE", b"FUNCTION") and tokens[first + 1].upper != b"."
     function = tokens[first - 1].upper == b"FUNCTION"
-    settings = _index(tokens, b"SETTINGS")
-    target = list(tokens[first:settings])
+    target = list(tokens[first:])
     closing = [i for i, token in enumerate(target) if token.depth == 0 and token.upper in (b"(", b")")]
     columns = "*"
     if len(closing) == (4 if function else 2):

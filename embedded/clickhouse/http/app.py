@@ -70,14 +70,14 @@ async def _answer(request: web.Request, server: Server) -> web.StreamResponse:
     if not text.strip() and request.method == "GET":
         return web.Response(text="Ok.\n")
     statement = sql.parse(text)
+    if statement.kind is not sql.Kind.INSERT_DATA and (more := [piece async for piece in rest]):
+        _check_size(text := b"".join([text, *more]))
+        statement = sql.parse(text)
     if asked.readonly and not statement.readonly:
         raise ServerError(Code.READONLY, "Cannot execute query in readonly mode: send what changes something by POST.")
     query = HttpQuery(request, asked, statement, server)
     if statement.kind is sql.Kind.INSERT_DATA:
         return await query.insert(text[statement.data :], rest)
-    async for piece in rest:
-        if piece:
-            raise ServerError(Code.QUERY_IS_TOO_LARGE, f"The statement is longer than {_MAX_STATEMENT} bytes.")
     return await query.run()
 
 
@@ -94,9 +94,15 @@ async def _statement_text(request: web.Request, asked: QueryRequest) -> tuple[by
     text = asked.text
     async for piece in rest:
         text += piece
-        if text.lstrip()[:6].upper() == b"INSERT" or len(text) > _MAX_STATEMENT:
+        if sql.begins_insert(text):
             break
+        _check_size(text)
     return text, rest
+
+
+def _check_size(text: bytes) -> None:
+    if len(text) > _MAX_STATEMENT:
+        raise ServerError(Code.QUERY_IS_TOO_LARGE, f"The statement is longer than {_MAX_STATEMENT} bytes.")
 
 
 def error_response(error: ServerError, version: str) -> web.Response:

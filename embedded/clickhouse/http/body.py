@@ -6,7 +6,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 from aiohttp import web
 from backports import zstd
 

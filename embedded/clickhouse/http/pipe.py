@@ -1,13 +1,12 @@
-"""The pipe through which the engine's threads hand a result to the event loop."""
+"""The ends of the engine's pipes that belong to the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import os
+from collections.abc import Callable
 
-_CHUNK = 1 << 20
+from embedded.clickhouse.pipes import SIZE, RowsPipe, make_pipe, path_of
 
 
 class ResultPipe:
@@ -17,20 +16,19 @@ class ResultPipe:
     """
 
     def __init__(self) -> None:
-        """Make the pipe as large as the system lets an ordinary user have it."""
-        self._read_fd, self._write_fd = os.pipe()
+        """Make the pipe."""
+        self._read_fd, self._write_fd = make_pipe()
         os.set_blocking(self._read_fd, False)
-        with contextlib.suppress(PermissionError):  # the user's share of pipe memory is used up: it stays small
-            fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, _CHUNK)
-        self.path = f"/proc/self/fd/{self._write_fd}"
+        self.path = path_of(self._write_fd)
 
     async def read(self) -> bytes:
         """The next bytes, at most 1 MiB; none at the end of the result."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
-                return os.read(self._read_fd, _CHUNK)
+                return os.read(self._read_fd, SIZE)
             except BlockingIOError:
-                await self._readable()
+                await _event(self._read_fd, loop.add_reader, loop.remove_reader)
 
     def close_writing(self) -> None:
         """The engine is done: the reader meets the end. Called once, from any thread."""
@@ -42,11 +40,40 @@ class ResultPipe:
             os.close(self._read_fd)
             self._read_fd = -1
 
-    async def _readable(self) -> None:
+
+class AsyncRowsPipe(RowsPipe):
+    """A `RowsPipe` written by the event loop."""
+
+    def __init__(self) -> None:
+        """Make the pipe."""
+        super().__init__()
+        os.set_blocking(self._write_fd, False)
+
+    async def send(self, data: bytes) -> None:
+        """Hand over the next bytes; waits while the pipe is full.
+
+        Raises:
+            BrokenPipeError: the engine reads no more, because the INSERT failed.
+        """
         loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._read_fd, lambda: ready.done() or ready.set_result(None))
-        try:
-            await ready
-        finally:
-            loop.remove_reader(self._read_fd)
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._write_fd, view) :]
+            except BlockingIOError:
+                await _event(self._write_fd, loop.add_writer, loop.remove_writer)
+
+
+async def _event(descriptor: int, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
+    """Wait until the descriptor can be read or written."""
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    add(descriptor, _resolve, ready)
+    try:
+        await ready
+    finally:
+        remove(descriptor)
+
+
+def _resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -69,10 +69,10 @@ def read(request: web.Request) -> QueryRequest:
     text = url.get("query", "")
     return QueryRequest(
         text=(text + "\n").encode() if text else b"",
-        database=url.get("database") or request.headers.get("X-ClickHouse-Database", ""),
+        database=url.get("database", "") or request.headers.get("X-ClickHouse-Database", ""),
         user=user,
         password=password,
-        query_id=url.get("query_id") or request.headers.get("X-ClickHouse-Query-Id", ""),
+        query_id=url.get("query_id", "") or request.headers.get("X-ClickHouse-Query-Id", ""),
         session_id=url.get("session_id", ""),
         session_seconds=_session_seconds(url.get("session_timeout")),
         session_must_exist=_flag(url.get("session_check", "0")),

@@ -7,15 +7,16 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from aiohttp import web
 
 from embedded.clickhouse.errors import ServerError
 from embedded.clickhouse.http.formats import media_type
-from embedded.clickhouse.http.pipe import ResultPipe
+from embedded.clickhouse.http.pipe import AsyncRowsPipe, ResultPipe
 from embedded.clickhouse.http.request import QueryRequest
-from embedded.clickhouse.http.work import InsertWork, Server, Work
+from embedded.clickhouse.http.work import Server, Work
 from embedded.clickhouse.session import QueryStats
 from embedded.clickhouse.sql import Kind, Statement
 
@@ -55,16 +56,25 @@ class HttpQuery:
             ServerError: nothing, or only whole blocks in front of the failure, is in the table.
         """
         with self._working() as work:
-            insert = InsertWork(work)
+            pipe = AsyncRowsPipe()
+            job = asyncio.ensure_future(self._call(work.insert, pipe))
+            feed = asyncio.ensure_future(_feed(pipe, first, rest))
+
+            def stop(_: object = None) -> None:
+                feed.cancel()
+                pipe.close_writing()
+
+            # Only the end of the body may end the pipe as long as the engine would take that for the end of the rows.
+            job.add_done_callback(stop)
+            job.add_done_callback(_look_at)
+            work.query.when_killed(partial(asyncio.get_running_loop().call_soon_threadsafe, stop))
             try:
-                await self._call(insert.begin)
-                if first:
-                    await self._call(insert.append, first)
-                async for piece in rest:
-                    await self._call(insert.append, piece)
-                stats = await self._call(insert.finish)
+                await asyncio.wait({feed, job}, return_when=asyncio.FIRST_COMPLETED)
+                if feed.done() and not feed.cancelled():
+                    feed.result()
+                stats = await asyncio.shield(job)
             finally:
-                await self._call(insert.end)
+                feed.cancel()
         return web.Response(headers=self._headers(work, stats))
 
     async def _respond(self, work: Work, pipe: ResultPipe, job: asyncio.Future[QueryStats]) -> web.StreamResponse:
@@ -129,6 +139,17 @@ class HttpQuery:
         if stats is not None:
             headers["X-ClickHouse-Summary"] = _summary(stats)
         return headers
+
+
+async def _feed(pipe: AsyncRowsPipe, first: bytes, rest: AsyncIterator[bytes]) -> None:
+    """Hand over the rows; returns early when the engine takes no more of them, whose own error tells why."""
+    try:
+        await pipe.send(first)
+        async for piece in rest:
+            await pipe.send(piece)
+    except BrokenPipeError:
+        return
+    pipe.close_writing()
 
 
 def _summary(stats: QueryStats) -> str:

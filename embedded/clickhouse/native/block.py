@@ -20,10 +20,11 @@ EMPTY = number(0) + number(0)
 
 @dataclass(frozen=True)
 class Block:
-    """A block as it came: its bytes in Native format, and how many columns and rows they hold."""
+    """A block: its bytes in Native format, and what they hold."""
 
     data: bytes
-    columns: int
+    names: tuple[str, ...]
+    types: tuple[str, ...]
     rows: int
 
 
@@ -41,13 +42,15 @@ def read_native(reader: Reader) -> Block:
     """
     reader.keep()
     columns, rows = reader.number(), reader.number()
+    names, types = [], []
     for _ in range(columns):
-        reader.raw_text()
-        column = column_type(reader.text())
+        names.append(reader.text())
+        types.append(reader.text())
+        column = column_type(types[-1])
         if rows:
             column.skip_prefix(reader)
             column.skip_data(reader, rows)
-    return Block(reader.kept(), columns, rows)
+    return Block(reader.kept(), tuple(names), tuple(types), rows)
 
 
 def send_block(connection: socket.socket, native: bytes) -> None:

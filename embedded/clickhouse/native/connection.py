@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from embedded.clickhouse import sql
 from embedded.clickhouse.auth import Credentials
@@ -17,11 +17,16 @@ from embedded.clickhouse.errors import Code, ServerError
 from embedded.clickhouse.kill import kill
 from embedded.clickhouse.native import packets
 from embedded.clickhouse.native.block import EMPTY, Block, header_block, read_block, read_native, send_block
+from embedded.clickhouse.native.insert import NativeInsert
 from embedded.clickhouse.native.watch import Watcher
 from embedded.clickhouse.native.wire import REVISION, FromClient, FromServer, ProtocolError, Reader, number
 from embedded.clickhouse.session import EngineSession
 
 _log = logging.getLogger(__name__)
+
+
+class _LostPlaceError(ServerError):
+    """A block whose end can't be found: tell the client why, then end the connection."""
 
 
 class Connection:
@@ -86,21 +91,25 @@ class Connection:
                 with session.running(query, asked.settings, {}):
                     self._run(session, query, statement, asked)
             finally:
-                self._engine.queries.remove(query)
+                query.end()
+        except _LostPlaceError:
+            raise
         except ServerError as error:
-            self._socket.sendall(packets.exception(error, self._engine.version))
+            # A client that cancels waits for the end of the stream, not for an error.
+            left_early = error.code == Code.QUERY_WAS_CANCELLED and self._cancels()
+            end = number(FromServer.END_OF_STREAM)
+            self._socket.sendall(end if left_early else packets.exception(error, self._engine.version))
         else:
             self._socket.sendall(number(FromServer.END_OF_STREAM))
 
     def _run(self, session: EngineSession, query: RunningQuery, statement: sql.Statement, asked: packets.Query) -> None:
-        if statement.kind is sql.Kind.INSERT_DATA and not asked.sql[statement.data :].strip(b" \t\r\n;"):
+        inserts = statement.kind is sql.Kind.INSERT_DATA
+        if inserts and not asked.sql[statement.data :].strip(b" \t\r\n;"):
             self._insert(session, query, statement)
             return
         with self._watcher.watching(self._socket, lambda: self._engine.queries.cancel(query)):
-            if statement.kind is sql.Kind.INSERT_DATA:
-                insert = session.insert(statement.sql, statement.format or "Values")
-                insert.append(asked.sql[statement.data :])
-                insert.finish()
+            if inserts:
+                session.execute(asked.sql.decode())
             elif statement.kind is sql.Kind.COMMAND:
                 session.execute(statement.sql)
             else:
@@ -109,35 +118,37 @@ class Connection:
 
     def _send_result(self, session: EngineSession, query: RunningQuery, statement: sql.Statement) -> None:
         text = f"{statement.sql} {statement.tail}"
-        sent = False
-        for block in session.blocks(text) if statement.streamed else _blocks(session.fetch(text, "Native")):
-            try:
+        header = b""
+        found = session.blocks(text) if statement.streamed else _blocks(session.fetch(text, "Native"))
+        with contextlib.closing(found) as blocks:
+            for block in blocks:
+                query.check()
+                if not header:
+                    # Clients take names and types from a block without rows only.
+                    header = _header_of(block) or _header(session, statement.sql)
+                    send_block(self._socket, header)
                 send_block(self._socket, block)
-            except OSError:
-                self._engine.queries.cancel(query)
-                raise
-            sent = True
-        if not sent:
+        if not header:
             send_block(self._socket, _header_of_nothing(session, statement))
 
     def _insert(self, session: EngineSession, query: RunningQuery, statement: sql.Statement) -> None:
-        """Receive the rows; a failure is reported after the last of them, when the client listens again."""
         send_block(self._socket, _header(session, statement.target))
-        insert = session.insert(statement.sql, "Native")
-        failure: ServerError | None = None
+        insert = NativeInsert(session, query, statement.from_file)
+        query.when_killed(self._stop_listening)
         try:
-            while (block := self._data()).columns:
-                try:
-                    if block.rows and failure is None:
-                        query.check()
-                        insert.append(block.data)
-                except ServerError as error:
-                    failure = error
-            if failure:
-                raise failure
-            insert.finish()
-        finally:
-            insert.cancel()
+            while (block := self._data()).names:
+                insert.append(block)
+        except BaseException as error:
+            insert.abort(self._engine.queries)
+            if query.killed.is_set() and isinstance(error, EOFError):
+                raise _LostPlaceError(Code.QUERY_WAS_CANCELLED, "Query was cancelled.") from error
+            raise
+        insert.finish()
+
+    def _stop_listening(self) -> None:
+        """Wake up from waiting for rows that don't matter any more."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
 
     def _data(self) -> Block:
         kind = self._reader.number()
@@ -146,21 +157,39 @@ class Connection:
         if kind != FromClient.DATA:
             raise ProtocolError(f"Packet {kind} came instead of the rows of an INSERT.")
         self._reader.raw_text()  # the name of the table: empty for the rows of an INSERT
-        return read_block(self._reader)
+        try:
+            return read_block(self._reader)
+        except ServerError as error:
+            raise _LostPlaceError(error.code, error.message, error.name) from error
+
+    def _cancels(self) -> bool:
+        """True when the client's next packet is CANCEL."""
+        with contextlib.suppress(BlockingIOError):
+            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == bytes((FromClient.CANCEL,))
+        return False
 
     def _no_external_tables(self) -> None:
         """Behind a query stand the external tables it comes with, and an empty block."""
         external = False
-        while self._data().columns:
+        while self._data().names:
             external = True
         if external:
             raise ServerError(Code.NOT_IMPLEMENTED, "External tables are not supported: use a temporary table.")
 
 
-def _blocks(native: bytes) -> Iterator[bytes]:
+def _blocks(native: bytes) -> Generator[bytes, None, None]:
     reader = Reader(io.BytesIO(native).read)
     while not reader.at_end:
         yield read_native(reader).data
+
+
+def _header_of(native: bytes) -> bytes | None:
+    """The block without its rows; None when it holds a type whose length is unknown."""
+    try:
+        block = read_native(Reader(io.BytesIO(native).read))
+    except ServerError:
+        return None
+    return header_block(block.names, block.types)
 
 
 def _header_of_nothing(session: EngineSession, statement: sql.Statement) -> bytes:

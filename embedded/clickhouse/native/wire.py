@@ -76,11 +76,6 @@ class Reader:
             return True
         return False
 
-    @property
-    def waiting(self) -> bytes:
-        """What has arrived and has not been read yet."""
-        return self._buffer[self._position :]
-
     def keep(self) -> None:
         """From here on, keep what is read."""
         self._kept = []
@@ -92,7 +87,7 @@ class Reader:
         self._kept = None
         return b"".join(pieces)
 
-    def bytes(self, size: int) -> bytes:
+    def exactly(self, size: int) -> bytes:
         """Exactly so many bytes.
 
         Raises:
@@ -149,11 +144,11 @@ class Reader:
         size = self.number()
         if size > MAX_TEXT:
             raise ProtocolError(f"A text of {size} bytes is longer than {MAX_TEXT}.")
-        return self.bytes(size)
+        return self.exactly(size)
 
     def uint64(self) -> int:
         """An unsigned number of eight bytes."""
-        value: int = struct.unpack("<Q", self.bytes(8))[0]
+        value: int = struct.unpack("<Q", self.exactly(8))[0]
         return value
 
     def skip_texts(self, count: int) -> None:
