@@ -207,7 +207,10 @@ def unprivileged_prefix(*paths: Path) -> list[str]:
     prefix = [setpriv, f"--reuid={identity.pw_uid}", f"--regid={identity.pw_gid}", "--clear-groups"]
     if all(_others_may_enter(folder) for path in paths for folder in path.resolve().parents):
         return prefix
-    return [*prefix, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    # The secure bit makes access(2), which initdb asks, count that capability too. It ends with the programs: after the
+    # exec they hold this one capability and no other.
+    keep = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--securebits=+no_setuid_fixup"]
+    return [*prefix, *keep]
 
 
 def _others_may_enter(folder: Path) -> bool:
