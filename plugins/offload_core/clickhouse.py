@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,24 @@ import urllib3
 from offload_core.connections import ClickHouseConnection
 from offload_core.errors import ClickHouseUnavailable, FixCredentials, FixSource, OffloadError, QueryFailed
 
-_AUTHENTICATION_FAILED = 516
+_AUTHENTICATION_FAILED = {192, 193, 194, 516}
+_ACCESS_DENIED = 497
 _NO_SUCH_TABLE_OR_DATABASE = {60, 81}
 _NO_SUCH_COLUMN = {16, 47}
+_BUSY = {
+    159: "TIMEOUT_EXCEEDED",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    203: "NO_FREE_CONNECTION",
+    209: "SOCKET_TIMEOUT",
+    210: "NETWORK_ERROR",
+    236: "ABORTED",
+    241: "MEMORY_LIMIT_EXCEEDED",
+    279: "ALL_CONNECTION_TRIES_FAILED",
+    394: "QUERY_WAS_CANCELLED",
+    439: "CANNOT_SCHEDULE_TASK",
+    999: "KEEPER_EXCEPTION",
+}
+"""What a server answers that has too much to do, is going down or has lost its peers: a minute later it may not."""
 _CHUNK = 1 << 20
 _ERROR_TAIL = 16 << 10
 
@@ -63,9 +77,9 @@ class ClickHouse:
             timeout=urllib3.Timeout(connect=10, read=timeout_seconds),
             retries=False,
             headers={
-                "X-ClickHouse-User": connection.user,
-                "X-ClickHouse-Key": connection.password.get_secret_value(),
-                "X-ClickHouse-Database": connection.database,
+                "X-ClickHouse-User": _header(connection.user),
+                "X-ClickHouse-Key": _header(connection.password.get_secret_value()),
+                "X-ClickHouse-Database": _header(connection.database),
                 "User-Agent": "iceberg-offload",
             },
         )
@@ -86,7 +100,8 @@ class ClickHouse:
             QueryFailed: any other error of ClickHouse's.
         """
         body = self._call(f"{query} FORMAT JSONEachRow", parameters, {**_JSON_SETTINGS, **(settings or {})})
-        return [json.loads(line) for line in body.splitlines() if line]
+        # Not splitlines(): text may hold other line breaks than the one between rows.
+        return [json.loads(line) for line in body.split("\n") if line]
 
     def command(self, statement: str) -> None:
         """Run a statement that returns no rows. Raises as `rows` does."""
@@ -95,8 +110,7 @@ class ClickHouse:
     def insert(self, table: str, data: bytes, input_format: str) -> None:
         """Insert `data`, encoded in a ClickHouse format such as Parquet or CSVWithNames. Raises as `rows` does."""
         statement = f"INSERT INTO {quote_table(table)} FORMAT {input_format}"
-        with self._open(data, {"query": statement}) as response:
-            response.read()
+        self._read(data, {"query": statement})
 
     def download(self, query: str, parameters: Mapping[str, str], settings: Mapping[str, str], path: Path) -> int:
         """Stream a query's result (the query names its FORMAT) into a new file and return its size in bytes.
@@ -109,7 +123,9 @@ class ClickHouse:
                 self._open(query.encode(), self._url_parameters(parameters, settings)) as response,
                 partial.open("wb") as file,
             ):
-                shutil.copyfileobj(response, file, _CHUNK)
+                # Not read(): it would lose what came just before the stream broke, which is where ClickHouse says why.
+                for piece in response.stream(_CHUNK):
+                    file.write(piece)
             partial.rename(path)
         except urllib3.exceptions.HTTPError as error:
             raise self._broken_off(partial, error) from error
@@ -118,14 +134,21 @@ class ClickHouse:
         return path.stat().st_size
 
     def _call(self, query: str, parameters: Mapping[str, str] | None, settings: Mapping[str, str]) -> str:
-        with self._open(query.encode(), self._url_parameters(parameters or {}, settings)) as response:
+        return self._read(query.encode(), self._url_parameters(parameters or {}, settings))
+
+    def _read(self, body: bytes, fields: Mapping[str, str]) -> str:
+        with self._open(body, fields) as response:
             try:
                 return response.read().decode()
             except urllib3.exceptions.HTTPError as error:
                 raise self._unavailable(error) from error
 
     def _url_parameters(self, parameters: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
-        return {**self._settings, **settings, **{f"param_{name}": value for name, value in parameters.items()}}
+        return {
+            **self._settings,
+            **settings,
+            **{f"param_{name}": _escaped(value) for name, value in parameters.items()},
+        }
 
     def _open(self, body: bytes, fields: Mapping[str, str]) -> urllib3.response.BaseHTTPResponse:
         url = f"/?{urlencode(fields)}" if fields else "/"
@@ -135,8 +158,14 @@ class ClickHouse:
             raise self._unavailable(error) from error
         if response.status == 200:
             return response
-        text = response.read().decode(errors="replace")
-        raise server_error(int(response.headers.get("X-ClickHouse-Exception-Code") or 0), text, self._connection.user)
+        try:
+            text = response.read().decode(errors="replace")
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unavailable(error) from error
+        code = int(response.headers.get("X-ClickHouse-Exception-Code") or 0)
+        if not code and "DB::Exception" not in text:
+            raise self._unavailable(f"HTTP status {response.status}, which is not ClickHouse's own")
+        raise server_error(code, text, self._connection.user)
 
     def _broken_off(self, partial: Path, error: Exception) -> OffloadError:
         # An error after the first byte comes as text at the end of a stream that then breaks.
@@ -148,10 +177,10 @@ class ClickHouse:
             return server_error(0, tail[found:], self._connection.user)
         return self._unavailable(error)
 
-    def _unavailable(self, error: Exception) -> ClickHouseUnavailable:
+    def _unavailable(self, reason: Exception | str) -> ClickHouseUnavailable:
         where = f"{self._connection.host}:{self._connection.http_port}"
         return ClickHouseUnavailable(
-            f"ClickHouse at {where} can't be reached or broke off: {_reason(error)}.",
+            f"ClickHouse at {where} can't be reached or broke off: {reason if isinstance(reason, str) else _reason(reason)}.",
             "Start it or correct its Connection (`clickhouse_http`, else `clickhouse_default`); the next attempt reads the same window.",
         )
 
@@ -167,10 +196,20 @@ def server_error(code: int, text: str, user: str) -> OffloadError:
     match = re.search(r"Code: (\d+)", text)
     code = code or int(match.group(1) if match else 0)
     reason = text.strip().split("\n")[0][:500]
-    if code == _AUTHENTICATION_FAILED:
+    if code in _AUTHENTICATION_FAILED:
         return FixCredentials(
             f"ClickHouse refused user {user}: {reason}",
             "Correct user and password in its Connections (`clickhouse_default` and, where it exists, `clickhouse_http`).",
+        )
+    if code == _ACCESS_DENIED:
+        return FixCredentials(
+            f"ClickHouse does not let user {user} do that: {reason}", "Grant the rights that the message names."
+        )
+    if code in _BUSY:
+        return ClickHouseUnavailable(
+            f"ClickHouse can't do that now: {reason}",
+            "The next attempt reads the same window; if it happens often, give ClickHouse more room "
+            "or the offload less at once (`clickhouse_settings`, `max_rows_per_commit`, `fetch_parallelism`).",
         )
     if code in _NO_SUCH_TABLE_OR_DATABASE:
         return FixSource(
@@ -192,6 +231,21 @@ _JSON_SETTINGS = {
 }
 
 
+def _header(value: str) -> str:
+    # urllib3 sends headers as Latin-1 and ClickHouse reads them as UTF-8.
+    return value.encode().decode("latin-1")
+
+
+def _escaped(value: str) -> str:
+    # ClickHouse reads a parameter's value as one field of its tab-separated format.
+    for raw, written in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0")):
+        value = value.replace(raw, written)
+    return value
+
+
 def _reason(error: Exception) -> str:
-    # urllib3's messages begin with the connection object's address, which says nothing to the reader.
+    # A broken stream comes with its cause as the second argument.
+    if isinstance(error, urllib3.exceptions.ProtocolError) and len(error.args) > 1:
+        return str(error.args[1])
+    # Other messages of urllib3 begin with the connection object's address, which says nothing to the reader.
     return str(error).rsplit(": ", 1)[-1] or type(error).__name__
