@@ -29,6 +29,7 @@ _UNCHANGED = {
 # Parquet has no unsigned or 8-bit type that every reader takes for the same number: they go through the next larger signed one.
 _CASTS = {"Int8": "Int32", "Int16": "Int32", "UInt8": "Int32", "UInt16": "Int32", "UInt32": "Int64"}
 _AS_TEXT = {"Enum8", "Enum16", "UUID", "IPv4", "IPv6"}
+_SEQUENCES = {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 _MAX_DECIMAL_DIGITS = 38
 _MAX_TIME_DIGITS = 6
 
@@ -77,14 +78,53 @@ def project(table: TableConfig, columns: list[SourceColumn]) -> list[Column]:
             f"{table.source} has no column {', '.join(map(repr, dict.fromkeys(missing)))}; it has {', '.join(sorted(names))}.",
             f"Correct the entry of {table.name} in the Variable `iceberg_offload_tables`.",
         )
+    _require_order(table, {column.name: column for column in columns})
     return [project_column(table, column) for column in columns]
+
+
+def _require_order(table: TableConfig, columns: dict[str, SourceColumn]) -> None:
+    """The columns that select and identify rows must compare exactly; a NULL or a lost digit would lose or repeat rows."""
+    for option, name in (("timestamp_col", table.timestamp_col), ("closed_col", table.closed_col)):
+        if name is not None:
+            kind, arguments, nullable, _ = _unwrapped(columns[name].type)
+            fine = kind == "DateTime" or (kind == "DateTime64" and int(arguments[0]) <= _MAX_TIME_DIGITS)
+            if nullable or not fine or name in table.as_text:
+                raise _unordered(
+                    table, option, columns[name], f"DateTime or a DateTime64 of up to {_MAX_TIME_DIGITS} digits"
+                )
+    if table.sequence_col is not None:
+        kind, _, nullable, _ = _unwrapped(columns[table.sequence_col].type)
+        if nullable or kind not in _SEQUENCES or table.sequence_col in table.as_text:
+            raise _unordered(table, "sequence_col", columns[table.sequence_col], "whole number of up to 64 bits")
+    for name in table.keys:
+        if _unwrapped(columns[name].type)[2]:
+            raise _unordered(table, "key", columns[name], "column")
+
+
+def _unordered(table: TableConfig, option: str, column: SourceColumn, wanted: str) -> FixColumn:
+    return FixColumn(
+        f"Column {column.name!r} of {table.source} can't be its {option}: it is {column.type}"
+        f"{' carried as text' if column.name in table.as_text else ''}, and must be a {wanted} that is never NULL.",
+        "Choose another column, or offload a view that converts it.",
+    )
 
 
 def project_column(table: TableConfig, column: SourceColumn) -> Column:
     """One column's projection. Raises FixColumn if its type can't be carried over exactly."""
-    kind, nullable = column.type, False
+    name, arguments, nullable, low_cardinality = _unwrapped(column.type)
     expression = quote_identifier(column.name)
-    low_cardinality = False
+    if low_cardinality and name != "String":
+        kind = f"{name}({', '.join(arguments)})" if arguments else name
+        expression = f"CAST({expression}, {_literal(_maybe(kind, nullable))})"
+    if column.name in table.as_text:
+        return Column(column.name, _text(column.name, f"toString({expression})"), "string", required=not nullable)
+    expression, iceberg_type = _carry(table, column, name, arguments, expression, nullable)
+    return Column(column.name, expression, iceberg_type, required=not nullable)
+
+
+def _unwrapped(kind: str) -> tuple[str, list[str], bool, bool]:
+    """A type's name and arguments without what is around it, and whether that was Nullable and LowCardinality."""
+    nullable = low_cardinality = False
     while True:
         name, arguments = _split(kind)
         if name == "LowCardinality":
@@ -94,13 +134,7 @@ def project_column(table: TableConfig, column: SourceColumn) -> Column:
         elif name == "SimpleAggregateFunction":
             kind = arguments[1]
         else:
-            break
-    if low_cardinality and name != "String":
-        expression = f"CAST({expression}, {_literal(f'Nullable({kind})' if nullable else kind)})"
-    if column.name in table.as_text:
-        return Column(column.name, f"toString({expression})", "string", required=not nullable)
-    expression, iceberg_type = _carry(table, column, name, arguments, expression, nullable)
-    return Column(column.name, expression, iceberg_type, required=not nullable)
+            return name, arguments, nullable, low_cardinality
 
 
 def _carry(
