@@ -66,9 +66,9 @@ async def _serve(options: Options) -> None:
     from embedded.clickhouse.http.app import application
     from embedded.clickhouse.native.server import NativeServer
 
+    engine = Engine(options.path, options.database, options.max_memory)
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)
-    engine = Engine(options.path, options.database, options.max_memory)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -82,11 +82,12 @@ async def _serve(options: Options) -> None:
         max_field_size=_MAX_URL,
     )
     await runner.setup()
-    site = web.TCPSite(runner, options.host, options.http_port)
     try:
+        site = web.TCPSite(runner, options.host, options.http_port)
         await site.start()
         native = NativeServer(engine, options.credentials, options.host, options.native_port)
     except OSError as error:
+        await runner.cleanup()
         raise InUseError(f"{error.strerror or error}. Stop what listens there, or choose another port.") from error
     native.start()
     http_port = runner.addresses[0][1]
@@ -99,10 +100,10 @@ async def _serve(options: Options) -> None:
         options.ready_file.unlink(missing_ok=True)
     await site.stop()
     native.close()
+    # Acknowledged rows are in files already: nothing but the running queries is left to see to.
     if not await asyncio.to_thread(engine.queries.close, _GRACE_SECONDS, _KILL_SECONDS):
         _log.warning("Queries still run after %g seconds; they end with the process", _KILL_SECONDS)
     await runner.cleanup()
-    await asyncio.to_thread(engine.flush)
     _log.info("Stopped")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-import logging
+import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from xml.sax.saxutils import escape
+from typing import IO
 
 from chdb.session import Session
 
@@ -16,7 +17,6 @@ from embedded.clickhouse.errors import InUseError, ServerError, from_engine
 from embedded.clickhouse.session import QUERY_ID_SETTING, EngineSession
 from embedded.clickhouse.sql import PROCESSES_VIEW, literal, quoted
 
-_log = logging.getLogger(__name__)
 _CACHE_SHARE = 16
 
 _CONFIG = """<clickhouse>
@@ -24,6 +24,7 @@ _CONFIG = """<clickhouse>
     <mark_cache_size>{cache}</mark_cache_size>
     <primary_index_cache_size>{cache}</primary_index_cache_size>
     <parquet_metadata_cache_size>{cache}</parquet_metadata_cache_size>
+    <timezone>UTC</timezone>
     <background_schedule_pool_size>16</background_schedule_pool_size>
 </clickhouse>
 """
@@ -51,10 +52,10 @@ class Engine:
         """
         self.path = path
         self.database = database
-        path.mkdir(parents=True, exist_ok=True)
+        self._file = _lock(path)
         config = path / "gateway-config.xml"
         config.write_text(_CONFIG.format(memory=int(max_memory), cache=max(int(max_memory) // _CACHE_SHARE, 1 << 20)))
-        self._root = self._start(f"{path}?config-file={escape(str(config))}")
+        self._root = _start(path, config)
         self._lock = threading.Lock()
         self._root.query(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
         self._root.query(_PROCESSES)
@@ -98,14 +99,6 @@ class Engine:
         if ids:
             self.control(f"KILL QUERY WHERE query_id IN ({ids}) ASYNC")
 
-    def flush(self) -> None:
-        """Write what the engine still holds back."""
-        for what in ("LOGS", "ASYNC INSERT QUEUE"):
-            try:
-                self.control(f"SYSTEM FLUSH {what}")
-            except ServerError as error:
-                _log.warning("Cannot flush %s: %s", what.lower(), error)
-
     def _kill(self, query_ids: Iterable[str]) -> Iterable[str]:
         ids = ", ".join(literal(query_id) for query_id in query_ids)
         processes = f"FROM system.{PROCESSES_VIEW} WHERE query_id IN ({ids})"
@@ -113,14 +106,28 @@ class Engine:
         found = self.control(f"SELECT DISTINCT query_id {processes} AND is_cancelled FORMAT JSONCompactEachRow")
         return [json.loads(line)[0] for line in found.splitlines()]
 
-    def _start(self, connection: str) -> Session:
-        try:
-            return Session(connection)
-        except RuntimeError as error:
-            found = from_engine(error)
-            if "Cannot lock file" in found.message:
-                raise InUseError(
-                    f"The folder {self.path} is in use by another process. Stop that one (its id is in "
-                    f"{self.path / 'status'}) or choose another --path."
-                ) from error
-            raise found from error
+
+def _lock(path: Path) -> IO[str]:
+    """Take the folder for this process; the lock ends with the process, however that ends."""
+    path.mkdir(parents=True, exist_ok=True)
+    file = (path / "gateway.lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise InUseError(
+            f"The folder {path} is in use by another process ({owner}). Stop that one, or choose another --path."
+        ) from error
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _start(path: Path, config: Path) -> Session:
+    try:
+        return Session(f"{path}?config-file={config}")
+    except RuntimeError as error:
+        raise from_engine(error) from error

@@ -39,6 +39,7 @@ class EngineSession:
         """`lasting`: more queries follow, so that what is set for one must be undone after it."""
         self._session = session
         self._lasting = lasting
+        self._database = ""
 
     def close(self) -> None:
         """Forget the session and its temporary tables."""
@@ -51,6 +52,13 @@ class EngineSession:
             ServerError: UNKNOWN_DATABASE.
         """
         self._query(f"USE {quoted(database)}")
+
+    @property
+    def database(self) -> str:
+        """The current database. Asking ends a result that is still being streamed."""
+        if not self._database:
+            self._database = self.fetch("SELECT currentDatabase()", "TSVRaw").decode().strip()
+        return self._database
 
     @contextmanager
     def running(
@@ -85,6 +93,7 @@ class EngineSession:
         Raises:
             ServerError: whatever the engine raised.
         """
+        self._database = ""  # the statement may be a USE
         result = self._query(sql, "Null")
         return QueryStats(
             read_rows=result.storage_rows_read(),

@@ -137,6 +137,16 @@ def begins_insert(text: bytes) -> bool:
     return first is not None and first.upper == b"INSERT"
 
 
+def is_whole_insert(text: bytes) -> bool:
+    """True for an INSERT up to where its rows begin, and one that needs rows."""
+    if not begins_insert(text):
+        return False
+    try:
+        return parse(text).kind is Kind.INSERT_DATA
+    except ServerError:
+        return False
+
+
 def _tokens(text: bytes) -> Iterator[Token]:
     depth = 0
     for match in _TOKEN.finditer(text):

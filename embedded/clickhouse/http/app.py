@@ -13,7 +13,7 @@ from embedded.clickhouse.auth import Credentials
 from embedded.clickhouse.engine import Engine
 from embedded.clickhouse.errors import Code, ServerError
 from embedded.clickhouse.http import body
-from embedded.clickhouse.http.request import QueryRequest, read
+from embedded.clickhouse.http.request import read
 from embedded.clickhouse.http.running import HttpQuery
 from embedded.clickhouse.http.sessions import Sessions, reaping
 from embedded.clickhouse.http.status import status_of
@@ -21,6 +21,7 @@ from embedded.clickhouse.http.work import Server
 
 _log = logging.getLogger(__name__)
 _MAX_STATEMENT = 64 << 20
+_HEAD = 1 << 20
 _MAX_QUERIES = 256
 _REAP_SECONDS = 1.0
 
@@ -66,7 +67,12 @@ async def _query(request: web.Request) -> web.StreamResponse:
 async def _answer(request: web.Request, server: Server) -> web.StreamResponse:
     asked = read(request)
     request.app[CREDENTIALS].check(asked.user, asked.password)
-    text, rest = await _statement_text(request, asked)
+    if request.content_type == "multipart/form-data":
+        raise ServerError(Code.NOT_IMPLEMENTED, "External data is not supported: use a temporary table in a session.")
+    rest = body.pieces(request)
+    text = asked.text
+    if not sql.is_whole_insert(text):
+        text += await _gather(rest, text)
     if not text.strip() and request.method == "GET":
         return web.Response(text="Ok.\n")
     statement = sql.parse(text)
@@ -81,26 +87,20 @@ async def _answer(request: web.Request, server: Server) -> web.StreamResponse:
     return await query.run()
 
 
-async def _statement_text(request: web.Request, asked: QueryRequest) -> tuple[bytes, AsyncIterator[bytes]]:
-    """The statement, and an iterator over what is left of the body.
-
-    An INSERT is known by its beginning, and its rows are left where they are; any other statement is read to its end.
-    """
-    rest = body.pieces(request)
-    if request.content_type == "multipart/form-data":
-        raise ServerError(
-            Code.NOT_IMPLEMENTED, "External data tables are not supported: use a temporary table in a session."
-        )
-    text = asked.text
+async def _gather(rest: AsyncIterator[bytes], text: bytes) -> bytes:
+    """The body up to its end, or, if the statement is an INSERT, surely up to where its rows begin."""
+    gathered = bytearray()
+    inserts = sql.begins_insert(text)
     async for piece in rest:
-        text += piece
-        if sql.begins_insert(text):
+        gathered += piece
+        inserts = inserts or (len(gathered) >= _HEAD and sql.begins_insert(text + gathered))
+        if inserts and len(gathered) >= _HEAD:
             break
-        _check_size(text)
-    return text, rest
+        _check_size(gathered)
+    return bytes(gathered)
 
 
-def _check_size(text: bytes) -> None:
+def _check_size(text: bytes | bytearray) -> None:
     if len(text) > _MAX_STATEMENT:
         raise ServerError(Code.QUERY_IS_TOO_LARGE, f"The statement is longer than {_MAX_STATEMENT} bytes.")
 

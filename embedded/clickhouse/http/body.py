@@ -12,8 +12,6 @@ from backports import zstd
 
 from embedded.clickhouse.errors import Code, ServerError
 
-_PIECE = 1 << 20
-
 
 class _Decompressor(Protocol):
     @property
@@ -68,7 +66,7 @@ class _Unpacker:
 
 
 async def pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it was before its Content-Encoding, in pieces of about 1 MiB.
+    """The body as it was before its Content-Encoding, as it comes in.
 
     Raises:
         ServerError: UNSUPPORTED_MEDIA_TYPE for an unknown encoding, CANNOT_DECOMPRESS for a broken or truncated body.
@@ -77,13 +75,7 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
     if encoding not in _DECOMPRESSORS:
         raise ServerError(Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {encoding!r} is not supported.")
     unpacker = _Unpacker(encoding)
-    piece = bytearray()
     async for data in request.content.iter_any():
-        piece += unpacker.unpack(data)
-        if len(piece) >= _PIECE:
-            yield bytes(piece)
-            piece.clear()
+        yield unpacker.unpack(data)
     if not unpacker.complete:
         raise ServerError(Code.CANNOT_DECOMPRESS, f"The {encoding} body ends in the middle.")
-    if piece:
-        yield bytes(piece)

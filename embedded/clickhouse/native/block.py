@@ -14,18 +14,30 @@ _INFO_OVERFLOWS, _INFO_BUCKET, _INFO_END = 1, 2, 0
 _NO_INFO = bytes((_INFO_OVERFLOWS, 0, _INFO_BUCKET)) + (-1).to_bytes(4, "little", signed=True) + bytes((_INFO_END,))
 _DATA_HEAD = number(FromServer.DATA) + text("") + _NO_INFO
 
-EMPTY = number(0) + number(0)
-"""A block without columns: the end of a stream."""
-
 
 @dataclass(frozen=True)
 class Block:
-    """A block: its bytes in Native format, and what they hold."""
+    """A block, taken apart: the names, types and bytes of its columns."""
 
-    data: bytes
+    rows: int
     names: tuple[str, ...]
     types: tuple[str, ...]
-    rows: int
+    columns: tuple[bytes, ...]
+
+    def native(self) -> bytes:
+        """The block in Native format."""
+        described = zip(self.names, self.types, self.columns, strict=True)
+        pieces = [piece for name, kind, column in described for piece in (text(name), text(kind), column)]
+        return b"".join((number(len(self.names)), number(self.rows), *pieces))
+
+    @classmethod
+    def empty(cls, names: Sequence[str], types: Sequence[str]) -> Block:
+        """A block of no rows, which tells the names and types of the columns."""
+        return cls(0, tuple(names), tuple(types), (b"",) * len(names))
+
+    def of_types(self, types: Sequence[str]) -> Block:
+        """The same bytes, called by other types."""
+        return Block(self.rows, self.names, tuple(types), self.columns)
 
 
 def read_block(reader: Reader) -> Block:
@@ -40,17 +52,18 @@ def read_native(reader: Reader) -> Block:
     Raises:
         ServerError: NOT_IMPLEMENTED for a column whose end can't be found.
     """
-    reader.keep()
-    columns, rows = reader.number(), reader.number()
-    names, types = [], []
-    for _ in range(columns):
+    count, rows = reader.number(), reader.number()
+    names, types, columns = [], [], []
+    for _ in range(count):
         names.append(reader.text())
         types.append(reader.text())
         column = column_type(types[-1])
+        reader.keep()
         if rows:
             column.skip_prefix(reader)
             column.skip_data(reader, rows)
-    return Block(reader.kept(), tuple(names), tuple(types), rows)
+        columns.append(reader.kept())
+    return Block(rows, tuple(names), tuple(types), tuple(columns))
 
 
 def send_block(connection: socket.socket, native: bytes) -> None:
@@ -60,12 +73,6 @@ def send_block(connection: socket.socket, native: bytes) -> None:
     else:
         connection.sendall(_DATA_HEAD)
         connection.sendall(native)
-
-
-def header_block(names: Sequence[str], types: Sequence[str]) -> bytes:
-    """A block of no rows, which tells the names and types of the columns."""
-    described = b"".join(text(name) + text(type_name) for name, type_name in zip(names, types, strict=True))
-    return number(len(names)) + number(0) + described
 
 
 def _skip_info(reader: Reader) -> None:

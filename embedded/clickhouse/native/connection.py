@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import logging
 import socket
-from collections.abc import Generator
 
 from embedded.clickhouse import sql
 from embedded.clickhouse.auth import Credentials
@@ -16,8 +13,9 @@ from embedded.clickhouse.engine import Engine
 from embedded.clickhouse.errors import Code, ServerError
 from embedded.clickhouse.kill import kill
 from embedded.clickhouse.native import packets
-from embedded.clickhouse.native.block import EMPTY, Block, header_block, read_block, read_native, send_block
+from embedded.clickhouse.native.block import Block, read_block, send_block
 from embedded.clickhouse.native.insert import NativeInsert
+from embedded.clickhouse.native.result import describe, result_blocks
 from embedded.clickhouse.native.watch import Watcher
 from embedded.clickhouse.native.wire import REVISION, FromClient, FromServer, ProtocolError, Reader, number
 from embedded.clickhouse.session import EngineSession
@@ -117,22 +115,13 @@ class Connection:
                 self._send_result(session, query, result)
 
     def _send_result(self, session: EngineSession, query: RunningQuery, statement: sql.Statement) -> None:
-        text = f"{statement.sql} {statement.tail}"
-        header = b""
-        found = session.blocks(text) if statement.streamed else _blocks(session.fetch(text, "Native"))
-        with contextlib.closing(found) as blocks:
+        with contextlib.closing(result_blocks(self._engine, session, statement)) as blocks:
             for block in blocks:
                 query.check()
-                if not header:
-                    # Clients take names and types from a block without rows only.
-                    header = _header_of(block) or _header(session, statement.sql)
-                    send_block(self._socket, header)
                 send_block(self._socket, block)
-        if not header:
-            send_block(self._socket, _header_of_nothing(session, statement))
 
     def _insert(self, session: EngineSession, query: RunningQuery, statement: sql.Statement) -> None:
-        send_block(self._socket, _header(session, statement.target))
+        send_block(self._socket, describe(session, statement.target).native())
         insert = NativeInsert(session, query, statement.from_file)
         query.when_killed(self._stop_listening)
         try:
@@ -175,32 +164,3 @@ class Connection:
             external = True
         if external:
             raise ServerError(Code.NOT_IMPLEMENTED, "External tables are not supported: use a temporary table.")
-
-
-def _blocks(native: bytes) -> Generator[bytes, None, None]:
-    reader = Reader(io.BytesIO(native).read)
-    while not reader.at_end:
-        yield read_native(reader).data
-
-
-def _header_of(native: bytes) -> bytes | None:
-    """The block without its rows; None when it holds a type whose length is unknown."""
-    try:
-        block = read_native(Reader(io.BytesIO(native).read))
-    except ServerError:
-        return None
-    return header_block(block.names, block.types)
-
-
-def _header_of_nothing(session: EngineSession, statement: sql.Statement) -> bytes:
-    """The names and types of a result without rows, for which the engine sends no block."""
-    if statement.streamed:
-        return _header(session, statement.sql)
-    lines = session.fetch(statement.sql, "JSONCompactEachRowWithNamesAndTypes").splitlines()[:2]
-    return header_block(*map(json.loads, lines)) if lines else EMPTY
-
-
-def _header(session: EngineSession, select: str) -> bytes:
-    lines = session.fetch(f"DESCRIBE ({select})", "JSONCompactEachRow").splitlines()
-    columns = [json.loads(line) for line in lines]
-    return header_block([column[0] for column in columns], [column[1] for column in columns])

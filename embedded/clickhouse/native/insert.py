@@ -31,7 +31,7 @@ class NativeInsert:
         """Hand over a block; one that the engine doesn't take any more is dropped, `finish` tells why."""
         if block.rows and not self._refused:
             try:
-                self._pipe.write(block.data)
+                self._pipe.write(block.native())
             except BrokenPipeError:
                 self._refused = True
 

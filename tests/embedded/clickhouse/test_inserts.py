@@ -23,7 +23,9 @@ def refusing(gateway):
 
 @pytest.mark.usefixtures("refusing")
 @pytest.mark.parametrize(("table", "code"), [("checked", 469), ("viewed", 395)])
-@pytest.mark.parametrize("form", ["VALUES (9)", "FORMAT CSV\n9\n", "FORMAT CSV\n1\n9\n2\n", 'FORMAT JSONEachRow {"a":9}'])
+@pytest.mark.parametrize(
+    "form", ["VALUES (9)", "FORMAT CSV\n9\n", "FORMAT CSV\n1\n9\n2\n", 'FORMAT JSONEachRow {"a":9}']
+)
 def test_rows_that_the_table_refuses_are_an_error_over_http(gateway, table, code, form):
     answer = gateway.send(f"INSERT INTO {table} {form}")
 

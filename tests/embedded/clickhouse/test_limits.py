@@ -61,9 +61,7 @@ def test_an_insert_that_waits_for_rows_can_be_killed(gateway, table):
         yield b"2,b\n"
 
     with ThreadPoolExecutor() as pool:
-        insert = pool.submit(
-            gateway.send, rows(), query=f"INSERT INTO {table} FORMAT CSV", query_id="waiting insert"
-        )
+        insert = pool.submit(gateway.send, rows(), query=f"INSERT INTO {table} FORMAT CSV", query_id="waiting insert")
         gateway.wait_until("SELECT count() FROM system.processes WHERE query_id = 'waiting insert'", "1")
 
         gateway.ask("KILL QUERY WHERE query_id = 'waiting insert' SYNC")
