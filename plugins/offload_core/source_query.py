@@ -47,6 +47,15 @@ def bind_time(name: str, placeholder: Placeholder) -> str:
     return f"toDateTime64({placeholder(name)}, 6, 'UTC')"
 
 
+def source_column(table: TableConfig, name: str) -> str:
+    """A column of the source table as such, whatever the SELECT list calls by the same name.
+
+    In a WHERE, ClickHouse takes a bare name for the SELECT list's alias of that name: the condition would then be about the converted
+    value, and the primary index could not be used.
+    """
+    return f"{quote_identifier(table.source.rpartition('.')[2])}.{quote_identifier(name)}"
+
+
 def window_condition(table: TableConfig, placeholder: Placeholder = http_placeholder) -> str:
     """The WHERE condition of a window's rows; bind it with `window_parameters`.
 
@@ -54,19 +63,19 @@ def window_condition(table: TableConfig, placeholder: Placeholder = http_placeho
     that is `timestamp > lower` and `closed_col <= upper`.
     """
     timestamp, lower, upper = (
-        quote_identifier(table.timestamp_col),
+        source_column(table, table.timestamp_col),
         bind_time("lower", placeholder),
         bind_time("upper", placeholder),
     )
     conditions = [f"{timestamp} <= {upper}"]
     if table.sequence_col:
-        sequence = f"{quote_identifier(table.sequence_col)} > toInt128({placeholder('lower_sequence')})"
+        sequence = f"{source_column(table, table.sequence_col)} > toInt128({placeholder('lower_sequence')})"
         # The first condition follows from the second; it lets the primary index cut the range.
         conditions += [f"{timestamp} >= {lower}", f"({timestamp} > {lower} OR ({timestamp} = {lower} AND {sequence}))"]
     else:
         conditions += [f"{timestamp} > {lower}"]
     if table.closed_col:
-        conditions += [f"{quote_identifier(table.closed_col)} <= {upper}"]
+        conditions += [f"{source_column(table, table.closed_col)} <= {upper}"]
     return " AND ".join(conditions)
 
 
