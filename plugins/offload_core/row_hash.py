@@ -4,7 +4,8 @@ A row is written as text, value by value; the first eight bytes of the text's MD
 Adding keeps duplicates visible, which XOR would not. MD5 is used for speed and because every engine has it, not against an adversary.
 
 A value's text: NULL `N`; whole numbers, days since 1970 and microseconds since 1970 in decimal digits; decimals as their unscaled whole
-number; floating point as its bits' whole number; text as its length in bytes, a colon, and itself; bytes in hex digits. Values end with `|`.
+number; floating point as its bits' whole number; text as its length in bytes, a colon, and itself; bytes in hex digits. Values end
+with `|`.
 """
 
 from __future__ import annotations

@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from offload_core.connections import PostgresConnection
 from offload_core.ledger import Ledger, LedgerConnection, connect
 from tests.support.servers import clickhouse, ledger_database, servers, unique_name
 
 __all__ = ["clickhouse", "ledger_database", "servers"]
+
+# How long an example takes says nothing on a machine that is busy with other things.
+settings.register_profile("core", deadline=None)
+settings.load_profile("core")
 
 
 @pytest.fixture
