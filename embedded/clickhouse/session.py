@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,14 +127,12 @@ class EngineSession:
             raise from_engine(error) from error
 
     def _undo(self, settings: Mapping[str, str]) -> str:
+        """The SET that brings back what these settings are now; nothing when none of them is known."""
         names = ", ".join(literal(name) for name in settings)
-        found = self._query(
-            f"SELECT concat(name, ' = ', if(changed, concat('\\'', replaceAll(replaceAll(value, '\\\\', '\\\\\\\\'), "
-            f"'\\'', '\\\\\\''), '\\''), 'DEFAULT')) FROM system.settings WHERE name IN ({names})",
-            "TSVRaw",
-        )
-        assignments = str(found).strip("\n").split("\n")
-        return "SET " + ", ".join(assignments) if any(assignments) else ""
+        sql = f"SELECT name, value, changed FROM system.settings WHERE name IN ({names})"  # noqa: S608  literals
+        known = [json.loads(line) for line in self.fetch(sql, "JSONCompactEachRow").splitlines()]
+        values = [f"{quoted(name)} = {literal(value) if changed else 'DEFAULT'}" for name, value, changed in known]
+        return "SET " + ", ".join(values) if values else ""
 
     def _query(self, sql: str, format_name: str = "Null") -> Any:
         try:

@@ -268,7 +268,8 @@ def _insert_target(text: bytes, tokens: Sequence[Token]) -> str:
         opening, end = closing[-2:]
         columns = _text(text[target[opening].end : target[end].start])
         target = target[:opening]
-    return f"SELECT {columns} FROM {_text(text[target[0].start : target[-1].end])}"
+    name = _text(text[target[0].start : target[-1].end])
+    return f"SELECT {columns} FROM {name}"  # noqa: S608  pieces of the client's own statement
 
 
 def _data_start(text: bytes, end: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+from collections.abc import Iterator
 
 from embedded.clickhouse import sql
 from embedded.clickhouse.auth import Credentials
@@ -13,7 +14,8 @@ from embedded.clickhouse.engine import Engine
 from embedded.clickhouse.errors import Code, ServerError
 from embedded.clickhouse.kill import kill
 from embedded.clickhouse.native import packets
-from embedded.clickhouse.native.block import Block, read_block, send_block
+from embedded.clickhouse.native.block import read_block, send_block
+from embedded.clickhouse.native.external import ExternalBlock, external_tables
 from embedded.clickhouse.native.insert import NativeInsert
 from embedded.clickhouse.native.result import describe, result_blocks
 from embedded.clickhouse.native.watch import Watcher
@@ -81,12 +83,12 @@ class Connection:
             raise ServerError(
                 Code.NOT_IMPLEMENTED, "Compression of blocks is not supported: connect without compression."
             )
-        self._no_external_tables()
+        tables = list(self._external_blocks())
         try:
             statement = sql.parse(asked.sql)
             query = self._engine.queries.add(asked.query_id)
             try:
-                with session.running(query, asked.settings, {}):
+                with session.running(query, asked.settings, {}), external_tables(session, query, tables):
                     self._run(session, query, statement, asked)
             finally:
                 query.end()
@@ -125,7 +127,7 @@ class Connection:
         insert = NativeInsert(session, query, statement.from_file)
         query.when_killed(self._stop_listening)
         try:
-            while (block := self._data()).names:
+            while (block := self._data().block).names:
                 insert.append(block)
         except BaseException as error:
             insert.abort(self._engine.queries)
@@ -139,15 +141,20 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
 
-    def _data(self) -> Block:
+    def _external_blocks(self) -> Iterator[ExternalBlock]:
+        """What stands behind a query: the external tables it comes with, ended by an empty block."""
+        while (external := self._data()).block.names:
+            yield external
+
+    def _data(self) -> ExternalBlock:
         kind = self._reader.number()
         if kind == FromClient.CANCEL:
             raise ServerError(Code.QUERY_WAS_CANCELLED, "Query was cancelled.")
         if kind != FromClient.DATA:
-            raise ProtocolError(f"Packet {kind} came instead of the rows of an INSERT.")
-        self._reader.raw_text()  # the name of the table: empty for the rows of an INSERT
+            raise ProtocolError(f"Packet {kind} came instead of rows.")
+        table = self._reader.text()  # empty for the rows of an INSERT
         try:
-            return read_block(self._reader)
+            return ExternalBlock(table, read_block(self._reader))
         except ServerError as error:
             raise _LostPlaceError(error.code, error.message, error.name) from error
 
@@ -156,11 +163,3 @@ class Connection:
         with contextlib.suppress(BlockingIOError):
             return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == bytes((FromClient.CANCEL,))
         return False
-
-    def _no_external_tables(self) -> None:
-        """Behind a query stand the external tables it comes with, and an empty block."""
-        external = False
-        while self._data().names:
-            external = True
-        if external:
-            raise ServerError(Code.NOT_IMPLEMENTED, "External tables are not supported: use a temporary table.")

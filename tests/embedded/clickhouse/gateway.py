@@ -127,14 +127,14 @@ class Gateway:
         resident: int = psutil.Process(self.process.pid).memory_info().rss
         return resident
 
-    def connect(self, **options: object) -> Client:
+    def connect(self, **options: Any) -> Client:
         """A clickhouse-connect client."""
-        given = {"username": USER, "password": PASSWORD, "database": DATABASE, "autogenerate_session_id": False}
+        given: dict[str, Any] = {"username": USER, "password": PASSWORD, "database": DATABASE, "autogenerate_session_id": False}
         return clickhouse_connect.get_client(host="127.0.0.1", port=self.http_port, **(given | options))
 
-    def driver(self, **options: object) -> clickhouse_driver.Client:
+    def driver(self, **options: Any) -> clickhouse_driver.Client:
         """A clickhouse-driver client."""
-        given = {"user": USER, "password": PASSWORD, "database": DATABASE}
+        given: dict[str, Any] = {"user": USER, "password": PASSWORD, "database": DATABASE}
         return clickhouse_driver.Client("127.0.0.1", port=self.native_port, **(given | options))
 
     @contextmanager

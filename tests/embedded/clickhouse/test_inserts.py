@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from clickhouse_driver.errors import NetworkError, ServerException
+from clickhouse_driver.errors import ServerException
 
 from tests.embedded.clickhouse.gateway import Gateway, running
 
@@ -111,7 +111,7 @@ def _insert_until_the_end(gateway, acknowledged, worker):
                 client = gateway.driver()
                 client.execute("INSERT INTO kept VALUES", rows)
                 client.disconnect()
-        except (OSError, EOFError, NetworkError, ServerException, Exception):
+        except Exception:  # whatever a client raises when its server is killed
             return
         acknowledged.append((worker, batch))
 

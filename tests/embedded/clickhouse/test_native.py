@@ -99,6 +99,22 @@ def test_results_tell_their_columns_even_without_rows(driver):
     assert driver.execute("SHOW TABLES LIKE 'nowhere'", with_column_types=True) == ([], [("name", "String")])
 
 
+def test_the_zone_of_a_time_arrives_with_it(driver):
+    sql = "SELECT toDateTime('2026-01-02 03:04:05', 'Asia/Tokyo') AS a, 'x' AS b, toDateTime64(0, 3, 'UTC') AS c"
+    types = [("a", "DateTime('Asia/Tokyo')"), ("b", "String"), ("c", "DateTime64(3, 'UTC')")]
+
+    rows, found = driver.execute(sql, with_column_types=True)
+
+    assert found == types
+    assert rows[0][0] == datetime.datetime(2026, 1, 1, 18, 4, 5, tzinfo=UTC)
+    assert driver.execute(f"{sql} LIMIT 0", with_column_types=True) == ([], types)
+
+
+def test_the_server_lives_in_utc(driver, gateway):
+    assert driver.execute("SELECT timezone()") == [("UTC",)]
+    assert gateway.send("SELECT 1").headers["X-ClickHouse-Timezone"] == "UTC"
+
+
 def test_every_kind_of_statement_works(driver):
     assert driver.execute("CREATE TABLE kinds (a UInt8) ENGINE = MergeTree ORDER BY a") == []
     assert driver.execute("INSERT INTO kinds (a) VALUES (1), (2)") == []
