@@ -23,7 +23,7 @@ from offload_core.cli_output import history_fields, print_rows, status_fields, v
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import CONNECTIONS_ENV, Connections
 from offload_core.errors import FixConfiguration, OffloadError
-from offload_core.ledger import Ledger, connect
+from offload_core.ledger import Ledger, LedgerRow, connect
 from offload_core.sql_files import statements
 from offload_core.table_config import InvalidTable, Settings, TableConfig
 from offload_core.verify import verify
@@ -106,7 +106,12 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def history(ctx: typer.Context, table: str, limit: int = 20, as_json: Json = False) -> None:
+def history(
+    ctx: typer.Context,
+    table: str,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    as_json: Json = False,
+) -> None:
     """The newest ledger rows of a table."""
     context = _context(ctx)
     (config,) = context.chosen([table])
@@ -150,12 +155,8 @@ def resume(
     context = _context(ctx)
     (config,) = context.chosen([table])
     with context.ledger() as ledger:
-        newest = ledger.newest(config.name)
         if not yes:
-            typer.confirm(
-                f"{config.name} was stopped because: {newest.last_error_message if newest else 'unknown'}\nGo on?",
-                abort=True,
-            )
+            typer.confirm(f"{config.name} {_why_halted(ledger.history(config.name, 1000))}\nGo on?", abort=True)
         row = ledger.resume(config.name)
     print(f"{config.name}: goes on from {row.cursor}")
 
@@ -228,6 +229,15 @@ def _create_iceberg_tables(context: Context, tables: Sequence[TableConfig]) -> N
 
 def _project_folder() -> Path:
     return spark_submit.application(os.environ).parent.parent.parent
+
+
+def _why_halted(history: Sequence[LedgerRow]) -> str:
+    for row in history:
+        if row.kind == "resume":
+            break
+        if row.status == "halted":
+            return f"was stopped because: {row.last_error_message}"
+    return "is not stopped; going on would accept source and target as they are now."
 
 
 def _moment(text: str) -> datetime:

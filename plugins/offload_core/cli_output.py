@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from offload_core.ledger import LedgerRow
@@ -70,11 +71,10 @@ def print_rows(rows: Sequence[Fields], as_json: bool, title: str, columns: Seque
         return
     table = Table(title=f"{title} (times in UTC)", box=box.SIMPLE_HEAD, title_justify="left")
     for name in columns:
-        table.add_column(
-            name.replace("_", " "), no_wrap=True, justify="right" if isinstance(rows[0][name], int | float) else "left"
-        )
+        numbers = bool(rows) and isinstance(rows[0][name], int | float)
+        table.add_column(name.replace("_", " "), no_wrap=True, justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*(_text(row[name]) for name in columns))
+        table.add_row(*(escape(_text(row[name])) for name in columns))
     console = Console(width=max(Console().width, 100))
     console.print(table)
     for row in rows:
