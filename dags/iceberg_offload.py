@@ -16,9 +16,8 @@ from datetime import datetime, timezone
 from offload_airflow.callbacks.sla import sla_miss_callback
 from offload_airflow.compat import DAG, CronDataIntervalTimetable, TriggerRule
 from offload_airflow.operators.cycle import CloseCycleOperator, OpenCycleOperator
-from offload_airflow.table_configs import load_settings, load_tables
+from offload_airflow.table_configs import Layer, load_settings, load_tables
 from offload_airflow.task_groups.layer import RETRIES, RETRY_DELAY, layer_group, longest_run, tasks_of
-from offload_core.table_config import Layer
 
 settings = load_settings()
 layers = {layer: tasks_of(layer, load_tables()) for layer in Layer}

@@ -221,7 +221,8 @@ def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_por
             "parsing_processes": "1",
             "child_process_log_directory": str(logs / "scheduler"),
         },
-        "secrets": {"use_cache": "True"},
+        # Parsing reads two Variables; an edit in the web interface shows after ten seconds all the same.
+        "secrets": {"use_cache": "True", "cache_ttl_seconds": "10"},
         "webserver": {
             "web_server_host": LOOPBACK,
             "web_server_port": str(web_port),

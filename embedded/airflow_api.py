@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from embedded.errors import AirflowRefusedError
 
@@ -73,9 +74,34 @@ class AirflowApi:
         self._call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
         return True
 
-    def trigger(self, dag_id: str) -> str:
+    def trigger(self, dag_id: str, conf: dict[str, object] | None = None) -> str:
         """Start a run by hand and return its id."""
-        return str(self._call("POST", f"/dags/{dag_id}/dagRuns", {})["dag_run_id"])
+        return str(self._call("POST", f"/dags/{dag_id}/dagRuns", {"conf": conf or {}})["dag_run_id"])
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """The state of every task of a run, by task id."""
+        tasks = self._call("GET", f"{_run_path(dag_id, run_id)}/taskInstances")["task_instances"]
+        return {str(task["task_id"]): str(task["state"]) for task in tasks}
+
+    def wait_for_tasks(self, dag_id: str, count: int, seconds: float) -> None:
+        """Wait until the DAG, as Airflow has parsed it, has that many tasks.
+
+        Raises:
+            AirflowRefusedError: it hasn't in time.
+        """
+        deadline = time.monotonic() + seconds
+        while len(self._call("GET", f"/dags/{quote(dag_id)}/tasks")["tasks"]) != count:
+            if time.monotonic() > deadline:
+                raise AirflowRefusedError(f"Airflow's DAG {dag_id} does not have {count} tasks. See make logs.")
+            time.sleep(0.5)
+
+    def set_variable(self, name: str, value: str) -> None:
+        """Set an Airflow Variable, as the web interface does."""
+        self._call("POST", "/variables", {"key": name, "value": value})
+
+    def delete_variable(self, name: str) -> None:
+        """Delete an Airflow Variable."""
+        self._call("DELETE", f"/variables/{name}")
 
     def newest_run(self, dag_id: str) -> str | None:
         """Id of the run that was started last."""
@@ -85,7 +111,7 @@ class AirflowApi:
     def follow(self, dag_id: str, run_id: str, seconds: float) -> Iterator[DagRun]:
         """The run again and again until it has finished or the time is over."""
         deadline = time.monotonic() + seconds
-        path = f"/dags/{dag_id}/dagRuns/{run_id.replace('+', '%2B')}"
+        path = _run_path(dag_id, run_id)
         while time.monotonic() < deadline:
             state = str(self._call("GET", path)["state"])
             tasks = self._call("GET", f"{path}/taskInstances")["task_instances"]
@@ -101,13 +127,18 @@ class AirflowApi:
             self._url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": self._authorization, "Content-Type": "application/json"},
+            headers={"Authorization": self._authorization}
+            | ({} if body is None else {"Content-Type": "application/json"}),
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-                answer: dict[str, Any] = json.load(response)
+                answer: dict[str, Any] = json.loads(response.read() or b"{}")
         except urllib.error.HTTPError as error:
             raise AirflowRefusedError(f"Airflow answered {method} {path} with {error.code}. See make logs.") from error
         except OSError as error:
             raise AirflowRefusedError(f"Airflow doesn't answer {method} {path}: {error}. See make status.") from error
         return answer
+
+
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}"

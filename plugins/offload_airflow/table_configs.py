@@ -13,11 +13,15 @@ from offload_core.table_config import (
     SETTINGS_VARIABLE,
     TABLES_VARIABLE,
     InvalidTable,
+    Layer,
     Settings,
     TableConfig,
     parse_settings,
     parse_tables,
 )
+
+# DAG files import from this package only.
+__all__ = ["Layer", "find_table", "load_settings", "load_tables"]
 
 
 def load_settings() -> Settings:

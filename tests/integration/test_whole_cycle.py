@@ -1,0 +1,128 @@
+"""Real trades through the real scheduler: what the DAG does, seen from outside."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+
+from offload_core.cold_table import open_cold_table
+from offload_core.ledger import Ledger, connect
+from tests.support.airflow_stack import AirflowStack
+from tests.support.servers import CHECKOUT
+
+FILES = {
+    "binance": CHECKOUT.parent / "shared" / "data" / "binance_xrpeth_trades.csv",
+    "kraken": CHECKOUT.parent / "shared" / "data" / "kraken_bcheur_trades.csv",
+}
+Trade = tuple[str, str, str, str, Decimal, Decimal, int]
+
+
+@pytest.fixture(scope="module")
+def unpaused(stack: AirflowStack) -> AirflowStack:
+    """The stack with the DAG switched on and the scheduler's first run, over empty tables, behind it."""
+    if stack.api.unpause("iceberg_offload"):
+        run_id = None
+        while run_id is None:
+            run_id = stack.api.newest_run("iceberg_offload")
+        for _ in stack.api.follow("iceberg_offload", run_id, 300):
+            pass
+    return stack
+
+
+def trades_of(exchange: str) -> list[Trade]:
+    """The file's trades; times in microseconds since 1970."""
+    with FILES[exchange].open(newline="") as file:
+        return [
+            (
+                row["exchange"],
+                row["symbol"],
+                row["trade_id"],
+                row["side"],
+                Decimal(row["price"]),
+                Decimal(row["quantity"]),
+                int(row["exchange_timestamp_ms"]) * 1000,
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.skipif(
+    not all(path.exists() for path in FILES.values()), reason="the real trades of ../shared/data are not here"
+)
+def test_real_trades_arrive_in_iceberg_digit_by_digit(unpaused: AirflowStack) -> None:
+    newest = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(minutes=6)
+    for path in FILES.values():
+        unpaused.feed("replay", str(path), "--shift-to", newest.isoformat())
+    run, states = unpaused.run_dag()
+    assert run.state == "success", states
+    for exchange in FILES:
+        expected = trades_of(exchange)
+        shift = int(newest.timestamp()) * 1_000_000 - max(trade[6] for trade in expected)
+        cold = open_cold_table(unpaused.connections.iceberg, f"cold.bronze_trades_{exchange}").scan().to_arrow()
+        found = [
+            (
+                row["exchange"],
+                row["symbol"],
+                row["trade_id"],
+                row["side"] or "",
+                row["price"],
+                row["quantity"],
+                round(row["exchange_timestamp"].timestamp() * 1_000_000) - shift,
+            )
+            for row in cold.to_pylist()
+        ]
+        assert Counter(found) == Counter(expected)
+        assert {str(price) for *_, price, _, _ in found} == {f"{price:.8f}" for *_, price, _, _ in expected}
+    assert {row["verdict"] for row in unpaused.verdicts()} == {"equal"}
+
+
+def test_a_cycle_without_new_rows_succeeds_without_starting_spark(unpaused: AirflowStack) -> None:
+    unpaused.run_dag()
+    run, states = unpaused.run_dag()
+    assert run.state == "success"
+    offloads = {task: state for task, state in states.items() if ".offload_" in task}
+    assert len(offloads) == 9
+    assert set(offloads.values()) == {"skipped"}
+    with connect(unpaused.connections.postgres) as session:
+        rows = Ledger(session, "iceberg_offload").newest_rows()
+    assert {row.kind for row in rows.values()} == {"empty"}
+    assert {row.run_id for row in rows.values()} == {run.run_id}
+
+
+def test_a_broken_table_entry_fails_its_own_table_and_nothing_else(unpaused: AirflowStack) -> None:
+    good = {
+        "source": "bronze_trades_kraken",
+        "target": "cold.bronze_trades_kraken",
+        "layer": "bronze",
+        "timestamp_col": "exchange_timestamp",
+        "sequence_col": "sequence_number",
+        "keys": ["symbol", "trade_id"],
+    }
+    broken = {**good, "target": "cold.bronze_trades_binance", "partition": "fortnight"}
+    unpaused.api.set_variable("iceberg_offload_tables", json.dumps([broken, good]))
+    try:
+        unpaused.api.wait_for_tasks("iceberg_offload", 4 + 2, seconds=120)
+        start = datetime.now(timezone.utc) - timedelta(minutes=5, seconds=20)
+        unpaused.feed(
+            "history",
+            "--exchange",
+            "kraken",
+            "--rows",
+            "50",
+            "--from",
+            start.isoformat(),
+            "--to",
+            (start + timedelta(seconds=10)).isoformat(),
+        )
+        run, states = unpaused.run_dag()
+    finally:
+        unpaused.api.delete_variable("iceberg_offload_tables")
+    assert run.state == "failed"
+    assert states["bronze.offload_bronze_trades_kraken"] == "success"
+    assert states["bronze.wait_bronze_trades_binance"] == "failed"
+    assert "partition" in unpaused.task_log(run.run_id, "bronze.wait_bronze_trades_binance")

@@ -1,0 +1,214 @@
+"""What stops a table, and that every stop says what to do and leaves nothing half-written."""
+
+from __future__ import annotations
+
+import socket
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from pydantic import SecretStr
+
+from offload_core.table_config import TableConfig
+from offload_core.window import Cursor
+from tests.support.world import JobResult, World
+
+TRADES = TableConfig.model_validate(
+    {
+        "source": "trades",
+        "target": "cold.trades",
+        "layer": "bronze",
+        "timestamp_col": "happened",
+        "sequence_col": "number",
+        "keys": ["number"],
+    }
+)
+CREATE = "CREATE TABLE trades (happened DateTime64(6, 'UTC'), number UInt64) ENGINE = MergeTree ORDER BY happened"
+NOON = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def trades(world: World) -> World:
+    """A world with one table and ten rows of it offloaded."""
+    world.hot.command(CREATE)
+    world.init(TRADES)
+    insert(world, 0, 10)
+    world.run_well(TRADES)
+    return world
+
+
+def insert(world: World, first: int, count: int) -> None:
+    """Insert rows, one a second from noon."""
+    world.hot.command(
+        f"INSERT INTO trades SELECT toDateTime64('{NOON:%F %T}', 6, 'UTC') + number + {first}, number + {first} FROM numbers({count})"
+    )
+
+
+def assert_halted(world: World, result: JobResult, kind: str) -> None:
+    """The job stopped for good, said why, and stays stopped until somebody resumes it."""
+    assert result.status == 20, result.output
+    assert result.error["kind"] == kind
+    again = world.run(TRADES)
+    assert again.status == 20
+    assert again.error["kind"] == "halted"
+    assert "offload resume trades" in str(again.error["message"])
+
+
+def roll_back(world: World, snapshot_id: int) -> None:
+    """Set `main` back to a snapshot, as an operator would with Spark."""
+    script = world.folder / "roll_back.py"
+    script.write_text(
+        "import os, sys\n"
+        "from offload_core.connections import load_connections\n"
+        "from offload_spark.session import start_session\n"
+        "iceberg = load_connections(os.environ).iceberg\n"
+        "start_session(iceberg).sql(f\"CALL {iceberg.name}.system.rollback_to_snapshot('cold.trades', {sys.argv[1]})\")\n"
+    )
+    result = world.finish(world.submit(str(script), [str(snapshot_id)]))
+    assert result.status == 0, result.output
+
+
+def test_a_table_that_was_rolled_back_in_iceberg_is_halted(trades: World) -> None:
+    first = trades.history(TRADES)[0].snapshot_id
+    assert first is not None
+    insert(trades, 10, 5)
+    trades.run_well(TRADES)
+    roll_back(trades, first)
+    insert(trades, 15, 5)
+    assert_halted(trades, trades.run(TRADES), "ledger_ahead")
+
+
+def test_a_halted_table_goes_on_after_reset_and_resume_without_a_row_twice(trades: World) -> None:
+    first = trades.history(TRADES)[0].snapshot_id
+    assert first is not None
+    insert(trades, 10, 5)
+    trades.run_well(TRADES)
+    roll_back(trades, first)
+    trades.run(TRADES)
+    tables = {"OFFLOAD_TABLES": f"[{TRADES.model_dump_json()}]"}
+    trades.offload("reset", "trades", "--to", NOON.isoformat(), "--yes", environ=tables)
+    trades.offload("resume", "trades", "--yes", environ=tables)
+    trades.run_well(TRADES)
+    trades.require_equal(TRADES, rows=15)
+
+
+def test_a_source_that_was_dropped_and_made_again_halts_the_table(trades: World) -> None:
+    trades.hot.command("DROP TABLE trades SYNC")
+    trades.hot.command(CREATE)
+    insert(trades, 10, 5)
+    assert_halted(trades, trades.run(TRADES), "source_replaced")
+    trades.offload("resume", "trades", "--yes", environ={"OFFLOAD_TABLES": f"[{TRADES.model_dump_json()}]"})
+    trades.run_well(TRADES)
+    assert trades.history(TRADES)[0].total_records == 15
+
+
+def test_rows_that_ttl_took_before_they_were_offloaded_halt_the_table(world: World) -> None:
+    now = datetime.now(timezone.utc)
+    world.hot.command(f"{CREATE} TTL toDateTime(happened) + INTERVAL 1 DAY")
+    world.init(TRADES)
+    world.hot.command("SYSTEM STOP TTL MERGES trades")
+    old, new = now - timedelta(days=3), now - timedelta(minutes=10)
+    world.hot.command(f"INSERT INTO trades VALUES ('{old:%F %T}', 1)")
+    world.run_well(TRADES, interval_end=old + timedelta(hours=1))
+    world.hot.command(f"INSERT INTO trades VALUES ('{new:%F %T}', 2)")
+    world.hot.command("ALTER TABLE trades DELETE WHERE number = 1 SETTINGS mutations_sync = 2")
+    assert_halted(world, world.run(TRADES), "hot_rows_expired")
+
+
+def test_a_quiet_table_is_not_taken_for_one_that_lost_rows(world: World) -> None:
+    now = datetime.now(timezone.utc)
+    world.hot.command(f"{CREATE} TTL toDateTime(happened) + INTERVAL 1 DAY")
+    world.init(TRADES)
+    world.run_well(TRADES)
+    world.hot.command(f"INSERT INTO trades VALUES ('{now - timedelta(minutes=10):%F %T}', 1)")
+    world.run_well(TRADES)
+    world.require_equal(TRADES, rows=1)
+
+
+def test_a_watermark_in_the_future_is_an_error_that_names_it(trades: World) -> None:
+    trades.reset(TRADES, Cursor(datetime.now(timezone.utc) + timedelta(days=1)))
+    result = trades.run(TRADES)
+    assert (result.status, result.error["kind"]) == (20, "watermark_corrupt")
+    assert "offload reset" in str(result.error["message"])
+
+
+def test_a_table_without_a_watermark_is_an_error_and_never_starts_from_zero(trades: World) -> None:
+    with trades.ledger() as ledger:
+        ledger._connection.execute("DELETE FROM offload_watermarks")
+    result = trades.run(TRADES)
+    assert result.status == 20
+    assert "Watermark not found for table: trades" in str(result.error["message"])
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+BROKEN = {
+    "unknown source table": ("source", "nothing", 20, "source_table", "Correct `source`"),
+    "unknown target table": ("target", "cold.nothing", 20, "watermark_not_found", "offload init"),
+    "missing timestamp column": ("timestamp_col", "nowhen", 20, "column", "'nowhen'"),
+    "missing sequence column": ("sequence_col", "nonumber", 20, "column", "'nonumber'"),
+    "missing key column": ("keys", ("nokey",), 20, "column", "'nokey'"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_wrong_table_entry_says_what_to_correct(trades: World, case: str) -> None:
+    field, value, status, kind, remedy = BROKEN[case]
+    rows = len(list(trades.warehouse.rglob("*.parquet")))
+    result = trades.run(TRADES.model_copy(update={field: value}))
+    assert (result.status, result.error["kind"]) == (status, kind), result.output
+    assert remedy in str(result.error["message"])
+    assert len(list(trades.warehouse.rglob("*.parquet"))) == rows
+
+
+@pytest.mark.parametrize(
+    ("part", "update", "status", "kind"),
+    [
+        ("clickhouse", {"http_port": 0}, 10, "clickhouse_connection"),
+        ("clickhouse", {"password": SecretStr("wrong-secret")}, 20, "credentials"),
+        ("postgres", {"port": 0}, 10, "postgres_connection"),
+        ("postgres", {"password": SecretStr("wrong-secret")}, 20, "credentials"),
+        ("iceberg", {"uri": ""}, 10, "iceberg_catalog"),
+        ("iceberg", {"password": SecretStr("wrong-secret")}, 20, "credentials"),
+    ],
+)
+def test_a_server_that_is_down_or_refuses_says_what_to_do(
+    trades: World, part: str, update: dict[str, object], status: int, kind: str
+) -> None:
+    port = free_port()
+    values = {
+        key: port if value == 0 else value or f"jdbc:postgresql://127.0.0.1:{port}/none"
+        for key, value in update.items()
+    }
+    right = trades.connections
+    trades.connections = right.model_copy(update={part: getattr(right, part).model_copy(update=values)})
+    insert(trades, 10, 5)
+    result = trades.run(TRADES)
+    trades.connections = right
+    assert (result.status, result.error["kind"]) == (status, kind), result.output
+    assert "wrong-secret" not in result.output
+    assert any(word in str(result.error["message"]) for word in ("Start it", "Correct", "See that")), result.error
+    trades.run_well(TRADES)
+    trades.require_equal(TRADES, rows=15)
+
+
+def test_no_secret_is_printed_or_shown_on_a_command_line(trades: World) -> None:
+    insert(trades, 10, 5)
+    secrets = [
+        getattr(trades.connections, part).password.get_secret_value() for part in ("clickhouse", "postgres", "iceberg")
+    ]
+    with trades.paused(TRADES, "after-files") as job:
+        import psutil
+
+        tree = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
+        lines = [" ".join(process.cmdline()) for process in tree]
+    result = trades.finish(job)
+    assert result.status == 0
+    assert len(lines) >= 2
+    for secret in secrets:
+        assert secret not in result.output
+        assert not any(secret in line for line in lines)

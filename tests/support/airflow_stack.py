@@ -1,0 +1,95 @@
+"""The embedded stack with Airflow, as `make up` starts it, for tests of the whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedded.airflow_api import AirflowApi, DagRun
+from embedded.layout import Layout
+from offload_core.connections import Connections, load_connections
+from tests.support.servers import CHECKOUT
+
+DAG_ID = "iceberg_offload"
+_COMMAND_SECONDS = 300
+_RUN_SECONDS = 600
+
+
+@dataclass
+class AirflowStack:
+    """A running stack and what tests do with it."""
+
+    layout: Layout
+    environ: dict[str, str]
+    connections: Connections
+    api: AirflowApi
+
+    def offload(self, *arguments: str) -> str:
+        """Run the operator's command."""
+        return _run([str(CHECKOUT / "bin" / "offload"), *arguments], self.environ)
+
+    def feed(self, *arguments: str) -> None:
+        """Run the market feed."""
+        _run([str(self.layout.python("embedded")), "-m", "embedded.market_feed", *arguments], self.environ)
+
+    def run_dag(self, conf: dict[str, object] | None = None) -> tuple[DagRun, dict[str, str]]:
+        """Trigger the DAG, wait for its end, and return the run and its tasks' states by id."""
+        run_id = self.api.trigger(DAG_ID, conf)
+        *_, run = self.api.follow(DAG_ID, run_id, _RUN_SECONDS)
+        return run, self.api.task_states(DAG_ID, run_id)
+
+    def task_log(self, run_id: str, task_id: str) -> str:
+        """All that a task's attempts have logged."""
+        folder = self.layout.logs / "airflow" / f"dag_id={DAG_ID}" / f"run_id={run_id}" / f"task_id={task_id}"
+        return "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """What `offload verify` says; raises if a table differs."""
+        found: list[dict[str, Any]] = json.loads(self.offload("verify", "--json"))
+        return found
+
+
+@contextmanager
+def started_stack(home: Path) -> Iterator[AirflowStack]:
+    """A stack on free ports with all its state in `home`, made ready by `offload init`, ended at the end."""
+    base = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "OFFLOAD_HOME"))}
+    environ = {**base, "OFFLOAD_HOME": str(home)}
+    layout = Layout.of_checkout(environ)
+    embedded = [str(layout.python("embedded")), "-m", "embedded"]
+    try:
+        _run([*embedded, "up", "--airflow"], environ)
+        status = json.loads(_run([*embedded, "status", "--json"], environ))
+        url = next(part["address"] for part in status if part["name"] == "airflow-webserver")
+        password = (home / "airflow" / "admin-password").read_text().strip()
+        connections = load_connections({"OFFLOAD_CONNECTIONS_FILE": str(layout.connections_file)})
+        shell = _exports(_run([*embedded, "env"], environ))
+        stack = AirflowStack(layout, {**environ, **shell}, connections, AirflowApi(url, "admin", password))
+        stack.offload("init", "--hot-tier")
+        stack.api.wait_for_dag(DAG_ID, 120)
+        yield stack
+    finally:
+        _run([*embedded, "down"], environ)
+
+
+def _exports(text: str) -> dict[str, str]:
+    """The variables that `make env` prints as shell exports."""
+    script = f"{text}\nenv -0"
+    output = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    names = {line.removeprefix("export ").partition("=")[0] for line in text.splitlines()}
+    pairs = (entry.partition("=") for entry in output.split("\0") if entry)
+    return {name: value for name, _, value in pairs if name in names}
+
+
+def _run(command: list[str], environ: dict[str, str]) -> str:
+    env = {**environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'plugins'}"}
+    result = subprocess.run(
+        command, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
+    )
+    assert result.returncode == 0, f"{command[-3:]} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
+    return result.stdout
