@@ -73,7 +73,7 @@ lint: setup ## Style, types and import directions
 	@$(AIRFLOW_ENV)/ruff format --check .
 	@$(MYPY)/airflow plugins/offload_core plugins/offload_airflow
 	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
-	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python embedded
+	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python embedded benchmarks
 	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports
 
 .PHONY: format
@@ -82,8 +82,8 @@ format: setup ## Put the code into the house's style
 	@$(AIRFLOW_ENV)/ruff format .
 
 .PHONY: bench
-bench: setup ## Measure the offload: wall seconds, CPU seconds, peak memory
-	@$(ENVS)/embedded/bin/python -m benchmarks
+bench: setup ## Measure the offload: wall and CPU seconds, peak memory; CASE=bronze-2x100k for one case only
+	@PYTHONPATH=plugins:. $(ENVS)/embedded/bin/python -m benchmarks $(if $(CASE),--case $(CASE))
 
 .PHONY: lock
 lock: setup ## Resolve the requirements anew and write the lock files

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from embedded.jars import JARS
-from embedded.layout import Layout
+from embedded.layout import Layout, archive
 from embedded.ports import LOOPBACK
 
 # What an activated environment or another Airflow on the machine would leak into ours: at worst its database.
@@ -49,13 +49,13 @@ def for_servers(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict
 
 def _spark(layout: Layout) -> dict[str, str]:
     """What `offload_core.spark_submit` reads."""
-    archives = sorted((layout.envs / "appcds").glob("*.jsa"))
+    made = archive(layout)
     return {
         "OFFLOAD_SPARK_HOME": str(layout.spark_home),
         "OFFLOAD_SPARK_PYTHON": str(layout.python("spark")),
         "OFFLOAD_SPARK_JARS": os.pathsep.join(str(layout.jars / jar.file_name) for jar in JARS),
         "OFFLOAD_JAVA_HOME": str(layout.java_home),
-        **({"OFFLOAD_APPCDS_ARCHIVE": str(archives[-1])} if archives else {}),
+        **({"OFFLOAD_APPCDS_ARCHIVE": str(made)} if made.exists() else {}),
         # The driver's ports are for its own executors on this machine.
         "SPARK_LOCAL_IP": LOOPBACK,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,6 +66,18 @@ class Layout:
     def connections_file(self) -> Path:
         """The connections of the running stack, passwords included (mode 0600)."""
         return self.home / "connections.json"
+
+
+def archive(layout: Layout) -> Path:
+    """Where the class-data archive belongs that fits the selected Java and the class path as they are now."""
+    digest = hashlib.sha256()
+    release = layout.java_home / "release"
+    digest.update(release.read_bytes() if release.exists() else str(layout.java_home.resolve()).encode())
+    for jar in sorted([*layout.jars.glob("*.jar"), *(layout.spark_home / "jars").glob("*.jar")]):
+        # The JVM compares a jar's size and time of change with what it had when the archive was made.
+        state = jar.stat()
+        digest.update(f"{jar} {state.st_size} {state.st_mtime_ns}".encode())
+    return layout.envs / "appcds" / f"{digest.hexdigest()[:16]}.jsa"
 
 
 def tail(log: Path, lines: int = 15) -> str:
