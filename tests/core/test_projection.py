@@ -86,7 +86,7 @@ class TestEveryTypeThatFits:
         assert not column.required
 
     def test_is_the_same_as_the_result_of_a_simple_aggregate(self, kind, expected):
-        for function in ("max", "groupArrayLast(5)"):
+        for function in ("max", "groupArrayLast(5)", "quantiles(0.5, 0.9)"):
             column = projected(f"SimpleAggregateFunction({function}, {kind})")
 
             assert (column.expression, column.iceberg_type) == expected
@@ -152,6 +152,10 @@ class TestWhatDoesNotFit:
 
         assert "`allow_precision_loss`" in caught.value.remedy
         assert projected(kind, allow_precision_loss=("c",)).iceberg_type == "timestamptz"
+
+    def test_what_may_be_null_may_be_null_as_text(self):
+        assert projected("Int256", as_text=("c",)).required
+        assert not projected("Nullable(Int256)", as_text=("c",)).required
 
     def test_text_stays_checked_when_it_is_carried_as_text(self):
         assert "isValidUTF8" in projected("String", as_text=("c",)).expression

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offload_core.errors import FixConfiguration
-from offload_core.table_config import Settings, SparkSession, parse_settings
+from offload_core.table_config import Settings, parse_settings
 
 SECRET = "hunter2"
 
@@ -21,12 +21,29 @@ def test_an_empty_object_means_the_defaults():
 
 
 def test_the_defaults_are_those_that_are_documented():
-    settings = Settings()
-
-    assert settings.pipeline_id == "iceberg_offload"
-    assert settings.schedule == "*/15 * * * *"
-    assert settings.buffer_minutes == 5
-    assert settings.spark_session is SparkSession.AUTO
+    assert Settings().model_dump(mode="json") == {
+        "pipeline_id": "iceberg_offload",
+        "schedule": "*/15 * * * *",
+        "buffer_minutes": 5,
+        "max_rows_per_commit": 5_000_000,
+        "rows_per_file": 1_000_000,
+        "fetch_parallelism": 2,
+        "lock_wait_seconds": 20,
+        "clickhouse_timeout_seconds": 120,
+        "clickhouse_settings": {},
+        "task_timeout_minutes": 4,
+        "sla_minutes": 5,
+        "pool": "iceberg_offload",
+        "spark_session": "auto",
+        "spark_conf": {},
+        "driver_memory": "2g",
+        "executor_memory": "2g",
+        "clickhouse_conn_id": "clickhouse_default",
+        "clickhouse_http_conn_id": "clickhouse_http",
+        "postgres_conn_id": "postgres_default",
+        "spark_conn_id": "spark_default",
+        "iceberg_conn_id": "iceberg_default",
+    }
 
 
 def test_three_attempts_and_their_pauses_fit_the_period():
@@ -47,6 +64,9 @@ def test_three_attempts_and_their_pauses_fit_the_period():
         ('{"buffer_minutes": "soon"}', "buffer_minutes: Input should be a valid number"),
         ('{"max_rows_per_commit": 0}', "max_rows_per_commit: Input should be greater than or equal to 1"),
         ('{"rows_per_file": 0}', "rows_per_file: Input should be greater than or equal to 1"),
+        ('{"fetch_parallelism": 0}', "fetch_parallelism: Input should be greater than or equal to 1"),
+        ('{"clickhouse_timeout_seconds": 3601}', "clickhouse_timeout_seconds: Input should be less than or equal to"),
+        ('{"task_timeout_minutes": 1441}', "task_timeout_minutes: Input should be less than or equal to 1440"),
         ('{"fetch_parallelism": 65}', "fetch_parallelism: Input should be less than or equal to 64"),
         ('{"lock_wait_seconds": -1}', "lock_wait_seconds: Input should be greater than or equal to 0"),
         ('{"lock_wait_seconds": Infinity}', "lock_wait_seconds: Input should be less than or equal to 600"),

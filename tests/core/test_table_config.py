@@ -97,6 +97,7 @@ class TestOneEntry:
             sequence_col=None,
             write_mode=WriteMode.APPEND,
             closed_col=None,
+            lookback_minutes=120,
             partition=Partition.DAY,
             enabled=True,
         )
@@ -227,7 +228,7 @@ class TestTheWholeVariable:
         (table,) = parse_tables(json.dumps(entries))
 
         assert isinstance(table, InvalidTable)
-        assert table.name in ("entry_1", "c")
+        assert table.name == ("c" if target == "a.b.c" else "entry_1")
 
     @pytest.mark.parametrize("entry", [None, 1, "trades", [], True])
     def test_an_entry_that_is_no_object_is_called_by_its_number(self, entry):

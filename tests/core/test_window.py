@@ -128,6 +128,9 @@ class TestCursor:
         assert Cursor(moment, 1) == Cursor(moment.astimezone(zone), 1)
         assert hash(Cursor(moment, 1)) == hash(Cursor(moment.astimezone(zone), 1))
 
+    def test_without_a_sequence_it_is_the_first_of_its_timestamp(self):
+        assert Cursor(NOON) == Cursor(NOON, 0)
+
     def test_a_timestamp_without_zone_is_refused(self):
         with pytest.raises(FixConfiguration, match=r"The watermark 2026-01-01T00:00:00 has no time zone\. Add one"):
             Cursor(datetime(2026, 1, 1))  # noqa: DTZ001
