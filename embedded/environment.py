@@ -24,6 +24,7 @@ def exports(layout: Layout) -> dict[str, str]:
         "JAVA_HOME": str(layout.java_home),
         "SPARK_HOME": str(layout.spark_home),
         "PYSPARK_PYTHON": str(layout.python("spark")),
+        "PYTHONPATH": os.pathsep.join([str(layout.checkout / "include" / "spark"), str(layout.checkout / "plugins")]),
         "PATH": _path(layout, os.environ),
     }
 

@@ -126,3 +126,15 @@ def test_a_broken_table_entry_fails_its_own_table_and_nothing_else(unpaused: Air
     assert states["bronze.offload_bronze_trades_kraken"] == "success"
     assert states["bronze.wait_bronze_trades_binance"] == "failed"
     assert "partition" in unpaused.task_log(run.run_id, "bronze.wait_bronze_trades_binance")
+
+
+def test_an_operator_runs_the_job_alone_with_only_the_five_arguments(unpaused: AirflowStack) -> None:
+    end = datetime.now(timezone.utc) - timedelta(minutes=5, seconds=5)
+    span = ["--from", (end - timedelta(seconds=5)).isoformat(), "--to", end.isoformat()]
+    unpaused.feed("history", "--exchange", "binance", "--rows", "50", *span)
+    output = unpaused.shell(
+        'spark-submit --driver-class-path "$OFFLOAD_SPARK_JARS" include/spark/offload_generic.py '
+        "--source-table bronze_trades_binance --target-table cold.bronze_trades_binance "
+        "--timestamp-col exchange_timestamp --sequence-col sequence_number --layer bronze"
+    )
+    assert "Rows offloaded: 50" in output

@@ -38,6 +38,14 @@ class AirflowStack:
         """Run the market feed."""
         _run([str(self.layout.python("embedded")), "-m", "embedded.market_feed", *arguments], self.environ)
 
+    def shell(self, script: str) -> str:
+        """Run a line of shell in the checkout with nothing but what `make env` exports."""
+        result = subprocess.run(
+            ["bash", "-c", script], cwd=CHECKOUT, env=self.environ, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
     def run_dag(self, conf: dict[str, object] | None = None) -> tuple[DagRun, dict[str, str]]:
         """Trigger the DAG, wait for its end, and return the run and its tasks' states by id."""
         run_id = self.api.trigger(DAG_ID, conf)
