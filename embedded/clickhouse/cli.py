@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -70,6 +71,9 @@ async def _serve(options: Options) -> None:
     from embedded.clickhouse.http.app import application
     from embedded.clickhouse.native.server import NativeServer
 
+    # The engine keeps three files open per thread.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     engine = Engine(options.path, options.database, options.max_memory)
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)

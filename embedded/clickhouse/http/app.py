@@ -22,7 +22,7 @@ from embedded.clickhouse.http.work import Server
 _log = logging.getLogger(__name__)
 _MAX_STATEMENT = 64 << 20
 _HEAD = 1 << 20
-_MAX_QUERIES = 256
+_MAX_QUERIES = 128
 _REAP_SECONDS = 1.0
 
 
@@ -58,7 +58,10 @@ async def _query(request: web.Request) -> web.StreamResponse:
     except ServerError as error:
         return error_response(error, server.engine.version)
     except (ConnectionError, web.RequestPayloadError):
-        raise  # the client is gone: nobody to answer
+        # The client is gone, or its answer broke off: with the connection closed, nothing more is said.
+        if request.transport is not None:
+            request.transport.close()
+        return web.Response()
     except Exception as error:
         _log.exception("A query failed in the server itself")
         return error_response(ServerError(Code.UNKNOWN_EXCEPTION, repr(error)), server.engine.version)

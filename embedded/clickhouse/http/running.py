@@ -107,9 +107,7 @@ class HttpQuery:
         """Say what happened and end the connection instead of the answer: a short result must never look complete."""
         if not self._asked.compression:
             await response.write(f"\n{error.text(self._server.engine.version)}\n".encode())
-        if self._request.transport is not None:
-            self._request.transport.close()
-        raise ConnectionResetError(str(error)) from error
+        raise ConnectionAbortedError(str(error)) from error
 
     @contextmanager
     def _working(self) -> Iterator[Work]:

@@ -129,7 +129,12 @@ class Gateway:
 
     def connect(self, **options: Any) -> Client:
         """A clickhouse-connect client."""
-        given: dict[str, Any] = {"username": USER, "password": PASSWORD, "database": DATABASE, "autogenerate_session_id": False}
+        given: dict[str, Any] = {
+            "username": USER,
+            "password": PASSWORD,
+            "database": DATABASE,
+            "autogenerate_session_id": False,
+        }
         return clickhouse_connect.get_client(host="127.0.0.1", port=self.http_port, **(given | options))
 
     def driver(self, **options: Any) -> clickhouse_driver.Client:

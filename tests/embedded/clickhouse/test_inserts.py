@@ -92,8 +92,9 @@ def test_asynchronous_inserts_are_acknowledged_when_they_are_in_the_table(gatewa
 def test_a_native_insert_that_breaks_off_is_not_finished(gateway, table):
     for _ in range(5):
         client = gateway.driver()
+        rows = ([i, "x" * (100 // (5000 - i))] for i in range(10_000))
         with pytest.raises(ZeroDivisionError):
-            client.execute(f"INSERT INTO {table} VALUES", ([i, "x" * (100 // (5000 - i))] for i in range(10_000)))
+            client.execute(f"INSERT INTO {table} VALUES", rows, settings={"insert_block_size": 1000})
         client.disconnect()
 
     gateway.wait_until("SELECT count() FROM system.processes WHERE query LIKE 'INSERT%'", "0")

@@ -1,5 +1,6 @@
 """Killing, memory and many clients at once."""
 
+import http.client
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -126,3 +127,15 @@ def test_abandoned_queries_leave_nothing_behind(gateway):
             response.read(10)
 
     gateway.wait_until("SELECT count() FROM system.processes", "1")
+
+
+def test_clients_that_go_away_are_no_news(gateway):
+    before = gateway.log.read_text()
+    with gateway.stream("SELECT number FROM system.numbers", query_id="no news") as response:
+        response.read(10)
+    broken = gateway.stream("SELECT number, throwIf(number = 3000000) FROM system.numbers")
+    with broken as response, pytest.raises(http.client.IncompleteRead):
+        response.read()
+    gateway.wait_until("SELECT count() FROM system.processes", "1")
+
+    assert gateway.log.read_text().removeprefix(before) == ""

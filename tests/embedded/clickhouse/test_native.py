@@ -207,6 +207,15 @@ def test_a_connection_keeps_its_temporary_tables(driver):
     assert driver.execute("SELECT sum(a) FROM mine") == [(3,)]
 
 
+def test_external_tables_exist_for_one_query(driver):
+    tables = [{"name": "ext", "structure": [("x", "Nullable(String)")], "data": [{"x": "q"}, {"x": None}]}]
+
+    for _ in range(2):
+        assert driver.execute("SELECT x FROM ext", external_tables=tables) == [("q",), (None,)]
+    with pytest.raises(ServerException):
+        driver.execute("SELECT x FROM ext")
+
+
 def test_compression_is_refused_with_what_to_do(gateway):
     client = gateway.driver()
     client.execute("SELECT 1")
