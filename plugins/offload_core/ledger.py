@@ -29,6 +29,7 @@ from offload_core.errors import (
     WaitForOtherRun,
     WatermarkNotFound,
 )
+from offload_core.failpoints import Failpoint, reach
 from offload_core.sql_files import sql_files
 from offload_core.window import ORIGIN, Cursor, Window
 
@@ -226,6 +227,11 @@ class Ledger:
             "status = 'success' AND snapshot_id IS NOT NULL AND id > coalesce((SELECT max(id) FROM offload_watermarks "
             "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND kind = 'resume'), 0)",
         )
+
+    def operator_row(self, table: str) -> int:
+        """Id of the newest row that an operator wrote (init, reset, resume), 0 if there is none."""
+        row = self._newest(table, "kind IN ('init', 'reset', 'resume')")
+        return row.id if row else 0
 
     def newest(self, table: str) -> LedgerRow | None:
         """The newest row of any status."""
@@ -446,8 +452,9 @@ class Ledger:
         )
         parameters = {**values, **self._scope(table), "started_from": started_from}
         try:
-            with _translated():
+            with _translated(), self._connection.transaction():
                 record = self._connection.execute(query, parameters).fetchone()
+                reach(Failpoint.IN_LEDGER_TRANSACTION)
         except psycopg.errors.UniqueViolation:
             record = None
         if record is None:

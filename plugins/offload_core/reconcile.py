@@ -30,15 +30,28 @@ class ColdState:
     records: int
 
 
-def unrecorded_commit(watermark: LedgerRow, cold: ColdState) -> Marker | None:
+def unrecorded_commit(
+    watermark: LedgerRow, last_commit: LedgerRow | None, operator_row: int, cold: ColdState
+) -> Marker | None:
     """The marker of a commit that the ledger doesn't know of, None if it knows all.
 
-    A marker that started from the newest valid row: its run died between commit and ledger. One that started from a
-    row newer than that: the ledger was restored from an older backup. An operator's row newer than the marker counts more.
+    - The marker started from the newest valid row: its run died between commit and ledger.
+    - It started from a row newer than that: the ledger was restored from an older backup.
+    - Only empty windows were recorded since: the rows past the watermark had expired in ClickHouse before the next run looked.
+    - An operator's row newer than the marker counts more than the marker.
+
+    Args:
+        watermark: the newest valid ledger row.
+        last_commit: the newest ledger row that published a snapshot, if any.
+        operator_row: id of the newest row that an operator wrote, 0 for none.
+        cold: what Iceberg says.
     """
-    if cold.marker is not None and cold.marker.ledger_id >= watermark.id:
-        return cold.marker
-    return None
+    marker = cold.marker
+    if marker is None or marker.ledger_id >= watermark.id:
+        return marker
+    is_recorded = last_commit is not None and (last_commit.started_from or 0) >= marker.ledger_id
+    only_empty_since = watermark.kind == "empty" and watermark.cursor < marker.cursor
+    return marker if only_empty_since and not is_recorded and marker.ledger_id >= operator_row else None
 
 
 def require_agreement(

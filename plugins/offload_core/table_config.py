@@ -18,6 +18,8 @@ from offload_core.window import Partition
 TABLES_VARIABLE = "iceberg_offload_tables"
 SETTINGS_VARIABLE = "iceberg_offload_settings"
 
+_LONGEST_NAME = 128
+"""Airflow's task ids, which contain the name, end at 250 characters."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -94,6 +96,8 @@ class TableConfig(BaseModel):
     @field_validator("source", "target")
     @classmethod
     def _is_a_table_name(cls, value: str) -> str:
+        if len(value) > _LONGEST_NAME:
+            raise ValueError(f"{value[:20]}… is longer than {_LONGEST_NAME} characters")
         parts = value.split(".")
         if len(parts) > 2 or not all(_NAME.fullmatch(part) for part in parts):
             raise ValueError(

@@ -26,7 +26,9 @@ def require_utc(moment: datetime, what: str) -> datetime:
     """
     if moment.tzinfo is None:
         raise FixConfiguration(f"{what} {moment.isoformat()} has no time zone.", "Add one, for example +00:00.")
-    return moment.astimezone(timezone.utc)
+    utc = moment.astimezone(timezone.utc)
+    # A plain datetime: subclasses such as Airflow's pendulum lose their zone in some arithmetic.
+    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, timezone.utc)
 
 
 def to_micros(moment: datetime) -> int:

@@ -85,26 +85,38 @@ def commit(id: int, started_from: int, records: int = 100) -> LedgerRow:
 
 class TestACommitThatTheLedgerDoesNotKnow:
     def test_a_run_that_died_between_commit_and_ledger_is_found(self):
-        found = unrecorded_commit(row(5), cold(5))
-
-        assert found == marker(5)
+        assert unrecorded_commit(row(5), None, 5, cold(5)) == marker(5)
 
     def test_a_recorded_commit_is_not_found_again(self):
-        assert unrecorded_commit(commit(6, started_from=5), cold(5)) is None
+        last = commit(6, started_from=5)
+
+        assert unrecorded_commit(last, last, 5, cold(5)) is None
 
     def test_an_empty_success_after_a_recorded_commit_changes_nothing(self):
         empty = row(7, status="success", kind="empty", started_from=6, source_uuid=SOURCE)
 
-        assert unrecorded_commit(empty, cold(5)) is None
+        assert unrecorded_commit(empty, commit(6, started_from=5), 5, cold(5)) is None
+
+    def test_a_commit_is_found_even_behind_empty_windows_whose_rows_had_expired(self):
+        empty = row(7, status="success", kind="empty", started_from=5, source_uuid=SOURCE)
+
+        assert unrecorded_commit(empty, None, 5, cold(5)) == marker(5)
+
+    def test_an_empty_window_after_a_reset_does_not_bring_the_commit_before_it_back(self):
+        empty = row(9, status="success", kind="empty", started_from=8, source_uuid=SOURCE)
+
+        assert unrecorded_commit(empty, None, 8, cold(5)) is None
 
     def test_a_reset_that_is_newer_than_the_commit_counts_more(self):
-        assert unrecorded_commit(row(8, kind="reset", started_from=5), cold(5)) is None
+        assert unrecorded_commit(row(8, kind="reset", started_from=5), None, 8, cold(5)) is None
 
     def test_a_ledger_restored_from_an_older_backup_is_brought_up_to_date(self):
-        assert unrecorded_commit(commit(3, started_from=2), cold(5)) == marker(5)
+        last = commit(3, started_from=2)
+
+        assert unrecorded_commit(last, last, 1, cold(5)) == marker(5)
 
     def test_a_table_without_commits_has_none(self):
-        assert unrecorded_commit(row(1), NOTHING_COLD) is None
+        assert unrecorded_commit(row(1), None, 1, NOTHING_COLD) is None
 
 
 class TestAgreement:

@@ -139,9 +139,10 @@ def test_windows_across_midnight_go_into_their_own_partitions_and_several_files(
     trades.require_equal(TRADES, rows=40)
 
 
-def test_killing_the_job_between_commit_and_ledger_gives_neither_duplicate_nor_gap(trades: World) -> None:
+@pytest.mark.parametrize("point", ["after-publish", "in-ledger-transaction"])
+def test_killing_the_job_between_commit_and_ledger_gives_neither_duplicate_nor_gap(trades: World, point: str) -> None:
     insert(trades, 1, (NOON, 1), (NOON + timedelta(seconds=1), 2))
-    assert trades.run_armed(TRADES, "after-publish:kill").status != 0
+    assert trades.run_armed(TRADES, f"{point}:kill").status != 0
     assert [row.kind for row in trades.history(TRADES)] == ["init"]
     insert(trades, 3, (NOON + timedelta(seconds=2), 3))
     trades.run_well(TRADES)

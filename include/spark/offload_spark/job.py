@@ -116,7 +116,9 @@ class Offload:
 
     def _reconcile(self, iceberg: IcebergTable, watermark: LedgerRow, described: SourceTable) -> LedgerRow:
         cold = iceberg.cold_state(self._settings.pipeline_id)
-        marker = unrecorded_commit(watermark, cold)
+        name = self._table.name
+        last_commit, operator_row = self._ledger.last_commit(name), self._ledger.operator_row(name)
+        marker = unrecorded_commit(watermark, last_commit, operator_row, cold)
         if marker is not None:
             log.info(
                 "Recovered: snapshot %s of an earlier run was not in the ledger; watermark %s",
@@ -135,8 +137,8 @@ class Offload:
                 snapshot_id=cold.snapshot_id,
                 total_records=cold.records_at_marker,
             )
-            watermark = self._ledger.append(watermark, step)
-        require_agreement(watermark, self._ledger.last_commit(self._table.name), cold, described.uuid)
+            watermark = last_commit = self._ledger.append(watermark, step)
+        require_agreement(watermark, last_commit, cold, described.uuid)
         return watermark
 
     def _move(
