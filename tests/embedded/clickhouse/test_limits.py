@@ -72,6 +72,31 @@ def test_an_insert_that_waits_for_rows_can_be_killed(gateway, table):
     assert gateway.ask(f"SELECT count() FROM {table}") == "0\n"
 
 
+def test_a_native_insert_that_waits_for_rows_can_be_killed(gateway, table):
+    client, go_on = gateway.driver(), threading.Event()
+
+    def rows():
+        yield from ([i, "x"] for i in range(3))
+        go_on.wait(20)
+
+    def insert():
+        with pytest.raises((ServerException, EOFError, OSError)):
+            client.execute(f"INSERT INTO {table} VALUES", rows(), settings={"insert_block_size": 1}, query_id="idle")
+
+    thread = threading.Thread(target=insert)
+    thread.start()
+    gateway.wait_until("SELECT count() FROM system.processes WHERE query_id = 'idle'", "1")
+
+    begin = time.monotonic()
+    gateway.ask("KILL QUERY WHERE query_id = 'idle' SYNC")
+
+    assert time.monotonic() - begin < 10
+    go_on.set()
+    thread.join()
+    client.disconnect()
+    assert gateway.ask(f"SELECT count() FROM {table}") == "0\n"
+
+
 def test_a_query_beyond_the_memory_is_error_241_and_the_server_lives_on(tmp_path):
     with running(tmp_path / "clickhouse", max_memory=700 << 20) as gateway:
         sql = "SELECT count() FROM (SELECT groupArray(toString(number)) FROM numbers(100000000) GROUP BY number % 1000000)"
