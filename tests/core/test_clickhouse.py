@@ -90,8 +90,10 @@ class TestRows:
             assert int(client.rows(query, settings={"max_threads": "2"})[0]["threads"]) == 2
 
     def test_an_error_after_many_rows_is_an_error_and_not_a_short_result(self, clickhouse: HotTier):
-        with pytest.raises(QueryFailed):
-            clickhouse.client.rows("SELECT throwIf(number = 200000) FROM numbers(300000)")
+        query = "SELECT throwIf(number = 30000), repeat('x', 1000) AS text FROM numbers(40000)"
+
+        with pytest.raises(QueryFailed, match="error 395"):
+            clickhouse.client.rows(query, settings={"max_block_size": "1000"})
 
     def test_several_threads_may_share_a_client(self, clickhouse: HotTier):
         def ask(number: int) -> int:

@@ -240,6 +240,14 @@ class TestFailure:
         assert (row.run_id, row.attempt, row.started_from) == ("run", 2, good.id)
         assert ledger.watermark(TABLE) == good
 
+    def test_every_failed_row_names_the_good_row_it_repeats(self, ledger, first):
+        good = ledger.append(first, step())
+        fail(ledger)
+        fail(ledger, halt=True)
+        fail(ledger)
+
+        assert [row.started_from for row in ledger.history(TABLE, 3)] == [good.id] * 3
+
     def test_a_failed_row_does_not_restart_the_lag_clock(self, ledger, first):
         good = ledger.append(first, step())
 

@@ -31,8 +31,12 @@ def empty_database(ledger_database: PostgresConnection) -> Iterator[PostgresConn
 
 
 class TestConnecting:
-    def test_a_session_is_in_utc_and_named(self, ledger_database):
-        with connect(ledger_database, "offload trades by_hand try 1") as session:
+    def test_a_session_is_named_and_in_utc_whatever_the_databases_own_zone_is(self, empty_database):
+        with connect(empty_database) as session:
+            name = sql.Identifier(empty_database.database)
+            session.execute(sql.SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'").format(name))
+
+        with connect(empty_database, "offload trades by_hand try 1") as session:
             record = session.execute(
                 "SELECT current_setting('timezone') AS zone, current_setting('application_name') AS name"
             ).fetchone()
