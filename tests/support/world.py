@@ -173,6 +173,10 @@ class World:
             wait_until(lambda: waiting.exists() or job.poll() is not None, f"{table.name} at {point}")
             assert job.poll() is None, job.communicate()[0]
             yield job
+        except BaseException:
+            os.killpg(job.pid, signal.SIGKILL)
+            job.communicate()
+            raise
         finally:
             waiting.unlink(missing_ok=True)
 
