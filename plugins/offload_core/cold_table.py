@@ -6,12 +6,15 @@ it is read directly and the table opened from its metadata. Other catalogs are o
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 
-from offload_core.connections import IcebergConnection
+from offload_core.connections import IcebergConnection, PostgresConnection
 from offload_core.errors import CatalogUnavailable, FixConfiguration, TargetTableMissing
+from offload_core.ledger import connect
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -22,7 +25,8 @@ def open_cold_table(connection: IcebergConnection, target: str) -> Table:
 
     Raises:
         TargetTableMissing: the catalog has no such table.
-        CatalogUnavailable: the catalog can't be reached.
+        LedgerUnavailable, CatalogUnavailable: the catalog's database can't be reached or broke off.
+        FixCredentials: it refused the user or the password.
         FixConfiguration: a catalog type that pyiceberg can't read.
     """
     if connection.type == "jdbc":
@@ -36,38 +40,46 @@ def open_cold_table(connection: IcebergConnection, target: str) -> Table:
     from pyiceberg.catalog import load_catalog
     from pyiceberg.exceptions import NoSuchTableError
 
-    options = {
-        "type": connection.type,
-        "uri": connection.uri,
-        "warehouse": connection.warehouse,
-        **connection.properties,
-    }
     try:
-        return load_catalog(connection.name, **options).load_table(target)
+        return load_catalog(connection.name, **connection.catalog_properties()).load_table(target)
     except NoSuchTableError as error:
         raise TargetTableMissing(f"Iceberg has no table {target}.", "Run `offload init`.") from error
 
 
 def _metadata_location(connection: IcebergConnection, target: str) -> str:
     namespace, _, name = target.rpartition(".")
-    try:
-        with psycopg.connect(
-            connection.uri.removeprefix("jdbc:"),
-            user=connection.user,
-            password=connection.password.get_secret_value(),
-            connect_timeout=10,
-        ) as session:
-            record = session.execute(
-                "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = %s AND table_namespace = %s AND table_name = %s",
-                (connection.name, namespace, name),
-            ).fetchone()
-    except psycopg.errors.UndefinedTable:
-        record = None
-    except psycopg.OperationalError as error:
-        raise CatalogUnavailable(
-            f"The Iceberg catalog can't be reached: {str(error).strip().splitlines()[-1]}.",
-            "Start its PostgreSQL or correct its Connection.",
-        ) from error
+    query = "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = %s AND table_namespace = %s AND table_name = %s"
+    with closing(connect(_postgres(connection), "offload reading the catalog")) as session:
+        try:
+            record = session.execute(query, (connection.name, namespace, name)).fetchone()
+        except psycopg.errors.UndefinedTable:
+            record = None
+        except psycopg.OperationalError as error:
+            raise CatalogUnavailable(
+                f"The Iceberg catalog broke off: {str(error).strip()}.",
+                "See that its PostgreSQL is up, then try again.",
+            ) from error
     if record is None:
         raise TargetTableMissing(f"Iceberg has no table {target}.", "Run `offload init`.")
-    return str(record[0])
+    return str(record["metadata_location"])
+
+
+def _postgres(connection: IcebergConnection) -> PostgresConnection:
+    """The server of a JDBC URI such as `jdbc:postgresql://host:5432/database?sslmode=require`."""
+    parsed = urlsplit(connection.uri.removeprefix("jdbc:"))
+    if parsed.scheme != "postgresql" or not parsed.hostname:
+        raise FixConfiguration(
+            f"The Iceberg catalog's URI {connection.uri} is not one of PostgreSQL.",
+            "pyiceberg reads a jdbc catalog in PostgreSQL only; write it as jdbc:postgresql://host:port/database.",
+        )
+    options = dict(parse_qsl(parsed.query))
+    return PostgresConnection.model_validate(
+        {
+            "host": parsed.hostname,
+            "port": parsed.port or 5432,
+            "user": connection.user,
+            "password": connection.password,
+            "database": parsed.path.lstrip("/"),
+            "sslmode": options.get("sslmode", "prefer"),
+        }
+    )

@@ -76,6 +76,16 @@ class IcebergConnection(BaseModel):
             )
         return self
 
+    def catalog_properties(self) -> dict[str, str]:
+        """The catalog's properties as Iceberg wants them, password included: for a map in memory only."""
+        properties = {"type": self.type, "uri": self.uri, "warehouse": self.warehouse}
+        password = self.password.get_secret_value()
+        if self.type == "jdbc":
+            properties |= {"jdbc.user": self.user, "jdbc.password": password, "jdbc.schema-version": "V1"}
+        elif password:
+            properties["credential"] = f"{self.user}:{password}"
+        return {key: value for key, value in {**properties, **self.properties}.items() if value}
+
 
 class Connections(BaseModel):
     """All three servers."""

@@ -36,7 +36,8 @@ def unrecorded_commit(
     """The marker of a commit that the ledger doesn't know of, None if it knows all.
 
     - The marker started from the newest valid row: its run died between commit and ledger.
-    - It started from a row newer than that: the ledger was restored from an older backup.
+    - It started from a row newer than that: the ledger was restored from an older backup. (Once recorded, the snapshot's own id tells so,
+      because the restored ledger counts its rows from lower numbers.)
     - Only empty windows were recorded since: the rows past the watermark had expired in ClickHouse before the next run looked.
     - An operator's row newer than the marker counts more than the marker.
 
@@ -47,6 +48,8 @@ def unrecorded_commit(
         cold: what Iceberg says.
     """
     marker = cold.marker
+    if last_commit is not None and last_commit.snapshot_id == cold.snapshot_id:
+        return None
     if marker is None or marker.ledger_id >= watermark.id:
         return marker
     is_recorded = last_commit is not None and (last_commit.started_from or 0) >= marker.ledger_id

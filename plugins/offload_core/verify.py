@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from offload_core.clickhouse import ClickHouse, quote_identifier, quote_table
+from offload_core.clickhouse import ClickHouse, quote_table
 from offload_core.cold_table import open_cold_table
 from offload_core.connections import Connections
 from offload_core.projection import Column, project
 from offload_core.row_hash import RowHash, arrow_hash, clickhouse_hash
-from offload_core.source_query import bind_time, format_time, http_placeholder, parse_time
+from offload_core.source_query import bind_time, format_time, http_placeholder, parse_time, source_column
 from offload_core.source_table import describe
 from offload_core.table_config import TableConfig
 from offload_core.window import Cursor
@@ -56,20 +56,20 @@ def verify(client: ClickHouse, connections: Connections, table: TableConfig, wat
 def _hot(
     client: ClickHouse, table: TableConfig, columns: list[Column], watermark: Cursor
 ) -> tuple[datetime | None, RowHash]:
-    timestamp = quote_identifier(table.timestamp_col)
+    timestamp = source_column(table, table.timestamp_col)
     bound = bind_time("watermark", http_placeholder)
     condition = f"{timestamp} <= {bound}"
     if table.sequence_col:
-        sequence = f"{quote_identifier(table.sequence_col)} <= toInt128({http_placeholder('sequence')})"
+        sequence = f"{source_column(table, table.sequence_col)} <= toInt128({http_placeholder('sequence')})"
         condition = f"({timestamp} < {bound} OR ({timestamp} = {bound} AND {sequence}))"
     row = client.rows(
-        f"SELECT count() AS rows, toString(toDateTime64(min({timestamp}), 6, 'UTC')) AS start, "  # noqa: S608 - quoted
-        f"toString({clickhouse_hash(columns)}) AS hash "
+        f"SELECT count() AS offload_rows, toString(toDateTime64(min({timestamp}), 6, 'UTC')) AS offload_start, "  # noqa: S608 - quoted
+        f"toString({clickhouse_hash(columns)}) AS offload_hash "
         f"FROM {quote_table(table.source)} WHERE {condition}",
         {"watermark": format_time(watermark.timestamp), "sequence": str(watermark.sequence)},
     )[0]
-    rows = int(row["rows"])
-    return (parse_time(row["start"]) if rows else None), RowHash(rows, int(row["hash"]))
+    rows = int(row["offload_rows"])
+    return (parse_time(row["offload_start"]) if rows else None), RowHash(rows, int(row["offload_hash"]))
 
 
 def _between(table: TableConfig, start: datetime | None, watermark: Cursor) -> BooleanExpression:

@@ -111,9 +111,14 @@ class TestACommitThatTheLedgerDoesNotKnow:
         assert unrecorded_commit(row(8, kind="reset", started_from=5), None, 8, cold(5)) is None
 
     def test_a_ledger_restored_from_an_older_backup_is_brought_up_to_date(self):
-        last = commit(3, started_from=2)
+        last = replace(commit(3, started_from=2), snapshot_id=6)
 
         assert unrecorded_commit(last, last, 1, cold(5)) == marker(5)
+
+    def test_a_commit_found_in_a_restored_ledger_is_not_found_again(self):
+        recovered = replace(commit(4, started_from=3), snapshot_id=7)
+
+        assert unrecorded_commit(recovered, recovered, 1, cold(5)) is None
 
     def test_a_table_without_commits_has_none(self):
         assert unrecorded_commit(row(1), None, 1, NOTHING_COLD) is None

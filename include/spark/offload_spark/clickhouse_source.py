@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from offload_core.clickhouse import ClickHouse, quote_identifier, quote_table
+from offload_core.clickhouse import ClickHouse, quote_table
 from offload_core.errors import ClickHouseUnavailable, FixColumn, OffloadError, QueryFailed
 from offload_core.projection import INVALID_TEXT, Column
-from offload_core.source_query import bind_time, format_time, http_placeholder, parse_time
+from offload_core.source_query import bind_time, format_time, http_placeholder, parse_time, source_column
 from offload_core.source_table import SourceTable, describe
 from offload_core.table_config import TableConfig
 from offload_core.window import MICROSECOND, Cursor, Partition
@@ -81,7 +81,7 @@ class ClickHouseSource:
         self._table = table
         self._database = database
         self._from = quote_table(table.source)
-        self._timestamp = quote_identifier(table.timestamp_col)
+        self._timestamp = source_column(table, table.timestamp_col)
 
     def describe(self) -> SourceTable:
         """What ClickHouse says of the table. Raises FixSource if there is none."""
@@ -90,41 +90,44 @@ class ClickHouseSource:
     def slices(self, selection: Selection) -> list[Slice]:
         """Count the selected rows by Iceberg partition, in order of time."""
         start = f"toDateTime64({_STARTS[self._table.partition]}({self._timestamp}, 'UTC'), 6, 'UTC')"
-        sequence = quote_identifier(self._table.sequence_col) if self._table.sequence_col else "0"
+        sequence = source_column(self._table, self._table.sequence_col) if self._table.sequence_col else "0"
+        # The aliases must not be names that a user's column could have: ClickHouse would take them for the column.
         rows = self._client.rows(
-            f"SELECT toString({start}) AS start, count() AS rows, "  # noqa: S608
-            f"toString(toDateTime64(min({self._timestamp}), 6, 'UTC')) AS first, max(({self._timestamp}, {sequence})) AS newest, "
-            "toString(toDateTime64(newest.1, 6, 'UTC')) AS last, toString(newest.2) AS last_sequence "
-            f"FROM {self._from} WHERE {selection.condition} GROUP BY start ORDER BY start",
+            f"SELECT toString({start}) AS offload_start, count() AS offload_rows, "  # noqa: S608 - quoted
+            f"toString(toDateTime64(min({self._timestamp}), 6, 'UTC')) AS offload_first, "
+            f"max(({self._timestamp}, {sequence})) AS offload_newest, "
+            "toString(toDateTime64(offload_newest.1, 6, 'UTC')) AS offload_last, "
+            "toString(offload_newest.2) AS offload_last_sequence "
+            f"FROM {self._from} WHERE {selection.condition} GROUP BY offload_start ORDER BY offload_start",
             selection.parameters,
             _WIDE_TIMES,
         )
         return [
             Slice(
-                start=parse_time(row["start"]),
-                rows=int(row["rows"]),
-                first=parse_time(row["first"]),
-                last=Cursor(parse_time(row["last"]), int(row["last_sequence"])),
+                start=parse_time(row["offload_start"]),
+                rows=int(row["offload_rows"]),
+                first=parse_time(row["offload_first"]),
+                last=Cursor(parse_time(row["offload_last"]), int(row["offload_last_sequence"])),
             )
             for row in rows
         ]
 
     def nth_time(self, selection: Selection, column: str, offset: int) -> datetime:
         """The value of a time column in row `offset` (from 0) of the selection ordered by that column."""
-        ordered = quote_identifier(column)
+        ordered = source_column(self._table, column)
         rows = self._client.rows(
-            f"SELECT toString(toDateTime64({ordered}, 6, 'UTC')) AS moment FROM {self._from} "  # noqa: S608
+            f"SELECT toString(toDateTime64({ordered}, 6, 'UTC')) AS offload_moment FROM {self._from} "  # noqa: S608
             f"WHERE {selection.condition} ORDER BY {ordered} LIMIT 1 OFFSET {int(offset)}",
             selection.parameters,
         )
-        return parse_time(rows[0]["moment"])
+        return parse_time(rows[0]["offload_moment"])
 
     def oldest_time(self) -> datetime | None:
         """The timestamp of the oldest row, None for an empty table."""
         rows = self._client.rows(
-            f"SELECT count() AS rows, toString(toDateTime64(min({self._timestamp}), 6, 'UTC')) AS oldest FROM {self._from}"  # noqa: S608
+            f"SELECT count() AS offload_rows, toString(toDateTime64(min({self._timestamp}), 6, 'UTC')) AS offload_oldest FROM {self._from}"  # noqa: S608
         )
-        return parse_time(rows[0]["oldest"]) if int(rows[0]["rows"]) else None
+        return parse_time(rows[0]["offload_oldest"]) if int(rows[0]["offload_rows"]) else None
 
     def expires_before(self, ttl: str) -> datetime:
         """The moment before which TTL may have removed rows: ClickHouse's clock minus the retention."""
@@ -166,10 +169,10 @@ class ClickHouseSource:
         levels = ", ".join(str(number / files) for number in range(1, files))
         rows = self._client.rows(
             f"SELECT arrayMap(moment -> toString(toDateTime64(moment, 6, 'UTC')), quantiles({levels})"  # noqa: S608
-            f"(toDateTime64({self._timestamp}, 6, 'UTC'))) AS moments FROM {self._from} WHERE {selection.condition}",
+            f"(toDateTime64({self._timestamp}, 6, 'UTC'))) AS offload_moments FROM {self._from} WHERE {selection.condition}",
             selection.parameters,
         )
-        return sorted({parse_time(moment) for moment in rows[0]["moments"]} | {end})
+        return sorted({parse_time(moment) for moment in rows[0]["offload_moments"]} | {end})
 
     def fetch(self, request: FileRequest, columns: Sequence[Column], path: Path) -> None:
         """Fetch one file; it appears at `path` only when complete.

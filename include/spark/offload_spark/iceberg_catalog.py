@@ -82,28 +82,8 @@ def open_catalog(jvm: JavaObject, connection: IcebergConnection) -> JavaObject:
         local = connection.warehouse.startswith(("file:", "/"))
         configuration = jvm.org.apache.hadoop.conf.Configuration(not local)
         return jvm.org.apache.iceberg.CatalogUtil.buildIcebergCatalog(
-            connection.name, catalog_properties(connection), configuration
+            connection.name, connection.catalog_properties(), configuration
         )
-
-
-def catalog_properties(connection: IcebergConnection) -> dict[str, str]:
-    """The catalog's properties as Iceberg wants them, password included: for a map in memory only."""
-    properties = {
-        "type": connection.type,
-        "uri": connection.uri,
-        "warehouse": connection.warehouse,
-        **connection.properties,
-    }
-    password = connection.password.get_secret_value()
-    if connection.type == "jdbc":
-        properties |= {
-            "jdbc.user": connection.user,
-            "jdbc.password": password,
-            "jdbc.schema-version": "V1",
-        } | connection.properties
-    elif password:
-        properties["credential"] = f"{connection.user}:{password}"
-    return {key: value for key, value in properties.items() if value}
 
 
 def identifier(jvm: JavaObject, target: str) -> JavaObject:

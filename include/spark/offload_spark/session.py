@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offload_core.connections import IcebergConnection
-from offload_spark.iceberg_catalog import catalog_properties
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,6 +26,6 @@ def start_session(connection: IcebergConnection) -> SparkSession:
     prefix = f"spark.sql.catalog.{connection.name}"
     session.conf.set(prefix, "org.apache.iceberg.spark.SparkCatalog")
     session.conf.set(f"{prefix}.cache-enabled", "false")
-    for key, value in catalog_properties(connection).items():
+    for key, value in connection.catalog_properties().items():
         session.conf.set(f"{prefix}.{key}", value)
     return session

@@ -12,13 +12,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from offload_core.clickhouse import quote_identifier
 from offload_core.connections import IcebergConnection
 from offload_core.errors import AuditFailed, CommitStateUnknown, FixConfiguration, OffloadError
 from offload_core.failpoints import Failpoint, reach
 from offload_core.marker import Marker
 from offload_core.projection import Column
-from offload_core.source_query import bind_time, format_time, http_placeholder
+from offload_core.source_query import bind_time, format_time, http_placeholder, source_column
 from offload_core.table_config import Settings, TableConfig
 from offload_core.window import MICROSECOND, Window
 from offload_spark.clickhouse_source import ClickHouseSource, FileRequest, Selection, Slice
@@ -241,7 +240,8 @@ class UpsertWriter(ChunkWriter):
     """
 
     def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:  # noqa: ARG002 - reads whole partitions
-        timestamp, closed = quote_identifier(self._table.timestamp_col), quote_identifier(str(self._table.closed_col))
+        timestamp = source_column(self._table, self._table.timestamp_col)
+        closed = source_column(self._table, str(self._table.closed_col))
         lookback = timedelta(minutes=self._table.lookback_minutes)
         again = Selection(
             f"{timestamp} >= {bind_time('again_from', http_placeholder)} AND {timestamp} <= {bind_time('again_to', http_placeholder)} "
@@ -265,7 +265,7 @@ class UpsertWriter(ChunkWriter):
             return False
         if part.last.timestamp <= extent.last:
             return part.rows >= extent.rows
-        timestamp = quote_identifier(self._table.timestamp_col)
+        timestamp = source_column(self._table, self._table.timestamp_col)
         inside = self._source.within_partition(selection, part.start)
         known = inside.narrowed(f"{timestamp} <= {bind_time('known_to', http_placeholder)}", known_to=extent.last)
         return sum(held.rows for held in self._source.slices(known)) >= extent.rows

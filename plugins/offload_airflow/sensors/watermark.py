@@ -13,6 +13,7 @@ from offload_airflow.failures import airflow_failures, recorded_failures
 from offload_airflow.hooks.hot_tier import HotTierHook
 from offload_airflow.hooks.ledger import LedgerHook
 from offload_airflow.table_configs import find_table, load_settings
+from offload_core.errors import WaitForOtherRun
 from offload_core.ledger import Ledger, LedgerRow, Step
 from offload_core.source_query import NOW, any_row_query, driver_placeholder, parse_time, window_parameters
 from offload_core.table_config import Settings, TableConfig
@@ -94,7 +95,13 @@ class WatermarkSensor(BaseSensorOperator):
         if self.hot_tier.first_value(query, window_parameters(window)) is not None:
             self.log.info("%s has new rows in %s.", table.name, window)
             return True
-        ledger.append(watermark, _empty(watermark, window, run_id, attempt, time.monotonic() - started))
+        try:
+            # A run by hand may be at work on this table: what it publishes must follow the row it started from.
+            with ledger.locked(table.name, wait_seconds=0):
+                ledger.append(watermark, _empty(watermark, window, run_id, attempt, time.monotonic() - started))
+        except WaitForOtherRun as error:
+            self.log.info("%s", error)
+            return False
         raise AirflowSkipException(f"No new data to offload: {table.name} has no row in {window}.")
 
 
