@@ -35,6 +35,8 @@ from offload_core.window import Cursor
 from tests.support.servers import CHECKOUT, clickhouse_database, postgres_database, unique_name
 
 JOB_SECONDS = 240
+MASTER_ENV = "OFFLOAD_TEST_SPARK_MASTER"
+"""Spark master of the jobs, for running the suite against a cluster (client mode); its warehouse must be one that the cluster reaches."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,20 @@ class World:
 
     def offload(self, *arguments: str, environ: dict[str, str] | None = None, status: int = 0) -> str:
         """Run the operator's command; its exit status must be `status`."""
+        return self.command([str(CHECKOUT / "bin" / "offload"), *arguments], environ=environ, status=status)
+
+    def command(self, command: Sequence[str], *, environ: dict[str, str] | None = None, status: int = 0) -> str:
+        """Run a command beside these servers; its exit status must be `status`."""
+        python_path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "plugins")])
         result = subprocess.run(
-            [str(CHECKOUT / "bin" / "offload"), *arguments],
-            env={**self.environ(), **(environ or {})},
+            command,
+            env={**self.environ(), "PYTHONPATH": python_path, **(environ or {})},
             capture_output=True,
             text=True,
             timeout=JOB_SECONDS,
             check=False,
         )
-        assert result.returncode == status, f"{arguments}: {result.stdout}{result.stderr}"
+        assert result.returncode == status, f"{command[1:]}: {result.stdout}{result.stderr}"
         return result.stdout + result.stderr
 
     def environ(self) -> dict[str, str]:
@@ -124,7 +131,11 @@ class World:
     ) -> subprocess.Popen[str]:
         """Start a Python application under spark-submit."""
         env = {**self.environ(), **(environ or {})}
-        command = [str(Path(env["OFFLOAD_SPARK_HOME"], "bin", "spark-submit")), "--master", "local[2]"]
+        command = [
+            str(Path(env["OFFLOAD_SPARK_HOME"], "bin", "spark-submit")),
+            "--master",
+            os.environ.get(MASTER_ENV, "local[2]"),
+        ]
         for key, value in spark_submit.configuration(env).items():
             command += [
                 "--conf",
