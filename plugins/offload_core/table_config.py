@@ -127,13 +127,6 @@ class TableConfig(BaseModel):
         return self
 
 
-class SparkSession(str, Enum):
-    """When the job makes a SparkSession: only where rows must be compared, or always."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-
-
 class Settings(BaseModel):
     """Everything that is not about one table: the Airflow Variable `iceberg_offload_settings`. Durations say their unit."""
 
@@ -175,7 +168,6 @@ class Settings(BaseModel):
     pool: Annotated[
         str, Field(min_length=1, description="Airflow pool of the Spark tasks; its slots are the parallelism.")
     ] = "iceberg_offload"
-    spark_session: Annotated[SparkSession, Field(description="auto or always.")] = SparkSession.AUTO
     spark_conf: Annotated[dict[str, str], Field(description="Further Spark settings of the job. No secrets.")] = {}
     driver_memory: Annotated[str, Field(pattern=r"^\d+[kmgKMG]$", description="Spark driver memory.")] = "2g"
     executor_memory: Annotated[str, Field(pattern=r"^\d+[kmgKMG]$", description="Spark executor memory.")] = "2g"

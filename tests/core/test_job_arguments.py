@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from offload_core.errors import FixConfiguration
 from offload_core.job_arguments import JobArguments, parse
-from offload_core.table_config import DEFAULT_TABLES, Settings, SparkSession, TableConfig, WriteMode
+from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig, WriteMode
 
 BINANCE = [
     *("--source-table", "bronze_trades_binance", "--target-table", "cold.bronze_trades_binance"),
@@ -50,7 +50,6 @@ settings = st.builds(
     pipeline_id=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
     buffer_minutes=st.floats(0, 1440),
     max_rows_per_commit=st.integers(1, 10**9),
-    spark_session=st.sampled_from(SparkSession),
     clickhouse_settings=st.dictionaries(names, st.integers(0, 9) | st.text(max_size=5), max_size=2),
     spark_conf=st.dictionaries(st.just("spark.executor.cores"), st.text(max_size=5)),
 )
