@@ -23,7 +23,8 @@ from offload_core.cli_output import history_fields, print_rows, status_fields, v
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import CONNECTIONS_ENV, Connections
 from offload_core.errors import FixConfiguration, OffloadError
-from offload_core.ledger import Ledger, LedgerRow, connect
+from offload_core.ledger import Ledger, LedgerRow
+from offload_core.ledger_session import connect
 from offload_core.sql_files import statements
 from offload_core.table_config import InvalidTable, Settings, TableConfig
 from offload_core.verify import verify

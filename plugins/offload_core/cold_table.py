@@ -14,7 +14,7 @@ import psycopg
 
 from offload_core.connections import IcebergConnection, PostgresConnection
 from offload_core.errors import CatalogUnavailable, FixConfiguration, TargetTableMissing
-from offload_core.ledger import connect
+from offload_core.ledger_session import connect
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

@@ -1,4 +1,4 @@
-"""The ledger in PostgreSQL: the append-only history of watermarks, and the lock of each table.
+"""The ledger in PostgreSQL: the append-only history of watermarks.
 
 Rows are only ever inserted. A row names the row it followed (`started_from`), and only one valid row may follow another:
 of two writers that started from the same watermark, the second gets `StartOver`.
@@ -6,34 +6,25 @@ of two writers that started from the same watermark, the second gets `StartOver`
 
 from __future__ import annotations
 
-import hashlib
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
-from offload_core.connections import PostgresConnection
 from offload_core.errors import (
-    FixCredentials,
-    LedgerUnavailable,
-    RunInit,
     StartOver,
     TableHalted,
-    WaitForOtherRun,
     WatermarkNotFound,
 )
 from offload_core.failpoints import Failpoint, reach
+from offload_core.ledger_session import LedgerConnection, ledger_errors, table_lock
 from offload_core.sql_files import sql_files
 from offload_core.window import ORIGIN, Cursor, Window
-
-LedgerConnection = psycopg.Connection[dict[str, Any]]
 
 _VALID = "('initialized', 'success')"
 _COLUMNS = (
@@ -104,83 +95,6 @@ class Step:
     seconds: float | None = None
 
 
-def connect(connection: PostgresConnection, application_name: str = "offload") -> LedgerConnection:
-    """Open an autocommit session, in UTC, that notices within a minute when the other end is gone.
-
-    Raises:
-        FixCredentials: PostgreSQL refused the user or the password.
-        LedgerUnavailable: it can't be reached.
-    """
-    try:
-        return psycopg.connect(
-            host=connection.host,
-            port=connection.port,
-            user=connection.user,
-            password=connection.password.get_secret_value(),
-            dbname=connection.database,
-            sslmode=connection.sslmode,
-            application_name=application_name[:63],
-            connect_timeout=10,
-            keepalives_idle=20,
-            keepalives_interval=10,
-            keepalives_count=3,
-            options="-c timezone=UTC -c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
-            autocommit=True,
-            row_factory=dict_row,
-        )
-    except psycopg.OperationalError as error:
-        raise _connect_error(error, connection) from error
-
-
-_REFUSALS = (
-    "authentication failed",
-    "no password supplied",
-    "does not exist",
-    "permission denied",
-    "no pg_hba.conf entry",
-)
-
-
-def _connect_error(error: psycopg.OperationalError, connection: PostgresConnection) -> Exception:
-    where = f"{connection.host}:{connection.port}/{connection.database}"
-    # libpq adds its questions to the reader ("Is the server running ...?") as lines that begin with a tab.
-    told = [line for line in str(error).strip().splitlines() if not line.startswith("\t")]
-    reason = told[-1].removeprefix("connection failed: ") if told else type(error).__name__
-    if any(refusal in reason for refusal in _REFUSALS):
-        return FixCredentials(
-            f"PostgreSQL at {where} refused user {connection.user}: {reason}.",
-            "Correct user, password and database in the ledger's Connection (`postgres_default` unless set otherwise).",
-        )
-    return LedgerUnavailable(
-        f"PostgreSQL with the watermarks can't be reached at {where}: {reason}.",
-        "Start it or correct the ledger's Connection; the next attempt carries on from the same watermark.",
-    )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.errors.UndefinedTable as error:
-        raise RunInit(
-            "The ledger table offload_watermarks does not exist in this database.", "Run `offload init`."
-        ) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise FixCredentials(
-            f"PostgreSQL does not let this user work on the ledger: {_first_line(error)}.",
-            "Grant the ledger's user SELECT and INSERT on offload_watermarks, and CREATE on its schema for `offload init`.",
-        ) from error
-    except psycopg.OperationalError as error:
-        raise LedgerUnavailable(
-            f"The connection to PostgreSQL broke: {_first_line(error)}.",
-            "See that PostgreSQL is up; the next attempt carries on from the same watermark.",
-        ) from error
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 class Ledger:
     """The watermarks of one pipeline, over one PostgreSQL session that the caller opens and closes."""
 
@@ -190,7 +104,7 @@ class Ledger:
 
     def create(self, ddl_folder: Path) -> None:
         """Create the ledger's tables where they are missing, from the `.sql` files of `ddl_folder` in name order."""
-        with _translated(), self._connection.transaction():
+        with ledger_errors(), self._connection.transaction():
             # IF NOT EXISTS does not keep two sessions from making the same table at once.
             self._connection.execute("SELECT pg_advisory_xact_lock(hashtext('offload_watermarks'))")
             for path in sql_files(ddl_folder):
@@ -243,7 +157,7 @@ class Ledger:
             f"SELECT {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
             "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT %(limit)s"
         )
-        with _translated():
+        with ledger_errors():
             records = self._connection.execute(query, {**self._scope(table), "limit": limit}).fetchall()
         return [LedgerRow.from_record(record) for record in records]
 
@@ -337,7 +251,7 @@ class Ledger:
             f"FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID} "
             "ORDER BY id DESC LIMIT 1"
         )
-        with _translated():
+        with ledger_errors():
             self._connection.execute(query, values)
 
     def newest_rows(self) -> dict[str, LedgerRow]:
@@ -346,7 +260,7 @@ class Ledger:
             f"SELECT DISTINCT ON (table_name) {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
             "WHERE pipeline_id = %(pipeline)s ORDER BY table_name, id DESC"
         )
-        with _translated():
+        with ledger_errors():
             records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
         return {record["table_name"]: LedgerRow.from_record(record) for record in records}
 
@@ -357,7 +271,7 @@ class Ledger:
             "WHERE pipeline_id = %(pipeline)s AND run_id = %(run_id)s AND created_at >= %(since)s ORDER BY id"
         )
         parameters = {"pipeline": self._pipeline, "run_id": run_id, "since": since}
-        with _translated():
+        with ledger_errors():
             records = self._connection.execute(query, parameters).fetchall()
         return [LedgerRow.from_record(record) for record in records]
 
@@ -372,45 +286,8 @@ class Ledger:
         Raises:
             WaitForOtherRun: somebody else still holds it.
         """
-        key = int.from_bytes(hashlib.sha256(f"{self._pipeline}/{table}".encode()).digest()[:8], "big", signed=True)
-        deadline = time.monotonic() + wait_seconds
-        while not self._try_lock(key):
-            if time.monotonic() >= deadline:
-                raise WaitForOtherRun(
-                    f"Another run holds the lock of {table}: {self._holder(key)}.",
-                    "Let it finish; if it hangs, mark its task failed in Airflow, which ends it and frees the lock.",
-                )
-            time.sleep(0.2)
-        try:
+        with table_lock(self._connection, self._pipeline, table, wait_seconds):
             yield
-        finally:
-            # A session that has ended took its lock with it.
-            with suppress(psycopg.OperationalError):
-                self._connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
-
-    def _try_lock(self, key: int) -> bool:
-        with _translated():
-            record = self._connection.execute("SELECT pg_try_advisory_lock(%s) AS locked", (key,)).fetchone()
-        return bool(record and record["locked"])
-
-    def _holder(self, key: int) -> str:
-        # PostgreSQL shows a bigint advisory key as its upper and lower 32 bits.
-        query = (
-            "SELECT a.application_name, a.pid, host(a.client_addr) AS host, a.backend_start "
-            "FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-            "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 "
-            "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-            "AND (l.classid::bigint << 32) | l.objid::bigint = %s"
-        )
-        with _translated():
-            record = self._connection.execute(query, (key,)).fetchone()
-        if record is None:
-            return "it was freed this moment"
-        session = f"PostgreSQL session {record['pid']}"
-        if record["backend_start"] is None:
-            return f"{session} of another PostgreSQL user"
-        since = record["backend_start"].isoformat(sep=" ", timespec="seconds")
-        return f"{record['application_name']} from {record['host'] or 'its own host'} since {since} ({session})"
 
     def _operator_values(
         self, kind: str, cursor: Cursor, generation: int, source_uuid: uuid.UUID | None
@@ -452,7 +329,7 @@ class Ledger:
         )
         parameters = {**values, **self._scope(table), "started_from": started_from}
         try:
-            with _translated(), self._connection.transaction():
+            with ledger_errors(), self._connection.transaction():
                 record = self._connection.execute(query, parameters).fetchone()
                 reach(Failpoint.IN_LEDGER_TRANSACTION)
         except psycopg.errors.UniqueViolation:
@@ -469,7 +346,7 @@ class Ledger:
             f"SELECT {_COLUMNS} FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s "  # noqa: S608
             f"AND {condition} ORDER BY id DESC LIMIT 1"
         )
-        with _translated():
+        with ledger_errors():
             record = self._connection.execute(query, self._scope(table)).fetchone()
         return LedgerRow.from_record(record) if record else None
 

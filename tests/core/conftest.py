@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 
 from offload_core.connections import PostgresConnection
-from offload_core.ledger import Ledger, LedgerConnection, connect
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import LedgerConnection, connect
 from tests.support.servers import clickhouse, ledger_database, servers, unique_name
 
 __all__ = ["clickhouse", "ledger_database", "servers"]

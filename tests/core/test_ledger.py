@@ -11,7 +11,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from offload_core.errors import StartOver, TableHalted, WatermarkNotFound
-from offload_core.ledger import Ledger, LedgerConnection, LedgerRow, Step
+from offload_core.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger_session import LedgerConnection
 from offload_core.window import ORIGIN, Cursor, Window
 
 pytestmark = pytest.mark.integration

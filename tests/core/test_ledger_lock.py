@@ -13,7 +13,8 @@ import pytest
 
 from offload_core.connections import PostgresConnection
 from offload_core.errors import WaitForOtherRun
-from offload_core.ledger import Ledger, LedgerConnection, connect
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import LedgerConnection, connect
 from tests.support.servers import postgres_database
 
 pytestmark = pytest.mark.integration

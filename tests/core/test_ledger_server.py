@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from offload_core.connections import PostgresConnection
 from offload_core.errors import FixConfiguration, FixCredentials, LedgerUnavailable, RunInit
-from offload_core.ledger import Ledger, LedgerConnection, connect
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import LedgerConnection, connect
 from offload_core.window import ORIGIN
 from tests.support.servers import postgres_database
 

@@ -11,7 +11,8 @@ from decimal import Decimal
 import pytest
 
 from offload_core.cold_table import open_cold_table
-from offload_core.ledger import Ledger, connect
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import connect
 from tests.support.airflow_stack import AirflowStack
 from tests.support.servers import CHECKOUT
 

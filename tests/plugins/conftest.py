@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from offload_core.connections import ClickHouseConnection, PostgresConnection
-from offload_core.ledger import Ledger, connect
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import connect
 from tests.support.airflow_home import airflow_database, set_variable
 from tests.support.fake_spark import FakeSpark, install
 from tests.support.servers import clickhouse, ledger_database, servers, unique_name

@@ -31,7 +31,9 @@ from psycopg import sql
 from embedded.layout import Layout
 from offload_core.clickhouse import ClickHouse, quote_identifier
 from offload_core.connections import ClickHouseConnection, Connections, PostgresConnection, load_connections
-from offload_core.ledger import Ledger, connect
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import connect
+from offload_core.sql_files import statements
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 OWN_SERVERS_ENV = "OFFLOAD_TEST_CONNECTIONS_FILE"
@@ -123,9 +125,8 @@ class HotTier:
 def clickhouse(servers: Connections) -> Iterator[HotTier]:
     """A ClickHouse database with the hot tier's tables, all empty."""
     with clickhouse_database(servers.clickhouse, "offload_test") as tier:
-        for path in sorted((CHECKOUT / "include" / "sql" / "clickhouse").glob("*.sql")):
-            for statement in split_statements(path.read_text(encoding="utf-8")):
-                tier.client.command(statement)
+        for statement in statements(CHECKOUT / "include" / "sql" / "clickhouse"):
+            tier.client.command(statement)
         yield tier
 
 
@@ -143,9 +144,3 @@ def clickhouse_database(server: ClickHouseConnection, prefix: str) -> Iterator[H
         client.close()
         admin.command(f"DROP DATABASE {quote_identifier(name)} SYNC")
         admin.close()
-
-
-def split_statements(text: str) -> list[str]:
-    """The statements of a DDL file: comment lines dropped, cut where a line ends with a semicolon."""
-    lines = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-    return [statement.strip() for statement in f"{lines}\n".split(";\n") if statement.strip()]

@@ -27,7 +27,8 @@ from offload_core.clickhouse import ClickHouse
 from offload_core.connections import CONNECTIONS_ENV, Connections
 from offload_core.failpoints import FAILPOINT_ENV, PAUSE_FILE_ENV
 from offload_core.job_arguments import JobArguments
-from offload_core.ledger import Ledger, LedgerRow, connect
+from offload_core.ledger import Ledger, LedgerRow
+from offload_core.ledger_session import connect
 from offload_core.sql_files import statements
 from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig
 from offload_core.verify import Verdict, verify

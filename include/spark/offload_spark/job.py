@@ -17,7 +17,8 @@ from offload_core.connections import Connections
 from offload_core.errors import ColdRowsLost, HotRowsExpired, LedgerAhead, OffloadError, SourceReplaced, WaitForOtherRun
 from offload_core.failpoints import Failpoint, reach
 from offload_core.job_arguments import JobArguments
-from offload_core.ledger import Ledger, LedgerRow, Step, connect
+from offload_core.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger_session import connect
 from offload_core.marker import Marker
 from offload_core.projection import Column, project
 from offload_core.reconcile import require_agreement, unrecorded_commit

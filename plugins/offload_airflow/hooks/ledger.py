@@ -10,7 +10,8 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from offload_airflow.hooks.connections import postgres_connection
 from offload_airflow.hooks.lookup import RequiresConnection
-from offload_core.ledger import Ledger, connect
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import connect
 
 
 class LedgerHook(RequiresConnection, PostgresHook):
