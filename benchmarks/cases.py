@@ -33,7 +33,7 @@ def cycle_9_empty(runs: int) -> Measurement:
     with bench_stack(airflow=True) as bench:
         api = bench.api()
         api.wait_for_dag(DAG_ID, 120)
-        bench.feed(1_000, hours_ago(30), hours_ago(1), EXCHANGES)
+        bench.feed(1_000, hours_ago(30), hours_ago(3), EXCHANGES)  # all candles but the day's have closed
         api.unpause(DAG_ID)
         _cycle(bench)
         costs = [measure(lambda: _empty_cycle(bench), bench.scheduler(), bench.servers()) for _ in range(runs)]
