@@ -195,6 +195,27 @@ def test_a_second_run_waits_for_the_first_and_then_says_who_holds_the_lock(trade
     trades.require_equal(TRADES, rows=1)
 
 
+def test_a_row_that_arrives_between_counting_and_fetching_is_moved_and_recorded(trades: World) -> None:
+    insert(trades, 1, (NOON, 1), (NOON + timedelta(seconds=1), 2))
+    with trades.paused(TRADES, "before-read") as job:
+        insert(trades, 3, (NOON + timedelta(seconds=2), 3))
+    ended = trades.finish(job)
+    assert ended.status == 0, ended.output
+    newest = trades.history(TRADES)[0]
+    assert (newest.row_count, newest.cursor) == (3, Cursor(NOON + timedelta(seconds=2), 3))
+    trades.require_equal(TRADES, rows=3)
+
+
+def test_rows_that_are_gone_when_they_are_fetched_leave_an_empty_step(trades: World) -> None:
+    insert(trades, 1, (NOON, 1))
+    with trades.paused(TRADES, "before-read") as job:
+        trades.hot.command("TRUNCATE TABLE trades")
+    ended = trades.finish(job)
+    assert ended.status == 0, ended.output
+    assert "gone" in ended.output
+    assert trades.history(TRADES)[0].snapshot_id is None
+
+
 def test_a_zombie_that_lost_its_lock_can_not_publish_a_second_time(trades: World) -> None:
     insert(trades, 1, (NOON, 1), (NOON, 2))
     with trades.paused(TRADES, "after-audit", run_id="zombie") as zombie:

@@ -161,17 +161,17 @@ class Offload:
         writer = self._writer(source, iceberg, columns)
         moved, chunks = 0, 0
         while True:
-            reach(Failpoint.BEFORE_READ)
             chunk_started = time.monotonic()
             chunk, selection, slices = self._next_chunk(source, window)
             if not slices:
                 break
+            reach(Failpoint.BEFORE_READ)
             marker = self._marker(watermark, described, chunk, slices, attempt_id)
             published = writer.write(chunk, selection, slices, marker)
             seconds = time.monotonic() - chunk_started
-            watermark = self._ledger.append(watermark, self._step("increment", watermark, marker, published, seconds))
+            watermark = self._ledger.append(watermark, self._step(watermark, published, seconds))
             moved, chunks = moved + published.rows, chunks + 1
-            log.info("Rows offloaded: %d up to %s in %.2f seconds", published.rows, marker.cursor, seconds)
+            log.info("Rows offloaded: %d up to %s in %.2f seconds", published.rows, watermark.cursor, seconds)
             if chunk.upper >= window.upper:
                 return Result(moved, watermark)
             window = Window(watermark.cursor, window.upper)
@@ -254,9 +254,10 @@ class Offload:
             ledger_id=watermark.id,
         )
 
-    def _step(self, kind: str, watermark: LedgerRow, marker: Marker, published: Published, seconds: float) -> Step:
+    def _step(self, watermark: LedgerRow, published: Published, seconds: float) -> Step:
+        marker = published.marker
         return Step(
-            kind=kind,
+            kind="increment",
             cursor=marker.cursor,
             generation=watermark.generation,
             source_uuid=marker.source_uuid,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from py4j.protocol import Py4JJavaError
 
 from offload_core.marker import Marker
 from offload_core.source_query import format_time
@@ -38,7 +41,7 @@ class RowComparison:
 
         Nothing is committed when none is missing. Staged rows that share a key arrive as often as ClickHouse holds them.
         """
-        with iceberg_errors(f"inserting missing rows into {self._table.target}"):
+        with spark_errors(f"inserting missing rows into {self._table.target}"):
             missing = self._missing(files, first, last).persist()
             try:
                 count = missing.count()
@@ -73,7 +76,7 @@ class RowComparison:
             f"WHEN NOT MATCHED THEN INSERT ({', '.join(columns)}) VALUES ({', '.join(f's.{name}' for name in columns)})"
         )
         properties = {_SNAPSHOT_PROPERTY + key: value for key, value in marker.to_summary().items()}
-        with iceberg_errors(f"merging into {self._table.target}"):
+        with spark_errors(f"merging into {self._table.target}"):
             try:
                 for key, value in properties.items():
                     self._session.conf.set(key, value)
@@ -81,6 +84,20 @@ class RowComparison:
             finally:
                 for key in properties:
                     self._session.conf.unset(key)
+
+
+@contextmanager
+def spark_errors(what: str) -> Iterator[None]:
+    """As `iceberg_errors`, for what goes through pyspark, which wraps the JVM's exceptions in its own."""
+    from pyspark.errors.exceptions.captured import CapturedException
+
+    with iceberg_errors(what):
+        try:
+            yield
+        except CapturedException as error:
+            if error._origin is None:
+                raise
+            raise Py4JJavaError(str(error), error._origin) from error
 
 
 def quote(name: str) -> str:

@@ -7,7 +7,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -36,11 +36,13 @@ class Published:
     """What a chunk changed.
 
     Attributes:
+        marker: what the commit carries, or would have.
         rows: rows that are new in Iceberg; for candles, newly closed ones.
         snapshot_id: the snapshot that `main` got, None if nothing had to change.
         total_records: the table's record count after it.
     """
 
+    marker: Marker
     rows: int
     snapshot_id: int | None
     total_records: int | None
@@ -91,14 +93,18 @@ class ChunkWriter(ABC):
         Args:
             window: the chunk's window.
             selection, slices: its rows, counted by partition.
-            marker: what the commit carries.
+            marker: what the commit carries, as far as counting tells.
 
         Raises:
             AuditFailed, StartOver, CommitStateUnknown, ClickHouseUnavailable, CatalogUnavailable, FixColumn
         """
         plan = self._plan(window, selection, slices)
-        files = self._fetch(plan)
+        files, counted = self._fetch(plan)
         reach(Failpoint.AFTER_FILES)
+        if not files:
+            log.info("The rows were gone when they were fetched.")
+            return Published(marker, 0, None, None)
+        marker = self._corrected(marker, counted)
         referred = False
         try:
             self._audit_files(files, window)
@@ -128,17 +134,21 @@ class ChunkWriter(ABC):
     def _publish(self, added: int | None, marker: Marker) -> Published:
         if added == 0 or not self._iceberg.branch_has_moved():
             self._iceberg.drop_branch()
-            return Published(0, None, None)
+            return Published(marker, 0, None, None)
         self._iceberg.audit(marker, added)
         reach(Failpoint.AFTER_AUDIT)
-        return Published(self._new_rows(added, marker), *self._iceberg.publish(marker))
+        return Published(marker, self._new_rows(added, marker), *self._iceberg.publish(marker))
+
+    def _corrected(self, marker: Marker, counted: Sequence[Slice]) -> Marker:
+        """The marker for what was fetched in the end."""
+        return replace(marker, rows=sum(part.rows for part in counted), cursor=max(part.last for part in counted))
 
     def _new_rows(self, added: int | None, marker: Marker) -> int:
         """How many of the rows are new in Iceberg."""
         return marker.rows if added is None else added
 
-    def _fetch(self, plan: Plan) -> list[DataFile]:
-        """Fetch a plan's rows; the files hold as many as ClickHouse counts.
+    def _fetch(self, plan: Plan) -> tuple[list[DataFile], Sequence[Slice]]:
+        """Fetch a plan's rows; the files hold as many as ClickHouse counts, which is returned too.
 
         Rows that arrive between counting and fetching make the two differ once; then a second count settles it.
         """
@@ -150,7 +160,7 @@ class ChunkWriter(ABC):
             for _ in ("counted before", "counted after"):
                 counted = sum(part.rows for part in slices)
                 if fetched == counted:
-                    return files
+                    return files, slices
                 slices = self._source.slices(plan.selection)
             self._iceberg.delete_files(file.location for file in files)
         raise AuditFailed(
@@ -272,6 +282,9 @@ class UpsertWriter(ChunkWriter):
 
     def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
         self._require_inside(files, None, window.upper)
+
+    def _corrected(self, marker: Marker, counted: Sequence[Slice]) -> Marker:  # noqa: ARG002 - counts whole partitions
+        return marker
 
     def _new_rows(self, added: int | None, marker: Marker) -> int:  # noqa: ARG002 - whole partitions were added
         return marker.rows
