@@ -10,8 +10,9 @@ import json
 import os
 import signal
 import subprocess
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -224,12 +225,10 @@ class World:
         return replace(self, settings=Settings.model_validate({**self.settings.model_dump(), **values}))
 
 
-def wait_until(is_so: object, what: str, seconds: float = 120) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Poll a condition until it holds."""
-    import time
-
     deadline = time.monotonic() + seconds
-    while not is_so():  # type: ignore[operator]
+    while not is_so():
         assert time.monotonic() < deadline, f"still waiting for {what}"
         time.sleep(0.05)
 
