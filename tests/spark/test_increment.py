@@ -216,6 +216,29 @@ def test_rows_that_are_gone_when_they_are_fetched_leave_an_empty_step(trades: Wo
     assert trades.history(TRADES)[0].snapshot_id is None
 
 
+def test_a_branch_that_vanishes_before_its_audit_never_moves_the_watermark(trades: World) -> None:
+    insert(trades, 1, (NOON, 1))
+    trades.run_well(TRADES)
+    insert(trades, 2, (NOON + timedelta(seconds=1), 2))
+    script = trades.folder / "drop_branches.py"
+    script.write_text(
+        "import os\n"
+        "from offload_core.connections import load_connections\n"
+        "from offload_spark.session import start_session\n"
+        "session = start_session(load_connections(os.environ).iceberg)\n"
+        "for row in session.table('demo.cold.trades.refs').where(\"type = 'BRANCH' AND name <> 'main'\").collect():\n"
+        "    session.sql(f'ALTER TABLE demo.cold.trades DROP BRANCH `{row.name}`')\n"
+    )
+    with trades.paused(TRADES, "after-branch-commit") as job:
+        dropped = trades.finish(trades.submit(str(script), []))
+        assert dropped.status == 0, dropped.output
+    ended = trades.finish(job)
+    assert ended.status == 10, ended.output
+    assert trades.history(TRADES)[0].cursor == Cursor(NOON, 1)
+    trades.run_well(TRADES)
+    trades.require_equal(TRADES, rows=2)
+
+
 def test_a_zombie_that_lost_its_lock_can_not_publish_a_second_time(trades: World) -> None:
     insert(trades, 1, (NOON, 1), (NOON, 2))
     with trades.paused(TRADES, "after-audit", run_id="zombie") as zombie:

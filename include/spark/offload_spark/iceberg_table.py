@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from offload_core.errors import AuditFailed, CommitStateUnknown, FixColumn, OffloadError
+from offload_core.errors import AuditFailed, CommitStateUnknown, FixColumn, OffloadError, StartOver
 from offload_core.marker import PREFIX, Marker
 from offload_core.projection import Column
 from offload_core.reconcile import ColdState
@@ -245,10 +245,19 @@ class IcebergTable:
                 update.commit()
 
     def branch_has_moved(self) -> bool:
-        """Whether anything was committed to the branch."""
+        """Whether anything was committed to the branch.
+
+        Raises:
+            StartOver: the branch is gone; what was committed to it can't be told any more.
+        """
         self.refresh()
         snapshot = self._table.snapshot(self.branch)
-        return snapshot is not None and snapshot.snapshotId() != self._base
+        if snapshot is None:
+            raise StartOver(
+                f"The branch of {self._config.target} was dropped during this attempt.",
+                "Nothing was published; the next attempt starts from the newest state.",
+            )
+        return bool(snapshot.snapshotId() != self._base)
 
     def append(self, files: Sequence[DataFile], marker: Marker) -> None:
         """Add the files to the branch in one commit that carries the marker."""

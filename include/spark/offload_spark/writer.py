@@ -132,7 +132,7 @@ class ChunkWriter(ABC):
         """See that every file's timestamps lie where they must."""
 
     def _publish(self, added: int | None, marker: Marker) -> Published:
-        if added == 0 or not self._iceberg.branch_has_moved():
+        if added == 0 or (added is None and not self._iceberg.branch_has_moved()):
             self._iceberg.drop_branch()
             return Published(marker, 0, None, None)
         self._iceberg.audit(marker, added)
