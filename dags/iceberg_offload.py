@@ -5,8 +5,11 @@ Per table, `wait_…` looks past the watermark and skips the rest if there is no
 `close_cycle` logs what became of every table and fails if any failed; a failed table never stops another.
 
 - **Tables and settings**: the Variables `iceberg_offload_tables` and `iceberg_offload_settings`; defaults are shipped.
-- **Run now**: trigger the DAG. **Run one table again**: clear its `wait_…` task with everything downstream.
-- **Recover a period**: nothing to do, the next run catches up; watermarks are looked at and moved with `offload`.
+- **Run now**: trigger the DAG; the form narrows the run to some tables or layers. After downtime, the next run catches up by itself.
+- **Clear a run, or one table's `wait_…` and `offload_…` of it**: its interval is compared on both sides by count and hash;
+  what is missing is inserted, and where nothing is, nothing is written.
+- **Recover a period**: trigger with *from* and *to* (one run), or `offload backfill --from … --to …` (a run per interval).
+- **verify** compares a period and changes nothing; **restate** replaces it by what ClickHouse holds.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from datetime import datetime, timezone
 from offload_airflow.callbacks.sla import sla_miss_callback
 from offload_airflow.compat import DAG, CronDataIntervalTimetable, TriggerRule
 from offload_airflow.operators.cycle import CloseCycleOperator, OpenCycleOperator
+from offload_airflow.run_request import run_params
 from offload_airflow.table_configs import Layer, load_settings, load_tables
 from offload_airflow.task_groups.layer import RETRIES, RETRY_DELAY, layer_group, longest_run, tasks_of
 
@@ -32,6 +36,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=longest_run(settings),
+    params=run_params([table.table for table in tables]),
     sla_miss_callback=sla_miss_callback,
     default_args={"owner": "data-platform", "retries": RETRIES, "retry_delay": RETRY_DELAY},
     tags=["iceberg", "clickhouse", "offload"],

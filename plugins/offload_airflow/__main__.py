@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import sys
 
+from offload_airflow.backfill import DAG_ID
+from offload_airflow.backfill_command import backfill
+from offload_airflow.compat_history import airflow_history
+from offload_airflow.doctor import airflow_checks
 from offload_airflow.hooks.connections import load_connections
 from offload_airflow.table_configs import load_settings, load_tables
-from offload_core.cli import Context, run
+from offload_core.cli import Context, app, run
 
 
 def load() -> Context:
     """The context from Airflow's database, or wherever its secrets backend has it."""
     settings = load_settings()
-    return Context(load_connections(settings), load_tables(), settings)
+    return Context(
+        load_connections(settings),
+        load_tables(),
+        settings,
+        airflow_checks(),
+        lambda period: airflow_history(DAG_ID, settings.schedule, period),
+    )
 
+
+# What only Airflow can do.
+app.command()(backfill)
 
 if __name__ == "__main__":
     sys.exit(run(load))

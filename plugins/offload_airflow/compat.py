@@ -6,17 +6,18 @@ database that can't be reached looks like a Variable that was never set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.configuration import ensure_secrets_loaded
+from airflow.configuration import AIRFLOW_HOME, ensure_secrets_loaded
 from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow.hooks.base import BaseHook
 from airflow.models.baseoperator import BaseOperator
 from airflow.models.connection import Connection
 from airflow.models.dag import DAG
+from airflow.models.param import Param
 from airflow.models.pool import Pool
 from airflow.models.variable import Variable
 from airflow.secrets.cache import SecretCache
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from airflow.secrets import BaseSecretsBackend
 
 __all__ = [
+    "AIRFLOW_HOME",
     "DAG",
     "AirflowException",
     "AirflowFailException",
@@ -46,20 +48,27 @@ __all__ = [
     "Connection",
     "Context",
     "CronDataIntervalTimetable",
+    "Param",
     "TaskGroup",
     "TriggerRule",
+    "data_interval",
     "ensure_pool",
     "find_connection",
     "find_variable",
-    "interval_end",
+    "leave_note",
     "next_run_after",
+    "notes",
+    "plain",
     "require_connection",
+    "run_conf",
     "run_started",
     "sla_argument",
     "task_states",
 ]
 
 _Answer = TypeVar("_Answer")
+_NOTE = "offload_note"
+"""Key of the XCom that carries a task's note."""
 
 
 def find_variable(key: str) -> str | None:
@@ -137,11 +146,28 @@ def ensure_pool(name: str, slots: int, description: str) -> bool:
     return True
 
 
-def interval_end(context: Context) -> datetime | None:
-    """End of the run's data interval (UTC); None for a run started by hand, which goes up to now."""
+def data_interval(context: Context) -> tuple[datetime, datetime] | None:
+    """Start and end of the run's data interval (UTC); None for a run started by hand, which has no interval of its own."""
     if context["dag_run"].run_type == DagRunType.MANUAL:
         return None
-    return _plain(context["data_interval_end"])
+    return plain(context["data_interval_start"]), plain(context["data_interval_end"])
+
+
+def run_conf(context: Context) -> dict[str, object]:
+    """What the run was triggered with; empty for a scheduled one."""
+    conf = context["dag_run"].conf
+    return dict(conf) if conf else {}
+
+
+def leave_note(context: Context, text: str) -> None:
+    """Say in a few words what a task found, for the run's closing task."""
+    context["ti"].xcom_push(key=_NOTE, value=text)
+
+
+def notes(context: Context, task_ids: Iterable[str]) -> dict[str, str]:
+    """What tasks of this run have left by `leave_note`, by task id."""
+    found = {task_id: context["ti"].xcom_pull(task_ids=task_id, key=_NOTE) for task_id in task_ids}
+    return {task_id: str(text) for task_id, text in found.items() if text is not None}
 
 
 def run_started(context: Context) -> datetime:
@@ -149,11 +175,11 @@ def run_started(context: Context) -> datetime:
     started: datetime | None = context["dag_run"].start_date
     if started is None:
         raise RuntimeError(f"The run {context['run_id']} has a running task but has not started.")
-    return _plain(started)
+    return plain(started)
 
 
-def _plain(moment: datetime) -> datetime:
-    # Airflow's are pendulum's, which lose their zone when a timedelta is taken from them after astimezone().
+def plain(moment: datetime) -> datetime:
+    """The same moment without pendulum's arithmetic, which loses the zone when a timedelta is taken from it after astimezone()."""
     return datetime.fromisoformat(moment.isoformat())
 
 

@@ -21,7 +21,7 @@ from offload_core.table_config import (
 )
 
 # DAG files import from this package only.
-__all__ = ["Layer", "find_table", "load_settings", "load_tables"]
+__all__ = ["Layer", "find_entry", "find_table", "load_settings", "load_tables"]
 
 
 def load_settings() -> Settings:
@@ -44,13 +44,23 @@ def load_tables() -> Sequence[TableConfig | InvalidTable]:
     return DEFAULT_TABLES if text is None else parse_tables(text)
 
 
-def find_table(name: str) -> TableConfig | None:
+def find_entry(name: str) -> TableConfig | InvalidTable | None:
     """The table's entry as it is now; None if it has been disabled or removed since the DAG was parsed.
+
+    Raises:
+        FixConfiguration: the Variable is no JSON list.
+    """
+    table = next((table for table in load_tables() if table.name == name), None)
+    return None if isinstance(table, TableConfig) and not table.enabled else table
+
+
+def find_table(name: str) -> TableConfig | None:
+    """The same, for a table whose entry is needed.
 
     Raises:
         FixConfiguration: the entry is wrong; the message names the field and the reason.
     """
-    table = next((table for table in load_tables() if table.name == name), None)
+    table = find_entry(name)
     if isinstance(table, InvalidTable):
         raise table.error()
-    return table if table is not None and table.enabled else None
+    return table

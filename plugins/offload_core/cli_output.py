@@ -4,30 +4,72 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime
+from itertools import groupby
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from offload_core.doctor import Finding, Health
+from offload_core.lag import lag, lag_level
 from offload_core.ledger import LedgerRow
+from offload_core.table_config import InvalidTable, TableConfig
 from offload_core.verify import Verdict
 
-Fields = dict[str, "str | int | float | datetime | None"]
+Fields = dict[str, "str | int | float | bool | datetime | None"]
 
 
-def status_fields(name: str, row: LedgerRow | None) -> Fields:
-    """A table's state by its newest ledger row; the lag is in minutes since the last success."""
+def status_fields(
+    table: TableConfig | InvalidTable, row: LedgerRow | None, halt: LedgerRow | None, now: datetime
+) -> Fields:
+    """A table's state by its newest ledger row and, if it is halted, the row that says why; the lag is the time since its last success."""
     success = row.last_successful_run if row else None
+    late = lag(success, now) if success else None
+    state, error, step = _state(table, row, halt)
     return {
-        "table": name,
-        "state": row.status if row else "no watermark",
+        "table": table.name,
+        "state": state,
         "watermark": row.cursor.timestamp if row else None,
         "last_success": success,
-        "lag_minutes": round((datetime.now(timezone.utc) - success).total_seconds() / 60, 1) if success else None,
+        "lag_minutes": round(late.total_seconds() / 60, 1) if late is not None else None,
+        "lag_level": lag_level(late).value if late is not None else None,
         "failures": row.failure_count if row else None,
-        "error": row.last_error_message if row else None,
+        "error": error,
+        "next_step": step,
+    }
+
+
+def _state(
+    table: TableConfig | InvalidTable, row: LedgerRow | None, halt: LedgerRow | None
+) -> tuple[str, str | None, str | None]:
+    """The table's state in a word, what is wrong, and what to do."""
+    name = table.name
+    if isinstance(table, InvalidTable):
+        error = table.error()
+        return "wrong entry", error.problem, error.remedy
+    if row is None:
+        return "no watermark", None, "Run `offload init`."
+    if halt is not None:
+        return "halted", halt.last_error_message, f"When the cause is dealt with, run `offload resume {name}`."
+    if row.status == "failed":
+        return (
+            "failed",
+            row.last_error_message,
+            f"The next run tries again; `offload history {name}` shows the attempts.",
+        )
+    return row.status if table.enabled else "disabled", None, None
+
+
+def finding_fields(finding: Finding) -> Fields:
+    """One line of the health check."""
+    return {
+        "check": finding.check,
+        "state": finding.health.value,
+        "finding": finding.finding,
+        "what_to_do": finding.remedy,
+        "seconds": finding.seconds,
     }
 
 
@@ -54,7 +96,8 @@ def verdict_fields(verdict: Verdict) -> Fields:
     """One comparison of hot and cold tier."""
     return {
         "table": verdict.table,
-        "from": verdict.start,
+        "from": verdict.start if verdict.interval is None else verdict.interval.start,
+        "to": None if verdict.interval is None else verdict.interval.end,
         "watermark": verdict.watermark.timestamp,
         "hot_rows": verdict.hot.rows,
         "cold_rows": verdict.cold.rows,
@@ -64,10 +107,17 @@ def verdict_fields(verdict: Verdict) -> Fields:
     }
 
 
-def print_rows(rows: Sequence[Fields], as_json: bool, title: str, columns: Sequence[str]) -> None:
-    """Print all fields as JSON, or these columns as a table; times are UTC."""
+def print_json(value: Fields | Sequence[Fields]) -> None:
+    """Print a result, or a list of them; times in ISO 8601, UTC."""
+    print(json.dumps(value, indent=2, default=lambda moment: moment.isoformat()))
+
+
+def print_rows(
+    rows: Sequence[Fields], as_json: bool, title: str, columns: Sequence[str], notes: Sequence[str] = ("error",)
+) -> None:
+    """Print all fields as JSON, or `columns` as a table, and below it a line for each of the `notes` that a row has; times are UTC."""
     if as_json:
-        print(json.dumps(rows, indent=2, default=lambda moment: moment.isoformat()))
+        print_json(rows)
         return
     table = Table(title=f"{title} (times in UTC)", box=box.SIMPLE_HEAD, title_justify="left")
     for name in columns:
@@ -75,11 +125,55 @@ def print_rows(rows: Sequence[Fields], as_json: bool, title: str, columns: Seque
         table.add_column(name.replace("_", " "), no_wrap=True, justify="right" if numbers else "left")
     for row in rows:
         table.add_row(*(escape(_text(row[name])) for name in columns))
-    console = Console(width=max(Console().width, 100))
+    console = _console()
     console.print(table)
     for row in rows:
-        if row.get("error"):
-            console.print(f"{_text(next(iter(row.values())))}: {row['error']}", style="red", markup=False)
+        for number, note in enumerate(notes):
+            if row.get(note):
+                style = "red" if number == 0 else None
+                console.print(f"{_text(next(iter(row.values())))}: {row[note]}", style=style, markup=False)
+
+
+_STYLES = {
+    Health.GREEN.value: "green",
+    Health.YELLOW.value: "yellow",
+    Health.RED.value: "bold red",
+    Health.NEUTRAL.value: "dim",
+}
+
+
+def print_findings(rows: Sequence[Fields], as_json: bool) -> None:
+    """Print the health check as JSON, or as a table in which words, not only colours, tell the state."""
+    if as_json:
+        print_json(rows)
+        return
+    table = Table(title="Health of the offload", box=box.SIMPLE_HEAD, title_justify="left")
+    for name, wraps in (("check", False), ("state", False), ("finding", True)):
+        table.add_column(name, no_wrap=not wraps, overflow="fold")
+    for row in _grouped(rows):
+        found = _text(row["finding"])
+        if row["what_to_do"]:
+            found = f"{found}\n→ {_text(row['what_to_do'])}"
+        state = _text(row["state"])
+        table.add_row(escape(_text(row["check"])), state, escape(found), style=_STYLES.get(state))
+    _console().print(table)
+
+
+def _grouped(rows: Sequence[Fields]) -> list[Fields]:
+    """Findings that say the same of several tables become one line: `3 lag: 9 tables`."""
+
+    def what_is_said(row: Fields) -> tuple[object, ...]:
+        return _text(row["check"]).partition(":")[0], row["state"], row["finding"], row["what_to_do"]
+
+    lines: list[Fields] = []
+    for said, group in groupby(rows, what_is_said):
+        same = list(group)
+        lines.append(same[0] if len(same) == 1 else {**same[0], "check": f"{said[0]}: {len(same)} tables"})
+    return lines
+
+
+def _console() -> Console:
+    return Console(width=max(Console().width, 110))
 
 
 def _text(value: object) -> str:

@@ -49,6 +49,11 @@ def quote_table(name: str) -> str:
     return ".".join(quote_identifier(part) for part in name.split("."))
 
 
+def quote_text(text: str) -> str:
+    """`text` as a ClickHouse string literal, for where nothing can be bound: type names, paths, and the text of views."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 class ClickHouse:
     """A pool of HTTP connections to one server, safe to use from several threads.
 
@@ -157,7 +162,7 @@ class ClickHouse:
         except urllib3.exceptions.HTTPError as error:
             raise self._unavailable(error) from error
         if response.status == 200:
-            return response
+            return self._measured(response)
         try:
             text = response.read().decode(errors="replace")
         except urllib3.exceptions.HTTPError as error:
@@ -166,6 +171,17 @@ class ClickHouse:
         if not code and "DB::Exception" not in text:
             raise self._unavailable(f"HTTP status {response.status}, which is not ClickHouse's own")
         raise server_error(code, text, self._connection.user)
+
+    def _measured(self, response: urllib3.response.BaseHTTPResponse) -> urllib3.response.BaseHTTPResponse:
+        """The answer, if it tells where it ends.
+
+        One that just stops when the connection closes could be cut anywhere, even within its head, and a count without rows would
+        look like an empty window.
+        """
+        if response.headers.get("Transfer-Encoding", "").lower() == "chunked" or "Content-Length" in response.headers:
+            return response
+        response.close()
+        raise self._unavailable("the answer doesn't tell where it ends, or its head broke off")
 
     def _broken_off(self, partial: Path, error: Exception) -> OffloadError:
         # An error after the first byte comes as text at the end of a stream that then breaks.

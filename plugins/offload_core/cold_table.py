@@ -15,9 +15,16 @@ import psycopg
 from offload_core.connections import IcebergConnection, PostgresConnection
 from offload_core.errors import CatalogUnavailable, FixConfiguration, TargetTableMissing
 from offload_core.ledger_session import connect
+from offload_core.marker import Marker
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+
+
+def load_libraries() -> None:
+    """Import what reading takes, so that a time limit on a reading is one on the servers only: the imports take seconds by themselves."""
+    import pyiceberg.io.pyarrow
+    import pyiceberg.table  # noqa: F401
 
 
 def open_cold_table(connection: IcebergConnection, target: str) -> Table:
@@ -32,7 +39,14 @@ def open_cold_table(connection: IcebergConnection, target: str) -> Table:
     if connection.type == "jdbc":
         from pyiceberg.table import StaticTable
 
-        return StaticTable.from_metadata(_metadata_location(connection, target), dict(connection.properties))
+        location = _metadata_location(connection, target)
+        try:
+            return StaticTable.from_metadata(location, dict(connection.properties))
+        except OSError as error:
+            raise CatalogUnavailable(
+                f"Iceberg's {target} can't be read: {location}: {error.strerror or error}.",
+                f"See that the warehouse {connection.warehouse} is there and readable from here.",
+            ) from error
     if connection.type == "hadoop":
         raise FixConfiguration(
             "pyiceberg can't read a hadoop catalog.", "Read the table with Spark, or move it to a jdbc or rest catalog."
@@ -44,6 +58,25 @@ def open_cold_table(connection: IcebergConnection, target: str) -> Table:
         return load_catalog(connection.name, **connection.catalog_properties()).load_table(target)
     except NoSuchTableError as error:
         raise TargetTableMissing(f"Iceberg has no table {target}.", "Run `offload init`.") from error
+
+
+def newest_marker(connection: IcebergConnection, target: str, pipeline: str) -> Marker | None:
+    """The marker of a pipeline's newest commit among the ancestors of the table's current snapshot. Raises as `open_cold_table`."""
+    table = open_cold_table(connection, target)
+    snapshot = table.current_snapshot()
+    while snapshot is not None:
+        summary = snapshot.summary.additional_properties if snapshot.summary else {}
+        marker = Marker.from_summary(summary, pipeline)
+        if marker is not None:
+            return marker
+        parent = snapshot.parent_snapshot_id
+        snapshot = table.snapshot_by_id(parent) if parent is not None else None
+    return None
+
+
+def cold_rows(connection: IcebergConnection, target: str) -> int:
+    """How many rows the table holds. Raises as `open_cold_table`."""
+    return open_cold_table(connection, target).scan().count()
 
 
 def _metadata_location(connection: IcebergConnection, target: str) -> str:

@@ -108,6 +108,18 @@ class CatalogUnavailable(RetryLater):
     kind = "iceberg_catalog"
 
 
+class FreeDiskSpace(RetryLater):
+    """A disk is full, that of the warehouse or of the temporary files: make room; the next attempt carries on."""
+
+    kind = "disk_full"
+
+
+class MailUnavailable(RetryLater):
+    """The mail server can't be reached or refused a mail; the offload itself needs none."""
+
+    kind = "mail_server"
+
+
 class QueryFailed(OffloadError):
     """ClickHouse answered with an error of its own.
 
@@ -151,6 +163,24 @@ class CommitStateUnknown(OffloadError):
 
     kind = "commit_state_unknown"
     retryable = True
+
+
+class RestateInterval(OffloadError):
+    """An interval holds rows in Iceberg that ClickHouse holds differently or not at all: inserting can't mend that, restating can."""
+
+    kind = "interval_differs"
+
+
+class RepairInterval(OffloadError):
+    """An interval lacks rows in Iceberg that ClickHouse holds: run it again, or `offload repair`."""
+
+    kind = "interval_incomplete"
+
+
+class RepairInstead(OffloadError):
+    """Restating would lose rows, because ClickHouse no longer holds all of the interval: use `offload repair`, which only adds."""
+
+    kind = "interval_expired"
 
 
 class WatermarkInvalid(OffloadError):

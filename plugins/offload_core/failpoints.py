@@ -1,7 +1,7 @@
 """Named places where a test may make a run die, fail or wait. Unarmed they do nothing.
 
 `OFFLOAD_FAILPOINT=NAME:ACTION` arms one: `kill` ends the process as `kill -9` would, `raise` raises `RetryLater`, `pause` waits until the
-file that `OFFLOAD_FAILPOINT_FILE` names is gone.
+file that `OFFLOAD_FAILPOINT_FILE` names is gone; a run that comes by again doesn't wait a second time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from offload_core.errors import FixConfiguration, RetryLater
 
 FAILPOINT_ENV = "OFFLOAD_FAILPOINT"
 PAUSE_FILE_ENV = "OFFLOAD_FAILPOINT_FILE"
+
+
+_passed: set[Path] = set()
+"""The files that this process has waited for."""
 
 
 class Failpoint(str, Enum):
@@ -57,6 +61,9 @@ def reach(point: Failpoint) -> None:
             f"{FAILPOINT_ENV}={armed} needs a file to wait for.", f"Name it in {PAUSE_FILE_ENV}; it is for tests only."
         )
     waiting = Path(file)
+    if waiting in _passed:
+        return
+    _passed.add(waiting)
     waiting.touch()
     while waiting.exists():
         time.sleep(0.05)

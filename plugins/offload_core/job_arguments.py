@@ -17,6 +17,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from offload_core.errors import FixConfiguration
+from offload_core.run_plan import RunMode
 from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig, explain
 from offload_core.window import require_utc
 
@@ -31,7 +32,8 @@ class JobArguments:
     Attributes:
         table: the table.
         settings: the settings of the run.
-        interval_end: end of the data interval (UTC); None goes up to ClickHouse's now.
+        interval_start, interval_end: what `plan_run` takes as `start` and `end`; both None goes up to ClickHouse's now.
+        mode: what the run is for; `verify` is not the job's business.
         run_id: Airflow's run id, or a name for a run by hand.
         attempt: number of the try, from 1.
     """
@@ -41,6 +43,8 @@ class JobArguments:
     interval_end: datetime | None = None
     run_id: str = "by_hand"
     attempt: int = 1
+    interval_start: datetime | None = None
+    mode: RunMode = RunMode.OFFLOAD
 
     def to_argv(self) -> list[str]:
         """The arguments as `parse` reads them; only what differs from the defaults, besides the five."""
@@ -51,6 +55,10 @@ class JobArguments:
         options = self.settings.model_dump(mode="json", exclude_defaults=True)
         if options:
             argv += ["--settings", _compact(options)]
+        if self.mode is not RunMode.OFFLOAD:
+            argv += ["--mode", self.mode.value]
+        if self.interval_start is not None:
+            argv += ["--interval-start", self.interval_start.isoformat()]
         if self.interval_end is not None:
             argv += ["--interval-end", self.interval_end.isoformat()]
         # With an equals sign, so that a run id may begin with a dash.
@@ -80,16 +88,19 @@ def parse(argv: Sequence[str]) -> JobArguments:
             raise ValueError("--table-options is not a JSON object")
         table = TableConfig.model_validate({**options, **five})
         settings = Settings.model_validate_json(given.settings)
-        interval_end = (
-            require_utc(datetime.fromisoformat(given.interval_end), "--interval-end") if given.interval_end else None
-        )
+        start = _moment(given.interval_start, "--interval-start")
+        end = _moment(given.interval_end, "--interval-end")
     except ValidationError as error:
         raise FixConfiguration(
             f"The job's arguments are wrong: {explain(error)}.", "Correct the command line."
         ) from error
     except ValueError as error:
         raise FixConfiguration(f"The job's arguments are wrong: {error}.", "Correct the command line.") from error
-    return JobArguments(table, settings, interval_end, given.run_id, given.attempt)
+    return JobArguments(table, settings, end, given.run_id, given.attempt, start, RunMode(given.mode))
+
+
+def _moment(text: str, what: str) -> datetime | None:
+    return require_utc(datetime.fromisoformat(text), what) if text else None
 
 
 def _shipped_options(target: str) -> dict[str, object]:
@@ -118,6 +129,10 @@ def _parser() -> argparse.ArgumentParser:
         "--table-options", default="", help="JSON: the table's other fields (keys, write_mode, partition, ...)"
     )
     parser.add_argument("--settings", default="{}", help="JSON: settings that differ from the defaults")
+    parser.add_argument(
+        "--mode", default="offload", choices=[mode.value for mode in RunMode if mode is not RunMode.VERIFY]
+    )
+    parser.add_argument("--interval-start", default="", help="ISO 8601 with zone; default: the watermark")
     parser.add_argument("--interval-end", default="", help="ISO 8601 with zone; default: ClickHouse's now")
     parser.add_argument("--run-id", default=f"by_hand_{os.getpid()}", help="name of the run in marker, ledger and lock")
     parser.add_argument("--attempt", type=int, default=1, help="number of the try, from 1")

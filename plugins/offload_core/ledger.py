@@ -17,12 +17,15 @@ from typing import Any
 import psycopg
 
 from offload_core.errors import (
+    LedgerUnavailable,
     StartOver,
     TableHalted,
     WatermarkNotFound,
 )
 from offload_core.failpoints import Failpoint, reach
+from offload_core.ledger_cleanup import delete_old_rows
 from offload_core.ledger_session import LedgerConnection, ledger_errors, table_lock
+from offload_core.run_plan import Progress
 from offload_core.sql_files import sql_files
 from offload_core.window import ORIGIN, Cursor, Window
 
@@ -35,6 +38,10 @@ _COLUMNS = (
 
 # Looked up in the whole history, so that an operator's plain INSERT doesn't make the table look as if it had never been offloaded.
 _LAST_SUCCESS = "(SELECT max(last_successful_run) FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s)"
+_FAILURES = (
+    "(SELECT failure_count FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s "
+    "ORDER BY id DESC LIMIT 1)"
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,9 @@ class LedgerRow:
     def from_record(cls, record: dict[str, Any]) -> LedgerRow:
         """Build the row from a record of column names and values."""
         values = dict(record)
-        cursor = Cursor(values.pop("max_timestamp"), int(values.pop("max_sequence_number")))
+        sequence = values.pop("max_sequence_number")
+        # NaN, typed by hand: no row of that timestamp is known to be offloaded, so all are read again, and none is inserted twice.
+        cursor = Cursor(values.pop("max_timestamp"), 0 if sequence.is_nan() else int(sequence))
         return cls(cursor=cursor, **values)
 
 
@@ -76,7 +85,7 @@ class Step:
     """What a run adds to the ledger: the watermark after it and how it came about.
 
     Attributes:
-        kind: `increment`, `empty` or `recovered`.
+        kind: `increment`, `empty`, `recovered`, or, for a commit behind the watermark, `repair` or `restate`.
         rows: rows of the window, which is None only for steps without one.
         snapshot_id, total_records: the Iceberg snapshot that was published and the table's record count after it.
         seconds: how long the step took.
@@ -146,6 +155,28 @@ class Ledger:
         """Id of the newest row that an operator wrote (init, reset, resume), 0 if there is none."""
         row = self._newest(table, "kind IN ('init', 'reset', 'resume')")
         return row.id if row else 0
+
+    def progress(self, table: str, watermark: LedgerRow) -> Progress:
+        """How far a table is, by its newest valid row and what runs have read since an operator last set the watermark."""
+        return Progress(watermark.cursor, self._read_since(table, "kind IN ('init', 'reset', 'resume')"))
+
+    def read_until(self, table: str) -> datetime | None:
+        """The latest moment (UTC) up to which runs have read; None before the first, and after `offload resume`, which accepts a gap.
+
+        A reset says what to read again, not that it had never been read.
+        """
+        return self._read_since(table, "kind IN ('init', 'resume')")
+
+    def _read_since(self, table: str, operator_row: str) -> datetime | None:
+        query = (
+            "SELECT max(window_upper) AS seen FROM offload_watermarks "  # noqa: S608 - constants only
+            f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID} AND id > coalesce("
+            "(SELECT max(id) FROM offload_watermarks "
+            f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND {operator_row}), 0)"
+        )
+        with ledger_errors():
+            record = self._connection.execute(query, self._scope(table)).fetchone()
+        return record["seen"] if record else None
 
     def newest(self, table: str) -> LedgerRow | None:
         """The newest row of any status."""
@@ -246,8 +277,7 @@ class Ledger:
             "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, max_sequence_number, status, kind, started_from, "  # noqa: S608 - constants only
             "generation, source_uuid, run_id, attempt, last_successful_run, failure_count, error_kind, last_error_message) "
             "SELECT pipeline_id, table_name, max_timestamp, max_sequence_number, %(status)s, %(kind)s, id, generation, source_uuid, "
-            f"%(run_id)s, %(attempt)s, {_LAST_SUCCESS}, (SELECT failure_count FROM offload_watermarks "
-            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT 1) + 1, %(error_kind)s, %(message)s "
+            f"%(run_id)s, %(attempt)s, {_LAST_SUCCESS}, {_FAILURES} + 1, %(error_kind)s, %(message)s "
             f"FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID} "
             "ORDER BY id DESC LIMIT 1"
         )
@@ -264,6 +294,28 @@ class Ledger:
             records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
         return {record["table_name"]: LedgerRow.from_record(record) for record in records}
 
+    def halts(self) -> dict[str, LedgerRow]:
+        """The halted tables of the pipeline by name, each with the row that says why; failed attempts since don't hide it."""
+        query = (
+            f"SELECT DISTINCT ON (table_name) {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
+            "WHERE pipeline_id = %(pipeline)s AND status <> 'failed' ORDER BY table_name, id DESC"
+        )
+        with ledger_errors():
+            records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
+        return {
+            record["table_name"]: LedgerRow.from_record(record) for record in records if record["status"] == "halted"
+        }
+
+    def failures_since(self, since: datetime) -> list[LedgerRow]:
+        """The failed attempts and halts of all tables from `since` (zone-aware) on, oldest first."""
+        query = (
+            f"SELECT {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
+            "WHERE pipeline_id = %(pipeline)s AND status IN ('failed', 'halted') AND created_at >= %(since)s ORDER BY id"
+        )
+        with ledger_errors():
+            records = self._connection.execute(query, {"pipeline": self._pipeline, "since": since}).fetchall()
+        return [LedgerRow.from_record(record) for record in records]
+
     def rows_of_run(self, run_id: str, since: datetime) -> list[LedgerRow]:
         """The rows that a run added to any table from `since` (zone-aware) on, oldest first."""
         query = (
@@ -274,6 +326,19 @@ class Ledger:
         with ledger_errors():
             records = self._connection.execute(query, parameters).fetchall()
         return [LedgerRow.from_record(record) for record in records]
+
+    def clean_up(self, before: datetime) -> int:
+        """Delete the pipeline's rows from before a moment (zone-aware) that nothing looks up any more; how many that were."""
+        return delete_old_rows(self._connection, self._pipeline, before)
+
+    def is_alive(self) -> bool:
+        """Whether the session, and with it every lock it holds, is still there."""
+        try:
+            with ledger_errors():
+                self._connection.execute("SELECT 1")
+        except LedgerUnavailable:
+            return False
+        return True
 
     @contextmanager
     def locked(self, table: str, wait_seconds: float) -> Iterator[None]:
@@ -320,11 +385,15 @@ class Ledger:
             "(%(status)s = 'success' AND EXISTS (SELECT 1 FROM offload_watermarks WHERE pipeline_id = %(pipeline)s "
             "AND table_name = %(table)s AND status = 'halted' AND id > %(started_from)s))"
         )
-        # A success restarts the lag clock; an operator's row leaves it as it was.
-        last_success = f"CASE WHEN %(status)s = 'success' THEN clock_timestamp() ELSE {_LAST_SUCCESS} END"
+        # New rows offloaded restart the lag clock; an operator's row, and a commit behind the watermark, leave it as it was.
+        behind = "%(kind)s IN ('repair', 'restate')"
+        last_success = (
+            f"CASE WHEN %(status)s = 'success' AND NOT {behind} THEN clock_timestamp() ELSE {_LAST_SUCCESS} END"
+        )
+        failures = f"CASE WHEN {behind} THEN {_FAILURES} ELSE 0 END"
         query = (
-            f"INSERT INTO offload_watermarks (pipeline_id, table_name, started_from, last_successful_run, {columns}) "  # noqa: S608
-            f"SELECT %(pipeline)s, %(table)s, %(started_from)s, {last_success}, {placeholders} "
+            f"INSERT INTO offload_watermarks (pipeline_id, table_name, started_from, last_successful_run, failure_count, {columns}) "  # noqa: S608
+            f"SELECT %(pipeline)s, %(table)s, %(started_from)s, {last_success}, {failures}, {placeholders} "
             f"WHERE {newest_valid} IS NOT DISTINCT FROM %(started_from)s AND NOT {halted_since} RETURNING {_COLUMNS}"
         )
         parameters = {**values, **self._scope(table), "started_from": started_from}

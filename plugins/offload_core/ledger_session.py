@@ -6,15 +6,34 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from typing import Any
 
 import psycopg
+from psycopg.abc import Buffer
 from psycopg.rows import dict_row
+from psycopg.types.datetime import TimestamptzLoader
 
 from offload_core.connections import PostgresConnection
-from offload_core.errors import FixCredentials, LedgerUnavailable, RunInit, WaitForOtherRun
+from offload_core.errors import FixCredentials, LedgerUnavailable, RunInit, WaitForOtherRun, WatermarkInvalid
 
 LedgerConnection = psycopg.Connection[dict[str, Any]]
+
+_FIRST_MOMENT, _LAST_MOMENT = datetime.min.replace(tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc)
+
+
+class _Timestamps(TimestamptzLoader):
+    """Reads a `timestamptz` that Python has no value for (`infinity`, years before 1 and after 9999) as the nearest one it has.
+
+    No watermark can be either, so the row is refused where it counts, and can still be looked at and reset.
+    """
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            text = bytes(data)
+            return _FIRST_MOMENT if text.startswith(b"-") or text.endswith(b"BC") else _LAST_MOMENT
 
 
 def connect(connection: PostgresConnection, application_name: str = "offload") -> LedgerConnection:
@@ -25,7 +44,7 @@ def connect(connection: PostgresConnection, application_name: str = "offload") -
         LedgerUnavailable: it can't be reached.
     """
     try:
-        return psycopg.connect(
+        session: LedgerConnection = psycopg.connect(
             host=connection.host,
             port=connection.port,
             user=connection.user,
@@ -43,6 +62,8 @@ def connect(connection: PostgresConnection, application_name: str = "offload") -
         )
     except psycopg.OperationalError as error:
         raise _connect_error(error, connection) from error
+    session.adapters.register_loader("timestamptz", _Timestamps)
+    return session
 
 
 _REFUSALS = (
@@ -75,18 +96,23 @@ def ledger_errors() -> Iterator[None]:
     """Turn PostgreSQL's errors into those that say what to do.
 
     Raises:
-        RunInit, FixCredentials, LedgerUnavailable
+        RunInit, FixCredentials, WatermarkInvalid, LedgerUnavailable
     """
     try:
         yield
     except psycopg.errors.UndefinedTable as error:
         raise RunInit(
-            "The ledger table offload_watermarks does not exist in this database.", "Run `offload init`."
+            f"The ledger is not set up in this database: {_first_line(error)}.", "Run `offload init`."
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise FixCredentials(
             f"PostgreSQL does not let this user work on the ledger: {_first_line(error)}.",
             "Grant the ledger's user SELECT and INSERT on offload_watermarks, and CREATE on its schema for `offload init`.",
+        ) from error
+    except psycopg.errors.CheckViolation as error:
+        raise WatermarkInvalid(
+            f"PostgreSQL refuses the ledger row: {_first_line(error)}.",
+            "Look at the newest rows (`offload history`), then choose a watermark with `offload reset`.",
         ) from error
     except psycopg.OperationalError as error:
         raise LedgerUnavailable(

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from offload_core.errors import WatermarkInvalid
 from offload_core.window import Cursor, Window
 
 PREFIX = "offload."
+INCREMENT = "increment"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Marker:
         attempt: number of the try, from 1.
         attempt_id: unique to the attempt; tells an own commit from that of a zombie with the same run and try.
         ledger_id: the ledger row the attempt started from.
+        kind: `increment`; `repair` or `restate` for a commit that leaves the watermark where it is.
     """
 
     pipeline: str
@@ -43,6 +45,11 @@ class Marker:
     attempt: int
     attempt_id: str
     ledger_id: int
+    kind: str = INCREMENT
+
+    def with_rows(self, rows: int) -> Marker:
+        """The same marker for another number of rows."""
+        return replace(self, rows=rows)
 
     def to_summary(self) -> dict[str, str]:
         """The snapshot properties: strings, times in ISO 8601 with microseconds and zone."""
@@ -60,6 +67,7 @@ class Marker:
             "attempt": str(self.attempt),
             "attempt-id": self.attempt_id,
             "ledger-id": str(self.ledger_id),
+            "kind": self.kind,
         }
         return {PREFIX + key: value for key, value in values.items()}
 
@@ -86,6 +94,7 @@ class Marker:
                 attempt=int(values["attempt"]),
                 attempt_id=values["attempt-id"],
                 ledger_id=int(values["ledger-id"]),
+                kind=values.get("kind", INCREMENT),
             )
         except (KeyError, ValueError, OverflowError) as error:
             raise WatermarkInvalid(

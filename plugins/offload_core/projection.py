@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from offload_core.clickhouse import quote_identifier
+from offload_core.clickhouse import quote_identifier, quote_text
 from offload_core.errors import FixColumn
 from offload_core.table_config import TableConfig
 
@@ -115,7 +115,7 @@ def project_column(table: TableConfig, column: SourceColumn) -> Column:
     expression = quote_identifier(column.name)
     if low_cardinality and name != "String":
         kind = f"{name}({', '.join(arguments)})" if arguments else name
-        expression = f"CAST({expression}, {_literal(_maybe(kind, nullable))})"
+        expression = f"CAST({expression}, {quote_text(_maybe(kind, nullable))})"
     if column.name in table.as_text:
         return Column(column.name, _text(column.name, f"toString({expression})"), "string", required=not nullable)
     expression, iceberg_type = _carry(table, column, name, arguments, expression, nullable)
@@ -144,7 +144,7 @@ def _carry(
         cast = _CASTS.get(name)
         return (f"to{cast}({expression})" if cast else expression), _UNCHANGED[name]
     if name == "UInt64":
-        return f"CAST({expression}, {_literal(_maybe('Decimal(20, 0)', nullable))})", "decimal(20, 0)"
+        return f"CAST({expression}, {quote_text(_maybe('Decimal(20, 0)', nullable))})", "decimal(20, 0)"
     if name.startswith("Decimal"):
         return _decimal(table, column, arguments, expression)
     if name in ("Date", "Date32"):
@@ -180,7 +180,7 @@ def _time(
 
 def _text(name: str, expression: str) -> str:
     # ClickHouse strings are bytes, Iceberg's are UTF-8: what isn't must not arrive as something else.
-    message = _literal(f"{INVALID_TEXT} {name}")
+    message = quote_text(f"{INVALID_TEXT} {name}")
     return f"if(throwIf(ifNull(NOT isValidUTF8({expression}), 0), {message}) = 0, {expression}, '')"
 
 
@@ -214,7 +214,3 @@ def _split(kind: str) -> tuple[str, list[str]]:
 
 def _maybe(kind: str, nullable: bool) -> str:
     return f"Nullable({kind})" if nullable else kind
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -6,9 +6,10 @@ Iceberg is the truth and the ledger is repaired from it; where that can't explai
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from offload_core.errors import ColdRowsLost, LedgerAhead, SourceReplaced
+from offload_core.errors import ColdRowsLost, LedgerAhead, SourceReplaced, WatermarkInvalid
 from offload_core.ledger import LedgerRow
 from offload_core.marker import Marker
 
@@ -22,12 +23,18 @@ class ColdState:
         snapshot_id: the snapshot that carries the marker.
         records_at_marker: the table's record count in that snapshot.
         records: its record count now; 0 for a table without snapshots.
+        lost: rows that a partition holds fewer than in that snapshot, by the partition's value (`2026-11-18`).
+        is_cut: True if no marker was found because older snapshots have been expired.
+        unreadable: why the snapshot's marker can't be read, None if it can.
     """
 
     marker: Marker | None
     snapshot_id: int | None
     records_at_marker: int | None
     records: int
+    lost: Mapping[str, int] = field(default_factory=dict)
+    is_cut: bool = False
+    unreadable: str | None = None
 
 
 def unrecorded_commit(
@@ -81,20 +88,63 @@ def require_agreement(
             f"If the new table carries on where the old one ended, run `offload resume {table}`; "
             "if it starts afresh, choose a watermark with `offload reset` first.",
         )
+    if last_commit is None or last_commit.snapshot_id != cold.snapshot_id:
+        _require_readable(watermark, last_commit, cold)
     if last_commit is None:
         return
-    if cold.marker is None or last_commit.started_from is None or cold.marker.ledger_id < last_commit.started_from:
+    _require_known_commit(last_commit, cold)
+    _require_all_rows(last_commit, cold)
+
+
+def _require_readable(watermark: LedgerRow, last_commit: LedgerRow | None, cold: ColdState) -> None:
+    """A marker that nobody can read must not be one that the ledger lacks; `offload resume` accepts it as it is."""
+    has_been_accepted = last_commit is None and watermark.generation > 0
+    if cold.unreadable is not None and not has_been_accepted:
+        table = watermark.table_name
+        raise WatermarkInvalid(
+            f"Snapshot {cold.snapshot_id} of Iceberg's {table} is not in the ledger. {cold.unreadable}",
+            f"Somebody edited the snapshot's summary: compare both tiers (`offload verify {table}`), choose the watermark to go on "
+            f"from with `offload reset {table}`, then run `offload resume {table}`; no row is doubled by that.",
+        )
+
+
+def _require_known_commit(last_commit: LedgerRow, cold: ColdState) -> None:
+    if last_commit.snapshot_id == cold.snapshot_id:
+        return
+    if (
+        cold.marker is not None
+        and last_commit.started_from is not None
+        and cold.marker.ledger_id >= last_commit.started_from
+    ):
+        return
+    table = last_commit.table_name
+    commit = f"snapshot {last_commit.snapshot_id} ({last_commit.row_count} rows up to {last_commit.cursor})"
+    if cold.is_cut:
         raise LedgerAhead(
-            f"Iceberg's {table} lacks snapshot {last_commit.snapshot_id} ({last_commit.row_count} rows up to {last_commit.cursor}), "
-            "which the ledger records as published: the table was rolled back, restored or made again.",
-            f"Bring the snapshot back, or choose the watermark to go on from with `offload reset {table}` "
-            f"and then run `offload resume {table}`; "
-            "rows that are in Iceberg already are not doubled by that.",
+            f"Snapshots of Iceberg's {table} were expired past our newest commit: whether the table still contains {commit}, "
+            "which the ledger records as published, can't be told any more.",
+            f"Compare both tiers with `offload verify {table}`. If they agree, run `offload resume {table}`; if not, choose the "
+            f"watermark to go on from with `offload reset {table}` first. Rows that are in Iceberg already are not doubled by that. "
+            "Expire only snapshots older than our newest commit.",
         )
-    if last_commit.total_records is not None and cold.records < last_commit.total_records:
-        lost = last_commit.total_records - cold.records
-        raise ColdRowsLost(
-            f"Iceberg's {table} holds {cold.records} rows, {lost} fewer than after our last commit "
-            f"({last_commit.total_records} in snapshot {last_commit.snapshot_id}), and no commit of ours removed them.",
-            f"Find the commit that did (the table's `snapshots` metadata table), roll back or repair, then run `offload resume {table}`.",
-        )
+    raise LedgerAhead(
+        f"Iceberg's {table} lacks {commit}, "
+        "which the ledger records as published: the table was rolled back, restored or made again.",
+        f"Bring the snapshot back, or choose the watermark to go on from with `offload reset {table}` "
+        f"and then run `offload resume {table}`; "
+        "rows that are in Iceberg already are not doubled by that.",
+    )
+
+
+def _require_all_rows(last_commit: LedgerRow, cold: ColdState) -> None:
+    table, before = last_commit.table_name, last_commit.total_records
+    # By partition first: rows that others added elsewhere must not hide those that are gone.
+    lost = sum(cold.lost.values()) or max(0, (before or 0) - cold.records)
+    if not lost:
+        return
+    where = ", ".join(f"{partition} lost {rows} rows" for partition, rows in cold.lost.items())
+    raise ColdRowsLost(
+        f"Iceberg's {table} lost {lost} rows since our last commit ({before} rows in snapshot {last_commit.snapshot_id}, "
+        f"{cold.records} now), and no commit of ours removed them{f': {where}' if where else ''}.",
+        f"Find the commit that did (the table's `snapshots` metadata table), roll back or repair, then run `offload resume {table}`.",
+    )

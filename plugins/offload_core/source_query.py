@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 from offload_core.clickhouse import quote_identifier, quote_table
 from offload_core.table_config import TableConfig
-from offload_core.window import Window
+from offload_core.window import Cursor, Interval, Window
 
 Placeholder = Callable[[str], str]
 
@@ -86,6 +86,57 @@ def window_parameters(window: Window) -> dict[str, str]:
         "lower_sequence": str(window.lower.sequence),
         "upper": format_time(window.upper),
     }
+
+
+def done_condition(
+    table: TableConfig,
+    interval: Interval | None,
+    placeholder: Placeholder = http_placeholder,
+    *,
+    from_start: bool = True,
+) -> str:
+    """The WHERE condition of rows that have been offloaded; bind it with `done_parameters`.
+
+    `(timestamp, sequence) <= watermark` as a pair, inside the interval, if there is one, and with `from_start` also `timestamp >= start`.
+    """
+    timestamp, mark = source_column(table, table.timestamp_col), bind_time("watermark", placeholder)
+    conditions = [f"{timestamp} <= {mark}"]
+    if from_start:
+        conditions += [f"{timestamp} >= {bind_time('start', placeholder)}"]
+    if table.sequence_col:
+        sequence = f"{source_column(table, table.sequence_col)} <= toInt128({placeholder('watermark_sequence')})"
+        conditions += [f"({timestamp} < {mark} OR {sequence})"]
+    if interval is not None:
+        counted = source_column(table, interval_column(table, interval))
+        conditions += [
+            f"{counted} >= {bind_time('interval_start', placeholder)}",
+            f"{counted} < {bind_time('interval_end', placeholder)}",
+        ]
+    return " AND ".join(conditions)
+
+
+def done_parameters(start: datetime | None, watermark: Cursor, interval: Interval | None) -> dict[str, str]:
+    """The values that `done_condition` needs.
+
+    Args:
+        start: from this timestamp on (UTC, inclusive) ClickHouse is known to hold every row; None for a condition without `from_start`.
+        watermark: how far the table has been offloaded.
+        interval: the one given to `done_condition`.
+    """
+    values = {
+        "watermark": format_time(watermark.timestamp),
+        "watermark_sequence": str(watermark.sequence),
+    }
+    if start is not None:
+        values |= {"start": format_time(start)}
+    if interval is not None:
+        values |= {"interval_start": format_time(interval.start), "interval_end": format_time(interval.end)}
+    return values
+
+
+def interval_column(table: TableConfig, interval: Interval) -> str:
+    """The column whose times an interval is about."""
+    return table.closed_col if interval.by_close and table.closed_col else table.timestamp_col
 
 
 def any_row_query(table: TableConfig, placeholder: Placeholder = http_placeholder) -> str:

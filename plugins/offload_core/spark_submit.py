@@ -40,6 +40,11 @@ def application(environ: Mapping[str, str]) -> Path:
     return path
 
 
+def maintenance_application(environ: Mapping[str, str]) -> Path:
+    """The entry point of the tables' maintenance, beside the job's. Raises FixConfiguration."""
+    return application(environ).with_name("offload_maintain.py")
+
+
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment variables that spark-submit and the job need, without any secret."""
     home, java, python = (environ.get(f"OFFLOAD_{name}") for name in ("SPARK_HOME", "JAVA_HOME", "SPARK_PYTHON"))
@@ -54,12 +59,17 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def configuration(environ: Mapping[str, str]) -> dict[str, str]:
-    """The Spark settings that a lean start needs; an installation's own `spark_conf` is laid over them."""
+def configuration(environ: Mapping[str, str], *, bulk: bool = False) -> dict[str, str]:
+    """The Spark settings that a lean start needs; an installation's own `spark_conf` is laid over them.
+
+    Args:
+        environ: the environment.
+        bulk: True for jobs that work on many rows, which repay a JVM that compiles them well; the others are over before that.
+    """
     logging = application(environ).with_name("log4j2.properties")
     options = [
         "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
+        *([] if bulk else ["-XX:TieredStopAtLevel=1"]),
         "-Xshare:auto",
         f"-Dlog4j2.configurationFile={logging.as_uri()}",
     ]

@@ -38,6 +38,13 @@ class WriteMode(str, Enum):
     UPSERT = "upsert"
 
 
+class SchemaContract(str, Enum):
+    """What happens when columns change in ClickHouse: Iceberg follows (`evolve`), or the table's runs fail (`freeze`)."""
+
+    EVOLVE = "evolve"
+    FREEZE = "freeze"
+
+
 class TableConfig(BaseModel):
     """One table's entry in `iceberg_offload_tables`.
 
@@ -77,6 +84,20 @@ class TableConfig(BaseModel):
         tuple[str, ...],
         Field(
             description="Columns to carry as ClickHouse's text where Iceberg has no exact counterpart of their type."
+        ),
+    ] = ()
+    schema_contract: Annotated[
+        SchemaContract,
+        Field(
+            description="evolve: columns that ClickHouse adds, widens or makes Nullable are followed. freeze: they are errors. "
+            "Renamed, dropped and otherwise changed columns are errors under both."
+        ),
+    ] = SchemaContract.EVOLVE
+    sort_by: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Columns that compacted files are sorted by within each hour, for the reads people do; default: the keys. "
+            "The time comes last."
         ),
     ] = ()
     enabled: Annotated[bool, Field(description="false: the table keeps its place but is not offloaded.")] = True
@@ -158,6 +179,16 @@ class Settings(BaseModel):
         dict[str, str | int | float],
         Field(description="ClickHouse settings of the offload's queries, such as max_threads."),
     ] = {}
+    audit_hours: Annotated[
+        int, Field(ge=1, le=24 * 31, description="How many hours before the watermark the hourly audit compares (R62).")
+    ] = 6
+    audit_schedule: Annotated[str, Field(description="Cron expression of the audit, UTC.")] = "35 * * * *"
+    audit_timeout_minutes: Annotated[
+        float, Field(gt=0, le=1440, description="One attempt at auditing one table, or at repairing it.")
+    ] = 20
+    audit_keep_days: Annotated[
+        float, Field(ge=1, le=3650, description="How long results of audits are kept in `offload_audits`.")
+    ] = 90
     task_timeout_minutes: Annotated[
         float,
         Field(gt=0, le=1440, description="One attempt of one table; three attempts and their pauses fit the period."),
@@ -168,6 +199,40 @@ class Settings(BaseModel):
     pool: Annotated[
         str, Field(min_length=1, description="Airflow pool of the Spark tasks; its slots are the parallelism.")
     ] = "iceberg_offload"
+    maintenance_schedule: Annotated[
+        str, Field(description="Cron expression of the maintenance, UTC: once a day, at a quiet hour.")
+    ] = "30 3 * * *"
+    maintenance_timeout_minutes: Annotated[
+        float, Field(gt=0, le=1440, description="One attempt of one table's maintenance.")
+    ] = 60
+    compaction_target_mb: Annotated[
+        int, Field(ge=1, description="Size (MiB) of the files that compaction makes of smaller ones.")
+    ] = 128
+    compaction_batch_mb: Annotated[
+        int, Field(ge=1, description="How much (MiB) one commit of a compaction rewrites at most, whole partitions.")
+    ] = 4096
+    snapshot_age_hours: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="Snapshots stay this long, for readers, time travel and roll-backs; the newest commit always does.",
+        ),
+    ] = 72
+    snapshots_to_keep: Annotated[int, Field(ge=1, description="How many snapshots stay, whatever their age.")] = 20
+    orphan_age_hours: Annotated[
+        float,
+        Field(
+            ge=24,
+            description="Files that no snapshot refers to are deleted when they are this old; it must be longer than the longest write.",
+        ),
+    ] = 24
+    ledger_retention_days: Annotated[
+        float,
+        Field(
+            ge=1,
+            description="Ledger rows stay this long; those that are still needed always do. The weekly report compares two weeks.",
+        ),
+    ] = 15
     spark_conf: Annotated[dict[str, str], Field(description="Further Spark settings of the job. No secrets.")] = {}
     driver_memory: Annotated[str, Field(pattern=r"^\d+[kmgKMG]$", description="Spark driver memory.")] = "2g"
     executor_memory: Annotated[str, Field(pattern=r"^\d+[kmgKMG]$", description="Spark executor memory.")] = "2g"
@@ -185,6 +250,21 @@ class Settings(BaseModel):
     )
     spark_conn_id: Annotated[str, Field(description="Airflow Connection: the Spark master.")] = "spark_default"
     iceberg_conn_id: Annotated[str, Field(description="Airflow Connection: the Iceberg catalog.")] = "iceberg_default"
+    metrics_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://", description="Address of the metrics endpoint, for `offload doctor`; none: not asked."
+        ),
+    ] = None
+    report_schedule: Annotated[str, Field(description="Cron expression of the weekly report, UTC.")] = "0 9 * * 1"
+    report_recipients: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")], ...],
+        Field(description="Mail addresses that get the weekly report; none: it is only written to a file."),
+    ] = ()
+    report_folder: Annotated[
+        str | None,
+        Field(min_length=1, description="Where the weekly report is written; none: `reports` in AIRFLOW_HOME."),
+    ] = None
 
     @field_validator("spark_conf")
     @classmethod

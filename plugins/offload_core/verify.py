@@ -4,29 +4,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from offload_core.clickhouse import ClickHouse, quote_table
 from offload_core.cold_table import open_cold_table
 from offload_core.connections import Connections
 from offload_core.projection import Column, project
-from offload_core.row_hash import RowHash, arrow_hash, clickhouse_hash
-from offload_core.source_query import bind_time, format_time, http_placeholder, parse_time, source_column
-from offload_core.source_table import describe
-from offload_core.table_config import TableConfig
-from offload_core.window import Cursor
+from offload_core.row_counts import count
+from offload_core.row_hash import NO_ROWS, RowHash, arrow_hash, clickhouse_hash, default_numbers_query
+from offload_core.schema_drift import IcebergField, plan_changes
+from offload_core.source_query import done_condition, done_parameters, http_placeholder, interval_column
+from offload_core.source_table import SourceTable, describe, holds_all_since
+from offload_core.table_config import SchemaContract, TableConfig
+from offload_core.window import Cursor, Interval
 
 if TYPE_CHECKING:
     from pyiceberg.expressions import BooleanExpression
+    from pyiceberg.table import Table
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Both sides of one table between ClickHouse's oldest row and the watermark (UTC, both inclusive)."""
+    """Both sides of one table, up to the watermark.
+
+    Attributes:
+        table: its short name.
+        start: from this timestamp on (UTC, inclusive) both sides must hold the same rows; None if ClickHouse holds none at all, and
+            then nothing is compared.
+        watermark: up to here, inclusive.
+        interval: the interval that was compared; None for everything.
+        hot, cold: count and hash.
+    """
 
     table: str
     start: datetime | None
     watermark: Cursor
+    interval: Interval | None
     hot: RowHash
     cold: RowHash
 
@@ -36,48 +51,118 @@ class Verdict:
         return self.hot == self.cold
 
 
-def verify(client: ClickHouse, connections: Connections, table: TableConfig, watermark: Cursor) -> Verdict:
-    """Compare one table's sides.
+def verify(
+    client: ClickHouse,
+    connections: Connections,
+    table: TableConfig,
+    watermark: Cursor,
+    interval: Interval | None = None,
+) -> Verdict:
+    """Compare one table's sides, or only an interval of them.
 
-    Rows that ClickHouse's TTL has taken are not compared: the range begins with ClickHouse's oldest row.
+    Rows that ClickHouse's TTL has taken or may have taken are not compared.
 
     Raises:
         FixSource, FixColumn, TargetTableMissing, ClickHouseUnavailable, CatalogUnavailable
     """
-    columns = project(table, describe(client, table, connections.clickhouse.database).columns)
-    start, hot = _hot(client, table, columns, watermark)
+    described = describe(client, table, connections.clickhouse.database)
+    columns = project(table, described.columns)
+    start = holds_all_since(client, table, described)
+    if start is None:
+        return Verdict(table.name, None, watermark, interval, NO_ROWS, NO_ROWS)
+    hot = _hot(client, table, columns, start, watermark, interval)
     cold = open_cold_table(connections.iceberg, table.target)
+    fields = {field.name: field for field in cold_fields(cold)}
+    # A change that the next run will follow is no difference yet; any other is an error here too.
+    plan_changes(table, columns, list(fields.values()), SchemaContract.EVOLVE)
     scan = cold.scan(
-        row_filter=_between(table, start, watermark), selected_fields=tuple(column.name for column in columns)
+        row_filter=cold_filter(table, columns, start, watermark, interval),
+        selected_fields=tuple(column.name for column in columns if column.name in fields),
     )
-    return Verdict(table.name, start, watermark, hot, arrow_hash(scan.to_arrow_batch_reader(), columns))
+    nulls = meaning_of_null(client, described, columns, fields)
+    found = arrow_hash(scan.to_arrow_batch_reader(), columns, nulls)
+    return Verdict(table.name, start, watermark, interval, hot, found)
+
+
+def held_rows(
+    client: ClickHouse, connections: Connections, table: TableConfig, watermark: Cursor, interval: Interval
+) -> tuple[int, int]:
+    """How many rows of an interval, up to the watermark, ClickHouse and Iceberg hold, whatever TTL may have taken. Raises as `verify`."""
+    described = describe(client, table, connections.clickhouse.database)
+    condition = done_condition(table, interval, http_placeholder, from_start=False)
+    hot = count(client, table, condition, done_parameters(None, watermark, interval))
+    columns = project(table, described.columns)
+    cold = open_cold_table(connections.iceberg, table.target)
+    return hot, cold.scan(row_filter=cold_filter(table, columns, None, watermark, interval)).count()
 
 
 def _hot(
-    client: ClickHouse, table: TableConfig, columns: list[Column], watermark: Cursor
-) -> tuple[datetime | None, RowHash]:
-    timestamp = source_column(table, table.timestamp_col)
-    bound = bind_time("watermark", http_placeholder)
-    condition = f"{timestamp} <= {bound}"
-    if table.sequence_col:
-        sequence = f"{source_column(table, table.sequence_col)} <= toInt128({http_placeholder('sequence')})"
-        condition = f"({timestamp} < {bound} OR ({timestamp} = {bound} AND {sequence}))"
+    client: ClickHouse,
+    table: TableConfig,
+    columns: list[Column],
+    start: datetime,
+    watermark: Cursor,
+    interval: Interval | None,
+) -> RowHash:
     row = client.rows(
-        f"SELECT count() AS offload_rows, toString(toDateTime64(min({timestamp}), 6, 'UTC')) AS offload_start, "  # noqa: S608 - quoted
-        f"toString({clickhouse_hash(columns)}) AS offload_hash "
-        f"FROM {quote_table(table.source)} WHERE {condition}",
-        {"watermark": format_time(watermark.timestamp), "sequence": str(watermark.sequence)},
+        f"SELECT count() AS offload_rows, toString({clickhouse_hash(columns)}) AS offload_hash "  # noqa: S608 - quoted
+        f"FROM {quote_table(table.source)} WHERE {done_condition(table, interval, http_placeholder)}",
+        done_parameters(start, watermark, interval),
     )[0]
-    rows = int(row["offload_rows"])
-    return (parse_time(row["offload_start"]) if rows else None), RowHash(rows, int(row["offload_hash"]))
+    return RowHash(int(row["offload_rows"]), int(row["offload_hash"]))
 
 
-def _between(table: TableConfig, start: datetime | None, watermark: Cursor) -> BooleanExpression:
-    from pyiceberg.expressions import And, GreaterThanOrEqual, LessThanOrEqual
+def cold_fields(cold: Table) -> list[IcebergField]:
+    """The columns of a cold table, as the rules for columns that change want them."""
+    schema = cold.schema()
+    return [
+        IcebergField(field.name, str(field.field_type), field.required, field.field_id in schema.identifier_field_ids)
+        for field in schema.fields
+    ]
 
-    column = table.timestamp_col
+
+def meaning_of_null(
+    client: ClickHouse, described: SourceTable, columns: list[Column], fields: dict[str, IcebergField]
+) -> dict[str, list[int]]:
+    """The hash's numbers for NULL in columns that are NULL in the cold tier and can't be in the hot one.
+
+    Such a column was added in ClickHouse, or was Nullable for a while. In rows that never had a value ClickHouse shows its type's default
+    (0, an empty text, 1970) and Iceberg, where they were written without the column, NULL: the same row. Where the column has a
+    DEFAULT of its own, ClickHouse shows that, and the rows do differ until their interval is restated.
+    """
+    added = [
+        column
+        for column in columns
+        if column.required and (column.name not in fields or not fields[column.name].required)
+    ]
+    if not added:
+        return {}
+    query, parameters = default_numbers_query(added, {column.name: column.type for column in described.columns})
+    numbers = client.rows(query, parameters)[0]["offload_numbers"]
+    return {column.name: [int(number) for number in parts] for column, parts in zip(added, numbers, strict=True)}
+
+
+def cold_filter(
+    table: TableConfig, columns: list[Column], start: datetime | None, watermark: Cursor, interval: Interval | None
+) -> BooleanExpression:
+    """The counterpart of `done_condition` for pyiceberg."""
+    from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan, LessThanOrEqual, Or
+
     # pyiceberg's expressions are pydantic models with positional arguments, which mypy doesn't see.
-    upper = LessThanOrEqual(column, watermark.timestamp.isoformat())  # type: ignore[call-arg, arg-type]
-    if start is None:
-        return upper
-    return And(GreaterThanOrEqual(column, start.isoformat()), upper)  # type: ignore[call-arg, arg-type]
+    column, mark = table.timestamp_col, watermark.timestamp.isoformat()
+    upper: BooleanExpression = LessThanOrEqual(column, mark)  # type: ignore[call-arg, arg-type]
+    if table.sequence_col:
+        kind = next(column.iceberg_type for column in columns if column.name == table.sequence_col)
+        sequence = Decimal(watermark.sequence) if kind.startswith("decimal") else watermark.sequence
+        tied = And(EqualTo(column, mark), LessThanOrEqual(table.sequence_col, sequence))  # type: ignore[call-arg, arg-type]
+        upper = Or(LessThan(column, mark), tied)  # type: ignore[call-arg, arg-type]
+    conditions = [upper]
+    if start is not None:
+        conditions.append(GreaterThanOrEqual(column, start.isoformat()))  # type: ignore[call-arg, arg-type]
+    if interval is not None:
+        counted = interval_column(table, interval)
+        conditions += [
+            GreaterThanOrEqual(counted, interval.start.isoformat()),  # type: ignore[call-arg, arg-type]
+            LessThan(counted, interval.end.isoformat()),  # type: ignore[call-arg, arg-type]
+        ]
+    return reduce(And, conditions)

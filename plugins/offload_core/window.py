@@ -13,6 +13,8 @@ from functools import total_ordering
 from offload_core.errors import FixConfiguration, WatermarkInvalid
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)
+"""The first moment that ClickHouse's DateTime64 holds."""
 MICROSECOND = timedelta(microseconds=1)
 CLOCK_TOLERANCE = timedelta(minutes=15)
 """How far a watermark may lie ahead of ClickHouse's clock before it can't be true: one period, more than servers drift apart."""
@@ -81,6 +83,48 @@ class Window:
         return f"({self.lower}, {self.upper.isoformat(sep=' ')}]"
 
 
+@dataclass(frozen=True)
+class Interval:
+    """Rows that a re-run compares and repairs: from `start` (inclusive) to `end` (exclusive), UTC.
+
+    Attributes:
+        by_close: True where the interval is one of the schedule's: candles belong to the run in whose interval they closed. False
+            where somebody named the times: rows count by their own timestamp.
+    """
+
+    start: datetime
+    end: datetime
+    by_close: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", require_utc(self.start, "The interval's start"))
+        object.__setattr__(self, "end", require_utc(self.end, "The interval's end"))
+        if self.start >= self.end:
+            raise FixConfiguration(
+                f"The interval from {self.start.isoformat(sep=' ')} to {self.end.isoformat(sep=' ')} holds nothing.",
+                "Let it end after it starts; the end itself does not belong to it.",
+            )
+
+    @classmethod
+    def of_run(cls, start: datetime, end: datetime, buffer: timedelta) -> Interval:
+        """What the run of a data interval moves when nothing is late: `(start - buffer, end - buffer]`."""
+        return cls(start - buffer + MICROSECOND, end - buffer + MICROSECOND, by_close=True)
+
+    @property
+    def last(self) -> datetime:
+        """The last moment inside."""
+        return self.end - MICROSECOND
+
+    def up_to(self, moment: datetime) -> Interval | None:
+        """The part up to `moment` (inclusive), None if there is none."""
+        if moment < self.start:
+            return None
+        return Interval(self.start, min(self.end, moment + MICROSECOND), self.by_close)
+
+    def __str__(self) -> str:
+        return f"[{self.start.isoformat(sep=' ')}, {self.end.isoformat(sep=' ')})"
+
+
 def plan_window(watermark: Cursor, source_now: datetime, interval_end: datetime | None, buffer: timedelta) -> Window:
     """The window of one run: from the watermark to `min(interval end, source's clock) - buffer` (R19).
 
@@ -91,9 +135,14 @@ def plan_window(watermark: Cursor, source_now: datetime, interval_end: datetime 
         buffer: how long rows may take to arrive.
 
     Raises:
-        WatermarkInvalid: the watermark lies in the future.
+        WatermarkInvalid: the watermark lies in the future, or before all time that ClickHouse knows.
     """
     now = require_utc(source_now, "ClickHouse's clock")
+    if watermark.timestamp < EARLIEST:
+        raise WatermarkInvalid(
+            f"The watermark {watermark} lies before {EARLIEST.date()}, the first day that ClickHouse can hold.",
+            "Check the table's newest ledger rows (`offload history`), then choose a watermark with `offload reset`.",
+        )
     if watermark.timestamp > now + CLOCK_TOLERANCE:
         raise WatermarkInvalid(
             f"The watermark {watermark} lies in the future: ClickHouse's clock says {now.isoformat(sep=' ')}.",

@@ -12,7 +12,7 @@ from offload_core.clickhouse import ClickHouse, quote_table
 from offload_core.errors import ClickHouseUnavailable, FixColumn, OffloadError, QueryFailed
 from offload_core.projection import INVALID_TEXT, Column
 from offload_core.source_query import bind_time, format_time, http_placeholder, parse_time, source_column
-from offload_core.source_table import SourceTable, describe
+from offload_core.source_table import SourceTable, describe, expires_before, holds_all_since, oldest_time
 from offload_core.table_config import TableConfig
 from offload_core.window import MICROSECOND, Cursor, Partition
 
@@ -124,15 +124,15 @@ class ClickHouseSource:
 
     def oldest_time(self) -> datetime | None:
         """The timestamp of the oldest row, None for an empty table."""
-        rows = self._client.rows(
-            f"SELECT count() AS offload_rows, toString(toDateTime64(min({self._timestamp}), 6, 'UTC')) AS offload_oldest FROM {self._from}"  # noqa: S608
-        )
-        return parse_time(rows[0]["offload_oldest"]) if int(rows[0]["offload_rows"]) else None
+        return oldest_time(self._client, self._table)
 
     def expires_before(self, ttl: str) -> datetime:
-        """The moment before which TTL may have removed rows: ClickHouse's clock minus the retention."""
-        rows = self._client.rows(f"SELECT toString(now64(6, 'UTC') - {ttl}) AS floor")
-        return parse_time(rows[0]["floor"])
+        """The moment before which TTL may have removed rows."""
+        return expires_before(self._client, ttl)
+
+    def holds_all_since(self, described: SourceTable) -> datetime | None:
+        """The timestamp from which on ClickHouse still holds every row it ever had; None for an empty table."""
+        return holds_all_since(self._client, self._table, described)
 
     def plan_files(self, selection: Selection, slices: Sequence[Slice], rows_per_file: int) -> list[FileRequest]:
         """Cut a selection into files: at partition borders, and within a partition into even parts by time."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
 
 from offload_core.connections import IcebergConnection
+from offload_core.disk import full_disk, says_full
 from offload_core.errors import CatalogUnavailable, CommitStateUnknown, FixCredentials, StartOver, TargetTableMissing
 from offload_core.projection import Column
 from offload_core.table_config import TableConfig
@@ -34,7 +35,7 @@ def iceberg_errors(what: str) -> Iterator[None]:
     """Turn the JVM's exceptions into errors that say what to do. `what` completes "… while".
 
     Raises:
-        TargetTableMissing, StartOver, CommitStateUnknown, FixCredentials, CatalogUnavailable
+        TargetTableMissing, StartOver, CommitStateUnknown, FixCredentials, FreeDiskSpace, CatalogUnavailable
     """
     try:
         yield
@@ -62,17 +63,30 @@ def iceberg_errors(what: str) -> Iterator[None]:
                 f"The Iceberg catalog refused the user while {what}: {message}.",
                 "Correct user and password in the catalog's Connection (`iceberg_default` unless set otherwise).",
             ) from error
+        if says_full(message):
+            raise full_disk(what, message) from error
         raise CatalogUnavailable(
             f"The Iceberg catalog or warehouse failed while {what}: {message}.",
             "See that both can be reached and written to; the next attempt carries on from the same watermark.",
         ) from error
 
 
+_MOVED = (
+    "is not an ancestor",
+    "refresh is required",
+    # A branch that is gone was dropped by a later attempt, which took it for a dead one's.
+    "Ref does not exist",
+    # What was to be rewritten has been replaced: data files, manifests.
+    "Missing required files to delete",
+    "could not be found in the latest snapshot",
+)
+"""What Iceberg says when another commit came first and no exception of its own tells so."""
+
+
 def _moved(names: list[str], message: str) -> bool:
     if f"{_ICEBERG_ERRORS}CommitFailedException" in names:
         return True
-    # A branch that is gone was dropped by a later attempt, which took it for a dead one's.
-    return any(text in message for text in ("is not an ancestor", "refresh is required", "Ref does not exist"))
+    return any(text in message for text in _MOVED)
 
 
 def open_catalog(jvm: JavaObject, connection: IcebergConnection) -> JavaObject:

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from offload_core.errors import AuditFailed, CommitStateUnknown, FixColumn, OffloadError, StartOver
-from offload_core.marker import PREFIX, Marker
+from offload_core.errors import AuditFailed, CommitStateUnknown, OffloadError, StartOver
+from offload_core.marker import Marker
 from offload_core.projection import Column
 from offload_core.reconcile import ColdState
-from offload_core.table_config import TableConfig
+from offload_core.schema_drift import Change
+from offload_core.table_config import SchemaContract, TableConfig
 from offload_core.window import Partition, from_micros, to_micros
+from offload_spark.cold_history import cold_state, live_rows
 from offload_spark.iceberg_catalog import iceberg_errors, identifier
 from offload_spark.jvm import JavaObject
+from offload_spark.schema_evolution import follow
 
 BRANCH_PREFIX = "offload_attempt_"
 _MAIN = "main"
@@ -79,87 +82,52 @@ class IcebergTable:
             self._table.refresh()
 
     def cold_state(self, pipeline: str) -> ColdState:
-        """Walk the ancestors of `main` to this pipeline's newest marker, past compactions and foreign commits."""
+        """What `main` says of this pipeline's newest commit and of what has happened since."""
         with iceberg_errors(f"reading the snapshots of {self._config.target}"):
-            snapshot = self._table.currentSnapshot()
-            records = int(snapshot.summary().get("total-records") or 0) if snapshot else 0
-            while snapshot is not None:
-                if snapshot.summary().get(f"{PREFIX}pipeline") == pipeline:
-                    summary = dict(snapshot.summary())
-                    marker = Marker.from_summary(summary, pipeline)
-                    return ColdState(marker, snapshot.snapshotId(), int(summary.get("total-records", 0)), records)
-                parent = snapshot.parentId()
-                snapshot = self._table.snapshot(parent) if parent is not None else None
-        return ColdState(None, None, None, records)
+            return cold_state(self._table, pipeline)
 
-    def require_columns(self, columns: Sequence[Column]) -> None:
-        """See that the table has exactly the projection's columns, with the same types.
+    def follow_columns(self, columns: Sequence[Column], contract: SchemaContract) -> list[Change]:
+        """Let the table follow the projection's columns as `offload_core.schema_drift` says; return what was changed.
+
+        All of it is one commit; the snapshot that the attempt looks at stays the same.
 
         Raises:
-            FixColumn: names the first column that differs.
+            FixColumn: a column can't be followed, or the contract forbids it; nothing was changed.
+            StartOver: somebody else changed the table meanwhile; nothing was changed.
         """
-        remedy = "Run `offload init` to add columns; for a changed type, alter one side so that both agree."
-        fields = {field.name(): str(field.type().toString()) for field in self._table.schema().columns()}
-        for column in columns:
-            cold = fields.pop(column.name, None)
-            if cold is None:
-                raise FixColumn(
-                    f"Column {column.name!r} of {self._config.source} is not in Iceberg's {self._config.target}.",
-                    remedy,
-                )
-            if cold != column.iceberg_type:
-                raise FixColumn(
-                    f"Column {column.name!r} is {cold} in Iceberg's {self._config.target}, "
-                    f"but ClickHouse's type needs {column.iceberg_type}.",
-                    remedy,
-                )
-        if fields:
-            raise FixColumn(
-                f"Iceberg's {self._config.target} has columns that {self._config.source} lacks: {', '.join(sorted(fields))}.",
-                "Bring the column back in ClickHouse, or drop it in Iceberg.",
-            )
-
-    def add_missing_columns(self, columns: Sequence[Column]) -> list[str]:
-        """Add the projection's columns that the table lacks, as optional ones; return their names."""
-        missing = [column for column in columns if self._table.schema().findField(column.name) is None]
-        if not missing:
-            return []
-        with iceberg_errors(f"adding columns to {self._config.target}"):
-            update = self._table.updateSchema()
-            for column in missing:
-                update.addColumn(
-                    column.name, self._jvm.org.apache.iceberg.types.Types.fromPrimitiveString(column.iceberg_type)
-                )
-            update.commit()
-            mapping = self._jvm.org.apache.iceberg.mapping
-            names = mapping.NameMappingParser.toJson(mapping.MappingUtil.create(self._table.schema()))
-            self._table.updateProperties().set("schema.name-mapping.default", names).commit()
-        return [column.name for column in missing]
+        with iceberg_errors(f"changing the columns of {self._config.target}"):
+            return follow(self._jvm, self._table, self._config, columns, contract)
 
     def may_hold_rows_after(self, moment: datetime) -> bool:
         """Whether any data file of `main` may hold a row with a timestamp later than `moment`; from metadata only."""
+        expressions = self._jvm.org.apache.iceberg.expressions.Expressions
+        return self._may_hold(expressions.greaterThan(self._config.timestamp_col, _literal(moment)))
+
+    def may_hold_rows_between(self, start: datetime, end: datetime) -> bool:
+        """Whether any data file of `main` may hold a row from `start` (inclusive) to `end` (exclusive); from metadata only."""
+        return self._may_hold(self._between(start, end))
+
+    def _may_hold(self, condition: JavaObject) -> bool:
         if self._base is None:
             return False
         with iceberg_errors(f"planning {self._config.target}"):
-            after = self._jvm.org.apache.iceberg.expressions.Expressions.greaterThan(
-                self._config.timestamp_col, _literal(moment)
-            )
-            files = self._table.newScan().useSnapshot(self._base).filter(after).planFiles()
+            files = self._table.newScan().useSnapshot(self._base).filter(condition).planFiles()
             try:
                 return bool(files.iterator().hasNext())
             finally:
                 files.close()
 
+    def _between(self, start: datetime, end: datetime) -> JavaObject:
+        expressions, column = self._jvm.org.apache.iceberg.expressions.Expressions, self._config.timestamp_col
+        return getattr(expressions, "and")(
+            expressions.greaterThanOrEqual(column, _literal(start)), expressions.lessThan(column, _literal(end))
+        )
+
     def partition_extent(self, start: datetime) -> PartitionExtent:
         """What `main` holds of the partition that starts at `start`; from metadata only."""
         if self._base is None:
             return PartitionExtent(0, None, None, exact=True)
-        end = self._config.partition.next(start)
-        expressions = self._jvm.org.apache.iceberg.expressions.Expressions
-        column = self._config.timestamp_col
-        inside = getattr(expressions, "and")(
-            expressions.greaterThanOrEqual(column, _literal(start)), expressions.lessThan(column, _literal(end))
-        )
+        inside = self._between(start, self._config.partition.next(start))
         rows, first, last, exact = 0, None, None, True
         with iceberg_errors(f"planning {self._config.target}"):
             tasks = self._table.newScan().useSnapshot(self._base).filter(inside).includeColumnStats().planFiles()
@@ -244,6 +212,10 @@ class IcebergTable:
             if changed:
                 update.commit()
 
+    def has_branch(self) -> bool:
+        """Whether this attempt's branch exists yet; on an empty table the first commit makes it."""
+        return bool(self._table.refs().containsKey(self.branch))
+
     def branch_has_moved(self) -> bool:
         """Whether anything was committed to the branch.
 
@@ -276,12 +248,13 @@ class IcebergTable:
                 update = getattr(update, method)(file.java)
             update.commit()
 
-    def audit(self, marker: Marker, added: int | None) -> int:
-        """See that the branch's head is this attempt's one commit on top of `main`, with the rows it should have added.
+    def audit(self, marker: Marker, added: int | None, commits_before: int = 0) -> int:
+        """See that the branch's head is this attempt's commit on top of `main`, with the rows it should have added.
 
         Args:
             marker: the attempt's marker.
             added: rows that the commit must have added, None where Spark decided.
+            commits_before: how many commits without a marker the attempt may have made below it.
 
         Returns:
             The rows it added.
@@ -296,7 +269,7 @@ class IcebergTable:
         problem = None
         if snapshot is None or Marker.from_summary(summary, marker.pipeline) != marker:
             problem = "its head is not this attempt's commit"
-        elif snapshot.parentId() != self._base:
+        elif not self._sits_on_base(snapshot, commits_before):
             problem = "it does not sit on the snapshot that main had when the attempt began"
         elif added is not None and found != added:
             problem = f"Iceberg says {found} rows were added, the files hold {added}"
@@ -306,6 +279,12 @@ class IcebergTable:
                 "Nothing was published; the next attempt fetches the window again.",
             )
         return found
+
+    def _sits_on_base(self, snapshot: JavaObject, commits_before: int) -> bool:
+        parent = snapshot.parentId()
+        while parent != self._base and commits_before > 0 and parent is not None:
+            parent, commits_before = self._table.snapshot(parent).parentId(), commits_before - 1
+        return bool(parent == self._base)
 
     def publish(self, marker: Marker) -> tuple[int, int]:
         """Fast-forward `main` to the branch and drop the branch, both in one commit.
@@ -325,7 +304,7 @@ class IcebergTable:
                 raise
         self._pin()
         snapshot = self._table.currentSnapshot()
-        return int(snapshot.snapshotId()), int(snapshot.summary().get("total-records") or 0)
+        return int(snapshot.snapshotId()), live_rows(snapshot.summary())
 
     def _is_published(self, marker: Marker, error: OffloadError) -> bool:
         """Look for the own marker before deciding anything."""

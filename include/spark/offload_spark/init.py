@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import Connections, load_connections
 from offload_core.projection import project
-from offload_core.table_config import TableConfig
+from offload_core.table_config import SchemaContract, TableConfig
 from offload_spark.clickhouse_source import ClickHouseSource
 from offload_spark.iceberg_catalog import create_table, open_catalog
 from offload_spark.iceberg_table import IcebergTable
@@ -28,7 +28,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def init_tables(tables: Sequence[TableConfig], connections: Connections) -> None:
-    """Create what is missing; an existing table only gains the columns that its source has gained."""
+    """Create what is missing; an existing table follows its source's columns.
+
+    Raises:
+        FixColumn: a column can't be offloaded, or not be followed. The tables before it are done, it and those behind it are not.
+    """
     jvm = attach()
     with (
         closing(open_catalog(jvm, connections.iceberg)) as catalog,
@@ -39,7 +43,6 @@ def init_tables(tables: Sequence[TableConfig], connections: Connections) -> None
                 table, ClickHouseSource(client, table, connections.clickhouse.database).describe().columns
             )
             created = create_table(jvm, catalog, table, columns)
-            iceberg = IcebergTable(jvm, catalog, table, "init")
-            added = [] if created else iceberg.add_missing_columns(columns)
-            iceberg.require_columns(columns)
-            print(json.dumps({"table": table.name, "created": created, "columns_added": added}), flush=True)
+            # An operator's own decision: it counts under either contract.
+            changes = IcebergTable(jvm, catalog, table, "init").follow_columns(columns, SchemaContract.EVOLVE)
+            print(json.dumps({"table": table.name, "created": created, "changes": list(map(str, changes))}), flush=True)

@@ -1,6 +1,7 @@
 """One run of one table: the eight steps of the offload, in order.
 
 lock → reconcile → window → count → fetch → branch and audit → publish → ledger; a large window repeats the last five, chunk by chunk.
+What lies ahead of the watermark is moved by `increment`, an interval behind it is looked at again by `rework`.
 """
 
 from __future__ import annotations
@@ -10,31 +11,41 @@ import time
 import uuid
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import Connections
-from offload_core.errors import ColdRowsLost, HotRowsExpired, LedgerAhead, OffloadError, SourceReplaced, WaitForOtherRun
-from offload_core.failpoints import Failpoint, reach
+from offload_core.errors import (
+    ColdRowsLost,
+    HotRowsExpired,
+    LedgerAhead,
+    OffloadError,
+    SourceReplaced,
+    StartOver,
+    WaitForOtherRun,
+)
 from offload_core.job_arguments import JobArguments
 from offload_core.ledger import Ledger, LedgerRow, Step
 from offload_core.ledger_session import connect
-from offload_core.marker import Marker
-from offload_core.projection import Column, project
+from offload_core.marker import INCREMENT, Marker
+from offload_core.projection import project
 from offload_core.reconcile import require_agreement, unrecorded_commit
-from offload_core.source_query import window_condition, window_parameters
+from offload_core.run_plan import Progress, RunPlan, plan_run
 from offload_core.source_table import SourceTable
-from offload_core.window import Window, plan_window
-from offload_spark.chunks import chunk_end
-from offload_spark.clickhouse_source import ClickHouseSource, Selection, Slice
+from offload_spark.clickhouse_source import ClickHouseSource
 from offload_spark.iceberg_catalog import open_catalog
 from offload_spark.iceberg_table import IcebergTable
+from offload_spark.increment import move
 from offload_spark.jvm import attach
-from offload_spark.writer import AppendWriter, ChunkWriter, Published, UpsertWriter
+from offload_spark.rework import rework
+from offload_spark.run_context import RunContext
 
 log = logging.getLogger("offload")
 
 NEW_HALTS = (SourceReplaced, LedgerAhead, ColdRowsLost, HotRowsExpired)
+
+_STARTS = 3
+"""How often one attempt begins before it leaves the table to the next one."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ def run(arguments: JobArguments, connections: Connections) -> Result:
         ledger = Ledger(session, settings.pipeline_id)
         try:
             with ledger.locked(table.name, settings.lock_wait_seconds):
-                result = Offload(arguments, connections, ledger).run()
+                result = _run_from_newest_state(arguments, connections, ledger)
         except WaitForOtherRun:
             raise
         except Exception as error:
@@ -66,6 +77,24 @@ def run(arguments: JobArguments, connections: Connections) -> Result:
             raise
     log.info("Duration: %.1f seconds", time.monotonic() - started)
     return result
+
+
+def _run_from_newest_state(arguments: JobArguments, connections: Connections, ledger: Ledger) -> Result:
+    """Run, and begin again at once where something else moved the table meanwhile, such as a compaction.
+
+    Only while the session lives: with it the lock is still this run's. A run that has lost its session must not go on.
+
+    Raises:
+        StartOver: the table moved every time, or the session is gone.
+    """
+    for start in range(1, _STARTS + 1):
+        try:
+            return Offload(arguments, connections, ledger).run()
+        except StartOver as error:
+            if start == _STARTS or not ledger.is_alive():
+                raise
+            log.info("Starting over at once, start %d of %d: %s", start + 1, _STARTS, error.problem)
+    raise AssertionError("the last start returns or raises")
 
 
 def _record(ledger: Ledger, arguments: JobArguments, error: Exception) -> None:
@@ -94,7 +123,7 @@ class Offload:
         self._ledger = ledger
 
     def run(self) -> Result:
-        """Reconcile, then move everything the window holds."""
+        """Reconcile, look at the interval behind the watermark again, then move everything ahead of it."""
         watermark = self._ledger.watermark(self._table.name)
         client = ClickHouse(
             self._connections.clickhouse,
@@ -111,11 +140,56 @@ class Offload:
             with closing(catalog):
                 attempt_id = uuid.uuid4().hex
                 iceberg = IcebergTable(jvm, catalog, self._table, attempt_id)
-                iceberg.require_columns(columns)
-                watermark = self._reconcile(iceberg, watermark, described)
-                return self._move(source, described, columns, iceberg, watermark, attempt_id)
+                before = self._ledger.progress(self._table.name, watermark)
+                watermark, recovered = self._reconcile(iceberg, watermark, described)
+                context = RunContext(
+                    self._arguments,
+                    self._connections,
+                    self._ledger,
+                    source,
+                    described,
+                    columns,
+                    iceberg,
+                    attempt_id,
+                )
+                if recovered is not None and self._covers(recovered, self._plan(before, described)):
+                    log.info("All of this run's window was in that commit.")
+                    return Result(recovered.rows, watermark)
+                return self._work(context, watermark)
 
-    def _reconcile(self, iceberg: IcebergTable, watermark: LedgerRow, described: SourceTable) -> LedgerRow:
+    def _plan(self, progress: Progress, described: SourceTable) -> RunPlan:
+        arguments, buffer = self._arguments, timedelta(minutes=self._settings.buffer_minutes)
+        start, end = arguments.interval_start, arguments.interval_end
+        return plan_run(arguments.mode, start, end, progress, described.now, buffer)
+
+    @staticmethod
+    def _covers(marker: Marker, plan: RunPlan) -> bool:
+        """Whether a commit that the ledger did not know of already is what a run had to do."""
+        moved = marker.kind == INCREMENT and plan.ahead is not None and marker.window.upper >= plan.ahead.upper
+        return moved and plan.behind is None
+
+    def _work(self, run: RunContext, watermark: LedgerRow) -> Result:
+        arguments = self._arguments
+        for change in run.iceberg.follow_columns(run.columns, self._table.schema_contract):
+            log.info("%s", change)
+        progress = self._ledger.progress(self._table.name, watermark)
+        plan = self._plan(progress, run.described)
+        rows = 0
+        if plan.behind is not None:
+            log.info("watermark %s, interval %s behind it: %s", watermark.cursor, plan.behind, arguments.mode.value)
+            rows, watermark = rework(run, watermark, plan.behind)
+        if plan.ahead is not None:
+            log.info("watermark %s, window %s", watermark.cursor, plan.ahead)
+            moved, watermark = move(run, watermark, plan.ahead, is_rerun=plan.behind is not None)
+            rows += moved
+        if plan.ahead is None and plan.behind is None:
+            log.info("Nothing to do: the interval holds no rows that this run could move or look at again.")
+        return Result(rows, watermark)
+
+    def _reconcile(
+        self, iceberg: IcebergTable, watermark: LedgerRow, described: SourceTable
+    ) -> tuple[LedgerRow, Marker | None]:
+        """The newest valid ledger row, and the marker it was repaired from, if it had to be."""
         cold = iceberg.cold_state(self._settings.pipeline_id)
         name = self._table.name
         last_commit, operator_row = self._ledger.last_commit(name), self._ledger.operator_row(name)
@@ -127,7 +201,7 @@ class Offload:
                 marker.cursor,
             )
             step = Step(
-                kind="recovered",
+                kind="recovered" if marker.kind == INCREMENT else marker.kind,
                 cursor=marker.cursor,
                 generation=marker.generation,
                 source_uuid=marker.source_uuid,
@@ -140,143 +214,4 @@ class Offload:
             )
             watermark = last_commit = self._ledger.append(watermark, step)
         require_agreement(watermark, last_commit, cold, described.uuid)
-        return watermark
-
-    def _move(
-        self,
-        source: ClickHouseSource,
-        described: SourceTable,
-        columns: list[Column],
-        iceberg: IcebergTable,
-        watermark: LedgerRow,
-        attempt_id: str,
-    ) -> Result:
-        buffer = timedelta(minutes=self._settings.buffer_minutes)
-        window = plan_window(watermark.cursor, described.now, self._arguments.interval_end, buffer)
-        log.info("watermark %s, window %s", watermark.cursor, window)
-        if window.is_behind:
-            log.info("The interval ends before the watermark: its rows are offloaded already.")
-            return Result(0, watermark)
-        self._require_no_gap(source, described, watermark)
-        writer = self._writer(source, iceberg, columns)
-        moved, chunks = 0, 0
-        while True:
-            chunk_started = time.monotonic()
-            chunk, selection, slices = self._next_chunk(source, window)
-            if not slices:
-                break
-            reach(Failpoint.BEFORE_READ)
-            marker = self._marker(watermark, described, chunk, slices, attempt_id)
-            published = writer.write(chunk, selection, slices, marker)
-            seconds = time.monotonic() - chunk_started
-            watermark = self._ledger.append(watermark, self._step(watermark, published, seconds))
-            moved, chunks = moved + published.rows, chunks + 1
-            log.info("Rows offloaded: %d up to %s in %.2f seconds", published.rows, watermark.cursor, seconds)
-            if chunk.upper >= window.upper:
-                return Result(moved, watermark)
-            window = Window(watermark.cursor, window.upper)
-        if chunks == 0:
-            log.info("No new data to offload")
-            watermark = self._ledger.append(watermark, self._empty_step(watermark, described, window))
-        return Result(moved, watermark)
-
-    def _next_chunk(self, source: ClickHouseSource, window: Window) -> tuple[Window, Selection, list[Slice]]:
-        """The window, or as much of its beginning as one commit may hold, with its rows by partition."""
-        selection = self._selection(window)
-        slices = source.slices(selection)
-        end = chunk_end(source, self._table, selection, slices, self._settings.max_rows_per_commit)
-        if end is None or end >= window.upper:
-            return window, selection, slices
-        chunk = Window(window.lower, end)
-        selection = self._selection(chunk)
-        return chunk, selection, source.slices(selection)
-
-    def _selection(self, window: Window) -> Selection:
-        return Selection(window_condition(self._table), window_parameters(window))
-
-    def _writer(self, source: ClickHouseSource, iceberg: IcebergTable, columns: list[Column]) -> ChunkWriter:
-        kind = UpsertWriter if self._table.write_mode == "upsert" else AppendWriter
-        return kind(source, iceberg, columns, self._table, self._settings, self._connections.iceberg)
-
-    def _require_no_gap(self, source: ClickHouseSource, described: SourceTable, watermark: LedgerRow) -> None:
-        """TTL must not have removed rows that no run has seen yet.
-
-        Every run has seen all rows up to its window's end, so only what lies after the last window can be lost; an operator's
-        watermark says what to read, not what was seen.
-
-        Raises:
-            HotRowsExpired
-        """
-        seen = watermark.window_upper
-        if seen is None or described.ttl is None:
-            return
-        floor = source.expires_before(described.ttl)
-        oldest = source.oldest_time()
-        if seen >= floor or (oldest is not None and oldest <= seen):
-            return
-        end = oldest or floor
-        raise HotRowsExpired(
-            f"ClickHouse's TTL may have removed rows of {self._table.source} "
-            f"between {seen.isoformat(sep=' ')} and {end.isoformat(sep=' ')} "
-            f"({self._estimate(seen, end)}) before they were offloaded.",
-            f"Restore them in ClickHouse if there is a copy; then, or to accept the loss, run `offload resume {self._table.name}`.",
-        )
-
-    def _estimate(self, start: datetime, end: datetime) -> str:
-        """About how many rows a span holds, from the rate of the last windows."""
-        spans = [
-            row
-            for row in self._ledger.history(self._table.name, 200)
-            if row.window_lower and row.window_upper and row.row_count
-        ]
-        seconds = sum(
-            (row.window_upper - row.window_lower).total_seconds()
-            for row in spans
-            if row.window_upper and row.window_lower
-        )
-        if seconds <= 0:
-            return "how many can't be told"
-        return f"about {round(sum(row.row_count for row in spans) / seconds * (end - start).total_seconds()):,} rows at the usual rate"
-
-    def _marker(
-        self, watermark: LedgerRow, described: SourceTable, window: Window, slices: list[Slice], attempt_id: str
-    ) -> Marker:
-        return Marker(
-            pipeline=self._settings.pipeline_id,
-            source_uuid=described.uuid,
-            generation=watermark.generation,
-            window=window,
-            cursor=max(part.last for part in slices),
-            rows=sum(part.rows for part in slices),
-            run_id=self._arguments.run_id,
-            attempt=self._arguments.attempt,
-            attempt_id=attempt_id,
-            ledger_id=watermark.id,
-        )
-
-    def _step(self, watermark: LedgerRow, published: Published, seconds: float) -> Step:
-        marker = published.marker
-        return Step(
-            kind="increment",
-            cursor=marker.cursor,
-            generation=watermark.generation,
-            source_uuid=marker.source_uuid,
-            run_id=marker.run_id,
-            attempt=marker.attempt,
-            window=marker.window,
-            rows=published.rows,
-            snapshot_id=published.snapshot_id,
-            total_records=published.total_records,
-            seconds=seconds,
-        )
-
-    def _empty_step(self, watermark: LedgerRow, described: SourceTable, window: Window) -> Step:
-        return Step(
-            kind="empty",
-            cursor=watermark.cursor,
-            generation=watermark.generation,
-            source_uuid=described.uuid,
-            run_id=self._arguments.run_id,
-            attempt=self._arguments.attempt,
-            window=window,
-        )
+        return watermark, marker

@@ -44,10 +44,11 @@ def java_class_names(error: Py4JJavaError) -> list[str]:
 
 
 def java_message(error: Py4JJavaError) -> str:
-    """The exception's message and its root cause's, in one line."""
-    exception = error.java_exception
-    texts = [str(exception.getMessage())]
-    while exception.getCause() is not None:
+    """The exception's message and that of its innermost cause that has one, in one line without a full stop."""
+    exception, texts = error.java_exception, []
+    while exception is not None:
+        message = exception.getMessage()
+        if message:
+            texts.append(str(message).split("\n")[0].rstrip("."))
         exception = exception.getCause()
-    texts.append(str(exception.getMessage()))
-    return ": ".join(dict.fromkeys(text.split("\n")[0] for text in texts))
+    return ": ".join(dict.fromkeys([*texts[:1], *texts[-1:]])) or str(error.java_exception.getClass().getName())

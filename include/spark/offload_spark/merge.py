@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from py4j.protocol import Py4JJavaError
 
 from offload_core.marker import Marker
-from offload_core.source_query import format_time
+from offload_core.projection import Column
+from offload_core.source_query import format_time, interval_column
 from offload_core.table_config import TableConfig
+from offload_core.window import Cursor, Interval
 from offload_spark.iceberg_catalog import iceberg_errors
 
 if TYPE_CHECKING:
@@ -27,14 +29,14 @@ class RowComparison:
         session: a session that knows the catalog.
         catalog: the catalog's name.
         table: the table's entry; its keys identify a row.
-        branch: the attempt's branch.
+        branch: the attempt's branch; None to look at `main`.
     """
 
-    def __init__(self, session: SparkSession, catalog: str, table: TableConfig, branch: str) -> None:
+    def __init__(self, session: SparkSession, catalog: str, table: TableConfig, branch: str | None) -> None:
         self._session = session
         self._table = table
-        names = (catalog, *table.target.split("."))
-        self._branch = ".".join(map(quote, (*names, f"branch_{branch}")))
+        names = [catalog, *table.target.split("."), *([] if branch is None else [f"branch_{branch}"])]
+        self._name = ".".join(map(quote, names))
 
     def insert_missing(self, files: Sequence[str], first: datetime, last: datetime, marker: Marker) -> int:
         """Append to the branch the staged rows whose key isn't in the table between `first` and `last`; return how many.
@@ -46,7 +48,7 @@ class RowComparison:
             try:
                 count = missing.count()
                 if count:
-                    writer = missing.writeTo(self._branch)
+                    writer = missing.writeTo(self._name)
                     for key, value in marker.to_summary().items():
                         writer = writer.option(f"snapshot-property.{key}", value)
                     writer.append()
@@ -56,10 +58,36 @@ class RowComparison:
 
     def _missing(self, files: Sequence[str], first: datetime, last: datetime) -> DataFrame:
         staged = self._session.read.parquet(*files)
-        timestamp = quote(self._table.timestamp_col)
-        between = f"{timestamp} BETWEEN TIMESTAMP '{format_time(first)}' AND TIMESTAMP '{format_time(last)}'"
-        held = self._session.table(self._branch).where(between).select(*map(quote, self._table.keys))
+        held = self._session.table(self._name).where(self._between(first, last)).select(*map(quote, self._table.keys))
         return staged.join(held, on=list(self._table.keys), how="left_anti").select(*map(quote, staged.columns))
+
+    def changed(self, files: Sequence[str], columns: Sequence[Column], first: datetime, last: datetime) -> int:
+        """How many rows between `first` and `last` (UTC, inclusive) have other values than the staged row of the same key."""
+        others = [column for column in columns if column.name not in self._table.keys]
+        if not others:
+            return 0
+        with spark_errors(f"comparing {self._table.target}"):
+            staged = self._session.read.parquet(*files).alias("s")
+            held = self._session.table(self._name).where(self._between(first, last)).alias("t")
+            return int(staged.join(held, on=list(self._table.keys)).where(" OR ".join(map(_differs, others))).count())
+
+    def missing(self, files: Sequence[str], first: datetime, last: datetime) -> int:
+        """How many staged rows have a key that isn't in the table between `first` and `last`."""
+        with spark_errors(f"comparing {self._table.target}"):
+            return int(self._missing(files, first, last).count())
+
+    def delete(self, held: str) -> None:
+        """Delete the rows that a condition names."""
+        with spark_errors(f"deleting from {self._table.target}"):
+            self._session.sql(f"DELETE FROM {self._name} WHERE {held}")  # noqa: S608 - quoted
+
+    def count(self, held: str) -> int:
+        """How many rows a condition names."""
+        with spark_errors(f"counting {self._table.target}"):
+            return int(self._session.table(self._name).where(held).count())
+
+    def _between(self, first: datetime, last: datetime) -> str:
+        return f"{quote(self._table.timestamp_col)} BETWEEN {_timestamp(first)} AND {_timestamp(last)}"
 
     def merge(self, files: Sequence[str], marker: Marker) -> None:
         """MERGE the staged rows into the branch by key: insert new ones, update those that differ."""
@@ -71,7 +99,7 @@ class RowComparison:
         columns = [quote(name) for name in staged.columns]
         # The partition's columns are in the key, so the condition also tells Iceberg which files to read.
         statement = (
-            f"MERGE INTO {self._branch} t USING offload_staged s ON {' AND '.join(f't.{name} = s.{name}' for name in keys)} "  # noqa: S608 - quoted
+            f"MERGE INTO {self._name} t USING offload_staged s ON {' AND '.join(f't.{name} = s.{name}' for name in keys)} "  # noqa: S608 - quoted
             f"WHEN MATCHED AND ({differs}) THEN UPDATE SET {', '.join(f't.{name} = s.{name}' for name in others)} "
             f"WHEN NOT MATCHED THEN INSERT ({', '.join(columns)}) VALUES ({', '.join(f's.{name}' for name in columns)})"
         )
@@ -84,6 +112,41 @@ class RowComparison:
             finally:
                 for key in properties:
                     self._session.conf.unset(key)
+
+
+def held_condition(
+    table: TableConfig, columns: Sequence[Column], watermark: Cursor, interval: Interval, start: datetime | None = None
+) -> str:
+    """The Spark counterpart of `source_query.done_condition`: the table's rows of an interval, up to the watermark.
+
+    Args:
+        start: only rows with timestamps from here on (UTC, inclusive).
+    """
+    timestamp, mark = quote(table.timestamp_col), _timestamp(watermark.timestamp)
+    counted = quote(interval_column(table, interval))
+    conditions = [
+        f"{counted} >= {_timestamp(interval.start)}",
+        f"{counted} < {_timestamp(interval.end)}",
+        f"{timestamp} <= {mark}",
+    ]
+    if start is not None:
+        conditions.append(f"{timestamp} >= {_timestamp(start)}")
+    if table.sequence_col:
+        kind = next(column.iceberg_type for column in columns if column.name == table.sequence_col)
+        sequence = f"CAST('{watermark.sequence}' AS {'BIGINT' if kind == 'long' else kind})"
+        conditions.append(f"({timestamp} < {mark} OR {quote(table.sequence_col)} <= {sequence})")
+    return " AND ".join(conditions)
+
+
+def _timestamp(moment: datetime) -> str:
+    return f"TIMESTAMP '{format_time(moment)}'"
+
+
+def _differs(column: Column) -> str:
+    name = quote(column.name)
+    # A column that ClickHouse gained later is NULL in rows that were offloaded before.
+    unknown = f"t.{name} IS NOT NULL AND " if column.required else ""
+    return f"({unknown}NOT (t.{name} <=> s.{name}))"
 
 
 @contextmanager

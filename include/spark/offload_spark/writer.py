@@ -8,16 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from offload_core.connections import IcebergConnection
-from offload_core.errors import AuditFailed, CommitStateUnknown, FixConfiguration, OffloadError
+from offload_core.disk import disk_errors
+from offload_core.errors import AuditFailed, CommitStateUnknown, OffloadError, StartOver
 from offload_core.failpoints import Failpoint, reach
 from offload_core.marker import Marker
-from offload_core.projection import Column
-from offload_core.source_query import bind_time, format_time, http_placeholder, source_column
+from offload_core.projection import Column, project
 from offload_core.table_config import Settings, TableConfig
 from offload_core.window import MICROSECOND, Window
 from offload_spark.clickhouse_source import ClickHouseSource, FileRequest, Selection, Slice
@@ -71,6 +71,9 @@ class Plan:
 class ChunkWriter(ABC):
     """Writes one chunk after another of a table; subclasses say how its rows meet those already there."""
 
+    _commits_before = 0
+    """How many commits without a marker a chunk may put on the branch before the one that carries it."""
+
     def __init__(
         self,
         source: ClickHouseSource,
@@ -87,13 +90,21 @@ class ChunkWriter(ABC):
         self._settings = settings
         self._connection = connection
 
-    def write(self, window: Window, selection: Selection, slices: Sequence[Slice], marker: Marker) -> Published:
+    def write(
+        self,
+        window: Window,
+        selection: Selection,
+        slices: Sequence[Slice],
+        marker: Marker,
+        if_fewer: Callable[[], None] = lambda: None,
+    ) -> Published:
         """Fetch, commit to the branch, audit and publish one chunk.
 
         Args:
             window: the chunk's window.
             selection, slices: its rows, counted by partition.
             marker: what the commit carries, as far as counting tells.
+            if_fewer: called when fewer rows came than had been counted; raises if that must not be.
 
         Raises:
             AuditFailed, StartOver, CommitStateUnknown, ClickHouseUnavailable, CatalogUnavailable, FixColumn
@@ -101,12 +112,15 @@ class ChunkWriter(ABC):
         plan = self._plan(window, selection, slices)
         files, counted = self._fetch(plan)
         reach(Failpoint.AFTER_FILES)
-        if not files:
-            log.info("The rows were gone when they were fetched.")
-            return Published(marker, 0, None, None)
-        marker = self._corrected(marker, counted)
         referred = False
         try:
+            self._require_same_source(marker)
+            if sum(part.rows for part in counted) < sum(part.rows for part in plan.slices):
+                if_fewer()
+            if not files:
+                log.info("The rows were gone when they were fetched.")
+                return Published(marker, 0, None, None)
+            marker = self._corrected(marker, counted)
             self._audit_files(files, window)
             self._iceberg.create_branch()
             referred = plan.keeps_files
@@ -127,6 +141,19 @@ class ChunkWriter(ABC):
     def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:
         """Decide how this chunk is committed."""
 
+    def _require_same_source(self, marker: Marker) -> None:
+        """The files must have been fetched from the table that the attempt has planned for.
+
+        Rows that came after an ALTER hold what the projection doesn't ask for yet. A fetch that saw one of them is over now, so this sees
+        the ALTER too.
+        """
+        described = self._source.describe()
+        if described.uuid != marker.source_uuid or project(self._table, described.columns) != list(self._columns):
+            raise StartOver(
+                f"The columns of {self._table.source} changed, or the table was replaced, while its rows were fetched.",
+                "Nothing was published; the next attempt plans with the table as it is now.",
+            )
+
     @abstractmethod
     def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
         """See that every file's timestamps lie where they must."""
@@ -135,7 +162,7 @@ class ChunkWriter(ABC):
         if added == 0 or (added is None and not self._iceberg.branch_has_moved()):
             self._iceberg.drop_branch()
             return Published(marker, 0, None, None)
-        self._iceberg.audit(marker, added)
+        self._iceberg.audit(marker, added, self._commits_before)
         reach(Failpoint.AFTER_AUDIT)
         return Published(marker, self._new_rows(added, marker), *self._iceberg.publish(marker))
 
@@ -181,10 +208,14 @@ class ChunkWriter(ABC):
     def _fetch_file(self, request: FileRequest, location: str) -> DataFile | None:
         local = local_path(location)
         if local is not None:
-            local.parent.mkdir(parents=True, exist_ok=True)
-            self._source.fetch(request, self._columns, local)
+            with disk_errors(f"fetching rows into {local.parent}"):
+                local.parent.mkdir(parents=True, exist_ok=True)
+                self._source.fetch(request, self._columns, local)
         else:
-            with tempfile.TemporaryDirectory(prefix="offload-") as folder:
+            with (
+                disk_errors("fetching rows into the temporary folder (TMPDIR)"),
+                tempfile.TemporaryDirectory(prefix="offload-") as folder,
+            ):
                 part = Path(folder) / "part.parquet"
                 self._source.fetch(request, self._columns, part)
                 self._iceberg.upload(part, location)
@@ -209,93 +240,10 @@ class ChunkWriter(ABC):
         except OffloadError as error:
             log.warning("The attempt could not be cleaned up; the next one drops its branch: %s", error)
 
-    def _comparison(self) -> RowComparison:
+    def _comparison(self, *, of_main: bool = False) -> RowComparison:
+        """Rows against this attempt's branch, or against `main`."""
         session = start_session(self._connection)
-        return RowComparison(session, self._connection.name, self._table, self._iceberg.branch)
-
-
-class AppendWriter(ChunkWriter):
-    """Tables whose rows never change: the fetched files themselves are committed, unless the window overlaps what is there."""
-
-    def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:
-        if not self._iceberg.may_hold_rows_after(window.lower.timestamp):
-            return Plan(selection, slices, self._append, keeps_files=True)
-        if not self._table.keys:
-            raise FixConfiguration(
-                f"The window of {self._table.name} overlaps rows already in Iceberg, and without `keys` nobody can tell which are missing.",
-                "Add the columns that identify a row as `keys` to the table's entry.",
-            )
-        log.info("The window overlaps rows already in Iceberg: only those that are missing will be inserted.")
-        return Plan(selection, slices, self._insert_missing, keeps_files=False)
-
-    def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
-        self._require_inside(files, window.lower.timestamp, window.upper)
-
-    def _append(self, files: Sequence[DataFile], marker: Marker) -> int:
-        self._iceberg.append(files, marker)
-        return sum(file.rows for file in files)
-
-    def _insert_missing(self, files: Sequence[DataFile], marker: Marker) -> int:
-        first, last = min(file.first for file in files), max(file.last for file in files)
-        missing = self._comparison().insert_missing([file.location for file in files], first, last, marker)
-        log.info("%d of %d rows were missing in Iceberg", missing, sum(file.rows for file in files))
-        return missing
-
-
-class UpsertWriter(ChunkWriter):
-    """Tables whose rows may change (candles): the partitions of the window and its lookback are read again.
-
-    Where ClickHouse still holds at least what Iceberg has of every such partition up to the window's end, they are replaced whole;
-    where it doesn't, because TTL took rows, they are merged by key.
-    """
-
-    def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:  # noqa: ARG002 - reads whole partitions
-        timestamp = source_column(self._table, self._table.timestamp_col)
-        closed = source_column(self._table, str(self._table.closed_col))
-        lookback = timedelta(minutes=self._table.lookback_minutes)
-        again = Selection(
-            f"{timestamp} >= {bind_time('again_from', http_placeholder)} AND {timestamp} <= {bind_time('again_to', http_placeholder)} "
-            f"AND {closed} <= {bind_time('upper', http_placeholder)}",
-            {
-                "again_from": format_time(self._table.partition.floor(slices[0].first - lookback)),
-                "again_to": format_time(max(part.last for part in slices).timestamp),
-                "upper": format_time(window.upper),
-            },
-        )
-        again_slices = self._source.slices(again)
-        replaceable = all(self._is_replaceable(again, part) for part in again_slices)
-        return Plan(again, again_slices, self._replace if replaceable else self._merge, keeps_files=replaceable)
-
-    def _is_replaceable(self, selection: Selection, part: Slice) -> bool:
-        """Whether ClickHouse holds at least the rows that Iceberg has of a partition; TTL takes the oldest first."""
-        extent = self._iceberg.partition_extent(part.start)
-        if extent.rows == 0:
-            return True
-        if not extent.exact or extent.first is None or extent.last is None or part.first > extent.first:
-            return False
-        if part.last.timestamp <= extent.last:
-            return part.rows >= extent.rows
-        timestamp = source_column(self._table, self._table.timestamp_col)
-        inside = self._source.within_partition(selection, part.start)
-        known = inside.narrowed(f"{timestamp} <= {bind_time('known_to', http_placeholder)}", known_to=extent.last)
-        return sum(held.rows for held in self._source.slices(known)) >= extent.rows
-
-    def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
-        self._require_inside(files, None, window.upper)
-
-    def _corrected(self, marker: Marker, counted: Sequence[Slice]) -> Marker:  # noqa: ARG002 - counts whole partitions
-        return marker
-
-    def _new_rows(self, added: int | None, marker: Marker) -> int:  # noqa: ARG002 - whole partitions were added
-        return marker.rows
-
-    def _replace(self, files: Sequence[DataFile], marker: Marker) -> int:
-        self._iceberg.replace_partitions(files, marker)
-        return sum(file.rows for file in files)
-
-    def _merge(self, files: Sequence[DataFile], marker: Marker) -> None:
-        log.info("ClickHouse no longer holds all of these partitions: merging by key.")
-        self._comparison().merge([file.location for file in files], marker)
+        return RowComparison(session, self._connection.name, self._table, None if of_main else self._iceberg.branch)
 
 
 def local_path(location: str) -> Path | None:

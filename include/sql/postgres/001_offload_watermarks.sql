@@ -13,9 +13,8 @@ CREATE TABLE IF NOT EXISTS offload_watermarks (
     status                    text             NOT NULL DEFAULT 'initialized'
                               CHECK (status IN ('initialized', 'success', 'failed', 'halted')),
     created_at                timestamptz      NOT NULL DEFAULT clock_timestamp(),
-    -- What kind of step this row records.
-    kind                      text             NOT NULL DEFAULT 'reset'
-                              CHECK (kind IN ('init', 'reset', 'resume', 'increment', 'empty', 'recovered', 'failure', 'halt')),
+    -- What kind of step this row records; 002 lists them.
+    kind                      text             NOT NULL DEFAULT 'reset',
     -- The row this one follows: the compare-and-set below lets only one row follow another.
     started_from              bigint,
     generation                integer          NOT NULL DEFAULT 0,

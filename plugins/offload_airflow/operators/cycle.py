@@ -13,19 +13,26 @@ from offload_airflow.compat import (
     Context,
     ensure_pool,
     next_run_after,
+    notes,
     run_started,
     task_states,
 )
+from offload_airflow.compat_dag_runs import DagRuns
 from offload_airflow.cycle import TableTasks, completed_line, outcomes
+from offload_airflow.failures import airflow_failures
 from offload_airflow.hooks.ledger import LedgerHook
-from offload_airflow.table_configs import load_settings
+from offload_airflow.run_request import require_sound, run_request
+from offload_airflow.table_configs import load_settings, load_tables
 from offload_core.table_config import Settings
 
 _POOL_SLOTS = 2
 
 
 class OpenCycleOperator(BaseOperator):
-    """Logs the start of a cycle, and makes the Spark tasks' pool if it is missing: they would wait for it for ever.
+    """Logs the start of a cycle, and what it was asked for; a request that makes no sense ends the run here.
+
+    Makes the Spark tasks' pool if it is missing, for which they would wait for ever, and gives the scheduler the runs that backfills
+    have left behind, which it would never look at again.
 
     Args:
         tables: names of the run's tables.
@@ -38,13 +45,25 @@ class OpenCycleOperator(BaseOperator):
         self.tables = tables
 
     def execute(self, context: Context) -> None:
-        """Log `CYCLE STARTED`."""
+        """Log `CYCLE STARTED`.
+
+        Raises:
+            AirflowFailException: the run's conf is wrong; the message names the field. No task of this run does anything then.
+        """
+        with airflow_failures(self.log, "this run"):
+            require_sound(context, load_tables())
         pool = load_settings().pool
         if ensure_pool(pool, _POOL_SLOTS, "Spark jobs of the Iceberg offload that run at once"):
             self.log.warning(
                 "Created the missing pool %s with %s slots; change their number in Airflow.", pool, _POOL_SLOTS
             )
+        adopted = DagRuns(context["dag"].dag_id).adopt_backfills(datetime.now(timezone.utc))
+        if adopted:
+            self.log.info("Runs of backfills that have ended, given to the scheduler: %s", adopted)
         self.log.info("CYCLE STARTED %s: %s tables: %s", context["run_id"], len(self.tables), ", ".join(self.tables))
+        asked = run_request(context).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        if asked:
+            self.log.info("This run was asked for: %s", asked)
 
 
 class CloseCycleOperator(BaseOperator):
@@ -74,13 +93,16 @@ class CloseCycleOperator(BaseOperator):
         """Log the cycle's summary and when the next one starts.
 
         Raises:
-            AirflowFailException: a table failed; the message names them all.
+            AirflowFailException: a table failed, and the message names them all; or the run's conf is wrong.
             OffloadError: the ledger can't be read.
         """
+        with airflow_failures(self.log, "this run"):
+            require_sound(context, load_tables())
         started = run_started(context)
         with self.ledger.open() as ledger:
             rows = ledger.rows_of_run(context["run_id"], since=started)
-        results = outcomes(self.tables, task_states(context), rows)
+        said = notes(context, [table.wait for table in self.tables])
+        results = outcomes(self.tables, task_states(context), rows, said)
         for result in results:
             self.log.info("%s", result.line())
         self.log.info("%s", completed_line(results, started, datetime.now(timezone.utc)))

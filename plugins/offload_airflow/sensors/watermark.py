@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
-from offload_airflow.compat import AirflowSkipException, BaseSensorOperator, Context, interval_end
+from offload_airflow.compat import AirflowSkipException, BaseSensorOperator, Context, leave_note
 from offload_airflow.failures import airflow_failures, recorded_failures
+from offload_airflow.hooks.connections import load_connections
 from offload_airflow.hooks.hot_tier import HotTierHook
 from offload_airflow.hooks.ledger import LedgerHook
-from offload_airflow.table_configs import find_table, load_settings
-from offload_core.errors import WaitForOtherRun
+from offload_airflow.run_request import RunScope, run_request, run_scope
+from offload_airflow.table_configs import find_entry, load_settings
+from offload_core.clickhouse import ClickHouse
+from offload_core.errors import RepairInterval, RestateInterval, WaitForOtherRun
 from offload_core.ledger import Ledger, LedgerRow, Step
+from offload_core.run_plan import RunMode, plan_run
 from offload_core.source_query import NOW, any_row_query, driver_placeholder, parse_time, window_parameters
-from offload_core.table_config import Settings, TableConfig
-from offload_core.window import Window, plan_window
+from offload_core.table_config import InvalidTable, Settings, TableConfig
+from offload_core.verify import Verdict, verify
+from offload_core.window import Interval, Window
 
 
 class WatermarkSensor(BaseSensorOperator):
-    """Waits until a table's window is complete, and lets its Spark job run only if there is something in it.
+    """Waits until a table's window is complete, and lets its Spark job run only if there is something for it to do.
 
+    - The run is not about this table: skips.
     - ClickHouse's clock has not passed the end of the run's interval: not yet.
-    - Rows past the watermark: ready.
-    - None: records an empty success, so that the lag clock starts again, and skips.
-    - The interval lies behind the watermark (a cleared or backfilled run): skips and records nothing.
+    - Rows past the watermark: ready. None: records an empty success, so that the lag clock starts again, and skips.
+    - The interval lies behind the watermark (a cleared, backfilled or narrowed run): compares it on both sides. Equal: skips, and
+      neither the ledger nor Iceberg is touched. Different: ready, or, where the run shall only verify, fails.
+    - The interval shall be restated: ready.
 
     A server that can't be reached is a failure, never a skip.
 
@@ -68,41 +77,114 @@ class WatermarkSensor(BaseSensorOperator):
             OffloadError: an error that the next attempt may not meet.
         """
         with airflow_failures(self.log, self.table):
-            table = find_table(self.table)
-            if table is None:
-                raise AirflowSkipException(f"{self.table} has been disabled or removed from the configuration.")
+            scope = run_scope(context)
+            table = self._wanted(context)
             run_id, attempt = context["run_id"], context["ti"].try_number
             with (
                 self.ledger.open() as ledger,
                 recorded_failures(ledger, self.log, table.name, run_id=run_id, attempt=attempt),
             ):
-                return self._look(ledger, table, interval_end(context), run_id, attempt)
+                found = self._look(ledger, table, scope, run_id, attempt)
+            if isinstance(found, _Nothing):
+                self._end_early(context, found.note, found.reason)
+            if isinstance(found, Verdict):
+                self._refuse(context, found)
+            return found
 
-    def _look(self, ledger: Ledger, table: TableConfig, end: datetime | None, run_id: str, attempt: int) -> bool:
+    def _wanted(self, context: Context) -> TableConfig:
+        """The table's entry, if the run is about it."""
+        table = find_entry(self.table)
+        if table is None:
+            self._end_early(context, "disabled", f"{self.table} has been disabled or removed from the configuration.")
+        if not run_request(context).selects(table):
+            self._end_early(context, "not selected", f"This run's conf does not select {self.table}.")
+        if isinstance(table, InvalidTable):
+            raise table.error()
+        return table
+
+    def _look(
+        self, ledger: Ledger, table: TableConfig, scope: RunScope, run_id: str, attempt: int
+    ) -> bool | _Nothing | Verdict:
+        """Ready or not yet; or why there is nothing to do; or, where the run shall only verify, how the sides differ."""
         started = time.monotonic()
         watermark = ledger.watermark(table.name)
         now = parse_time(self.hot_tier.first_value(NOW))
-        if end is not None and now < end:
-            self.log.info("ClickHouse's clock says %s: the interval ends at %s.", now, end)
+        if scope.complete_at is not None and now < scope.complete_at:
+            self.log.info("ClickHouse's clock says %s: the interval ends at %s.", now, scope.complete_at)
             return False
-        window = plan_window(watermark.cursor, now, end, timedelta(minutes=self.settings.buffer_minutes))
-        if window.is_behind:
-            raise AirflowSkipException(
-                f"This run's interval ends at {window.upper}, behind the watermark {window.lower} of {table.name}: "
-                "it has been offloaded before."
-            )
-        query = any_row_query(table, driver_placeholder)
-        if self.hot_tier.first_value(query, window_parameters(window)) is not None:
-            self.log.info("%s has new rows in %s.", table.name, window)
+        buffer = timedelta(minutes=self.settings.buffer_minutes)
+        plan = plan_run(scope.mode, scope.start, scope.end, ledger.progress(table.name, watermark), now, buffer)
+        if plan.ahead is not None and self._has_rows(table, plan.ahead):
             return True
+        if plan.behind is not None:
+            return scope.mode is RunMode.RESTATE or self._compare(table, watermark, plan.behind, scope.mode)
+        if plan.ahead is None or scope.mode is not RunMode.OFFLOAD:
+            moves = scope.mode in (RunMode.OFFLOAD, RunMode.REPAIR)
+            note = "No new data to offload" if moves else "nothing offloaded there yet"
+            return _Nothing(note, f"{note}: the watermark of {table.name} is {watermark.cursor}.")
+        step = _empty(watermark, plan.ahead, run_id, attempt, time.monotonic() - started)
+        return self._record_empty(ledger, table, watermark, step)
+
+    def _has_rows(self, table: TableConfig, window: Window) -> bool:
+        if self.hot_tier.first_value(any_row_query(table, driver_placeholder), window_parameters(window)) is None:
+            return False
+        self.log.info("%s has new rows in %s.", table.name, window)
+        return True
+
+    def _compare(
+        self, table: TableConfig, watermark: LedgerRow, interval: Interval, mode: RunMode
+    ) -> bool | _Nothing | Verdict:
+        connections = load_connections(self.settings)
+        client = ClickHouse(
+            connections.clickhouse,
+            timeout_seconds=self.settings.clickhouse_timeout_seconds,
+            settings=self.settings.clickhouse_settings,
+        )
+        with closing(client):
+            verdict = verify(client, connections, table, watermark.cursor, interval)
+        if verdict.start is None or verdict.start > interval.last:
+            return _Nothing(
+                "no longer in ClickHouse", f"ClickHouse no longer holds {table.name} in {interval}: nothing to compare."
+            )
+        if verdict.equal:
+            note = f"verified, {verdict.hot.rows:,} rows equal"
+            return _Nothing(note, f"{table.name} in {interval}: {note}; nothing to do.")
+        self.log.info("%s", _difference(verdict))
+        return verdict if mode is RunMode.VERIFY else True
+
+    def _record_empty(self, ledger: Ledger, table: TableConfig, watermark: LedgerRow, step: Step) -> bool | _Nothing:
         try:
             # A run by hand may be at work on this table: what it publishes must follow the row it started from.
             with ledger.locked(table.name, wait_seconds=0):
-                ledger.append(watermark, _empty(watermark, window, run_id, attempt, time.monotonic() - started))
+                ledger.append(watermark, step)
         except WaitForOtherRun as error:
             self.log.info("%s", error)
             return False
-        raise AirflowSkipException(f"No new data to offload: {table.name} has no row in {window}.")
+        return _Nothing("No new data to offload", f"No new data to offload: {table.name} has no row in {step.window}.")
+
+    def _end_early(self, context: Context, note: str, reason: str) -> NoReturn:
+        leave_note(context, note)
+        raise AirflowSkipException(reason)
+
+    def _refuse(self, context: Context, verdict: Verdict) -> NoReturn:
+        """The end of a run that only verifies: the difference is its result, not a failed offload, so the ledger counts none."""
+        difference = _difference(verdict)
+        leave_note(context, difference)
+        if verdict.hot.rows > verdict.cold.rows:
+            raise RepairInterval(difference, "Run the same interval with mode repair, which inserts what is missing.")
+        raise RestateInterval(difference, "Run the same interval with mode restate, which replaces it.")
+
+
+@dataclass(frozen=True)
+class _Nothing:
+    """There is nothing to do: in a few words for the run's summary, and as a sentence for the log."""
+
+    note: str
+    reason: str
+
+
+def _difference(verdict: Verdict) -> str:
+    return f"{verdict.table} differs in {verdict.interval}: ClickHouse has {verdict.hot}, Iceberg has {verdict.cold}."
 
 
 def _empty(watermark: LedgerRow, window: Window, run_id: str, attempt: int, seconds: float) -> Step:

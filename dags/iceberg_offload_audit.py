@@ -1,0 +1,36 @@
+"""### Audit of the Iceberg offload
+
+Every hour, per table: `audit_…` compares both tiers hour by hour, by count and hash; `repair_…` inserts what came late, if anything did;
+`look_again_…` fails if a difference is left that somebody has to judge. Where Iceberg has lost rows, the table is halted.
+
+- **Findings** are in the tasks' logs and in PostgreSQL in `offload_audits`; `offload audit` shows them down to the rows that differ.
+- **Settings** (`iceberg_offload_settings`): `audit_schedule`, `audit_hours`, `audit_keep_days`, `audit_timeout_minutes`.
+- **Clear a table's `audit_…`**: it looks at the tiers as they are now. Many late rows: raise `buffer_minutes`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from offload_airflow.compat import DAG, CronDataIntervalTimetable
+from offload_airflow.table_configs import load_settings, load_tables
+from offload_airflow.task_groups.audit import audit_tasks
+from offload_airflow.task_groups.layer import RETRIES, RETRY_DELAY
+
+settings = load_settings()
+
+with DAG(
+    dag_id="iceberg_offload_audit",
+    description="Proves every hour that ClickHouse and Iceberg hold the same rows, and inserts what came late",
+    doc_md=__doc__,
+    schedule=CronDataIntervalTimetable(settings.audit_schedule, "UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    # Comparing reads both tiers: two tables at a time leave the offload its share.
+    max_active_tasks=2,
+    dagrun_timeout=timedelta(hours=6),
+    default_args={"owner": "data-platform", "retries": RETRIES, "retry_delay": RETRY_DELAY},
+    tags=["iceberg", "offload", "audit"],
+):
+    audit_tasks(load_tables(), settings)

@@ -1,0 +1,10 @@
+"""The Spark job: upkeep of one Iceberg table. Takes the arguments of `offload_generic.py`, and `--dry-run` to only look."""
+
+from __future__ import annotations
+
+import sys
+
+from offload_spark.maintenance import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

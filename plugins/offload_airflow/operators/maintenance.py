@@ -1,0 +1,133 @@
+"""The tasks of the maintenance: one Spark job per table, the ledger's clean-up, and one that says what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from offload_airflow.compat import AirflowFailException, AirflowSkipException, BaseOperator, Context, task_states
+from offload_airflow.failures import airflow_failures
+from offload_airflow.hooks.connections import postgres_connection
+from offload_airflow.hooks.ledger import LedgerHook
+from offload_airflow.maintenance_request import requested_tables
+from offload_airflow.operators.table_job import TableJobOperator
+from offload_airflow.table_configs import load_settings, load_tables
+from offload_core import spark_submit
+from offload_core.errors import AttemptTimedOut
+from offload_core.job_arguments import JobArguments
+from offload_core.ledger_session import connect
+from offload_core.maintenance_log import MaintenanceLog
+from offload_core.table_config import InvalidTable, TableConfig
+
+
+class MaintainTableOperator(TableJobOperator):
+    """Submits the maintenance job of one table; the table is skipped where the run asks for others."""
+
+    ui_color = "#d5f5e3"
+    bulk = True
+
+    @property
+    def title(self) -> str:
+        """What the log calls the work."""
+        return f"maintenance of {self.table}"
+
+    def job_application(self) -> Path:
+        """`offload_maintain.py`."""
+        return spark_submit.maintenance_application(os.environ)
+
+    def job_arguments(self, context: Context, table: TableConfig) -> JobArguments:
+        """The table and who asks; the job takes the present from the clock."""
+        if table.name not in requested_tables(context, _names()):
+            raise AirflowSkipException(f"This run is about other tables than {table.name}.")
+        return JobArguments(table, self.settings, run_id=context["run_id"], attempt=context["ti"].try_number)
+
+    def timed_out(self) -> AttemptTimedOut:
+        """What had been committed stays."""
+        return AttemptTimedOut(
+            f"The attempt took longer than {self.execution_timeout} and was ended; what it had committed stays, and the next one goes on.",
+            "If it happens again, lower compaction_batch_mb or raise maintenance_timeout_minutes in the settings.",
+        )
+
+
+class CleanLedgerOperator(BaseOperator):
+    """Deletes ledger rows and audits that are older than their retention; what is still needed stays whatever its age."""
+
+    ui_color = "#d5f5e3"
+
+    def execute(self, context: Context) -> None:
+        """Log how many went.
+
+        Raises:
+            AirflowFailException, OffloadError: PostgreSQL can't be reached or refused.
+        """
+        from offload_core.audit_store import AuditStore  # takes long to import, which parsing must not
+
+        with airflow_failures(self.log, "the ledger's clean-up"):
+            requested_tables(context, _names())
+            settings, now = load_settings(), datetime.now(timezone.utc)
+            hook = LedgerHook(postgres_conn_id=settings.postgres_conn_id, pipeline_id=settings.pipeline_id)
+            with hook.open() as ledger:
+                rows = ledger.clean_up(now - timedelta(days=settings.ledger_retention_days))
+            self.log.info("Ledger rows older than %s days deleted: %s", settings.ledger_retention_days, rows)
+            with connect(postgres_connection(hook.connection), "offload airflow") as session:
+                audits = AuditStore(session, settings.pipeline_id).forget(
+                    now - timedelta(days=settings.audit_keep_days)
+                )
+            self.log.info("Audits older than %s days deleted: %s", settings.audit_keep_days, audits)
+
+
+class CloseMaintenanceOperator(BaseOperator):
+    """Logs what became of every table, and fails if any task failed, so that the run as a whole is seen to have failed.
+
+    Args:
+        tables: names of the run's tables by the ids of their tasks.
+        others: ids of the run's other tasks.
+    """
+
+    ui_color = "#eaeded"
+
+    def __init__(self, *, tables: dict[str, str], others: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tables = tables
+        self.others = others
+
+    def execute(self, context: Context) -> None:
+        """Log one line per table.
+
+        Raises:
+            AirflowFailException: tasks failed, and the message names them all.
+            OffloadError: PostgreSQL can't be read.
+        """
+        states = task_states(context)
+        with airflow_failures(self.log, "this run"):
+            for line in self._lines(context, states):
+                self.log.info("%s", line)
+        failed = [task for task in (*self.tables, *self.others) if states.get(task) not in ("success", "skipped")]
+        if failed:
+            raise AirflowFailException(f"{len(failed)} tasks failed: {', '.join(failed)}.")
+
+    def _lines(self, context: Context, states: dict[str, str | None]) -> list[str]:
+        settings = load_settings()
+        hook = LedgerHook(postgres_conn_id=settings.postgres_conn_id, pipeline_id=settings.pipeline_id)
+        with connect(postgres_connection(hook.connection), "offload airflow") as session:
+            newest = MaintenanceLog(session, settings.pipeline_id).newest()
+        lines = []
+        for task, table in self.tables.items():
+            record = newest.get(table)
+            if states.get(task) == "success" and record is not None and record.run_id == context["run_id"]:
+                files = f"data files {record.before.data_files} → {record.after.data_files}"
+                snapshots = f"snapshots {record.before.snapshots} → {record.after.snapshots}"
+                lines.append(f"✓ {table}: {files}, {snapshots}, {record.seconds:.1f} s")
+            elif states.get(task) == "skipped":
+                lines.append(f"- {table}: not asked for, or switched off")
+            else:
+                lines.append(f"✗ {table}: {states.get(task)}: see the log of {task}")
+        return lines
+
+
+def _names() -> list[str]:
+    """The names of all tables that are not switched off, wrong entries included."""
+    return [table.name for table in load_tables() if isinstance(table, InvalidTable) or table.enabled]

@@ -1,0 +1,136 @@
+"""What the operators that run a Spark job for one table have in common."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+
+from offload_airflow.compat import AirflowSkipException, AirflowTaskTimeout, Context
+from offload_airflow.failures import airflow_failures
+from offload_airflow.hooks.connections import load_connections
+from offload_airflow.hooks.offload_submit import OffloadSubmitHook
+from offload_airflow.table_configs import find_table, load_settings
+from offload_core import spark_submit
+from offload_core.connections import CONNECTIONS_ENV
+from offload_core.errors import AttemptTimedOut, OffloadError, SparkFailed
+from offload_core.job_arguments import JobArguments
+from offload_core.table_config import Settings, TableConfig
+
+if TYPE_CHECKING:
+    import jinja2
+
+_PASSED_ON = (
+    "conf",
+    "files",
+    "py_files",
+    "jars",
+    "driver_class_path",
+    "packages",
+    "exclude_packages",
+    "proxy_user",
+    "name",
+    "application_args",
+    "env_vars",
+    "properties_file",
+)
+
+
+class TableJobOperator(SparkSubmitOperator):
+    """Submits a job of the offload's for one table.
+
+    Its arguments are made from the Variables when the task runs, so that an edit counts at once; they show in the
+    rendered template. Passwords go to the job by its environment and show nowhere.
+
+    Args:
+        table: the table's short name.
+    """
+
+    template_fields: Sequence[str] = ("table", *SparkSubmitOperator.template_fields)
+    ui_color = "#fdebd0"
+    bulk: ClassVar[bool] = False
+    """Whether the job works on so many rows that its JVM should compile well."""
+
+    def __init__(self, *, table: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.table = table
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings as they are when the task runs."""
+        return load_settings()
+
+    @property
+    def title(self) -> str:
+        """What the log calls the work."""
+        return self.table
+
+    @abstractmethod
+    def job_application(self) -> Path:
+        """The job's entry point."""
+
+    @abstractmethod
+    def job_arguments(self, context: Context, table: TableConfig) -> JobArguments:
+        """What the job is given. May raise AirflowSkipException."""
+
+    @abstractmethod
+    def timed_out(self) -> AttemptTimedOut:
+        """The error of an attempt that took too long."""
+
+    def record(self, context: Context, error: OffloadError) -> None:
+        """Count a failure that the job itself could not write down, where such are counted."""
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Fill in what the job is given; the values are final, nothing in them is a template."""
+        super().render_template_fields(context, jinja_env)
+        with airflow_failures(self.log, self.title):
+            table = find_table(self.table)
+            if table is None:
+                raise AirflowSkipException(f"{self.table} has been disabled or removed from the configuration.")
+            self.application_args = self.job_arguments(context, table).to_argv()
+            self.application = str(self.job_application())
+            self.name = f"{self.settings.pipeline_id}.{table.name}"
+            lean = spark_submit.configuration(os.environ, bulk=self.bulk)
+            self.conf = {**lean, **self.settings.spark_conf, **(self.conf or {})}
+
+    def execute(self, context: Context) -> None:
+        """Run the job.
+
+        Raises:
+            AirflowFailException: an error that stays until somebody changes something.
+            AirflowException, OffloadError: an error that the next attempt may not meet.
+        """
+        with airflow_failures(self.log, self.title):
+            # Not super().execute(): Airflow 2.11 takes that for an operator within an operator and warns. What it does
+            # besides is for drivers on a cluster, which this hook refuses.
+            self._hook = self._get_hook()
+            try:
+                self._hook.submit(self.application)
+            except SparkFailed as error:
+                self.record(context, error)
+                raise
+            except AirflowTaskTimeout:
+                late = self.timed_out()
+                self.log.error("✗ Offload failed: %s: %s", self.title, late)
+                self.record(context, late)
+                raise
+
+    def on_kill(self) -> None:
+        """End the job with the task."""
+        if self._hook is not None:
+            self._hook.on_kill()
+
+    def _get_hook(self) -> OffloadSubmitHook:
+        secrets = {CONNECTIONS_ENV: load_connections(self.settings).with_secrets_json()}
+        return OffloadSubmitHook(
+            child_environment={**spark_submit.environment(os.environ), **secrets},
+            conn_id=self.settings.spark_conn_id,
+            driver_memory=self.settings.driver_memory,
+            executor_memory=self.settings.executor_memory,
+            **{field: getattr(self, field) for field in _PASSED_ON},
+        )

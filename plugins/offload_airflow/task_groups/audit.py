@@ -1,0 +1,50 @@
+"""The tasks of the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from offload_airflow.compat import TriggerRule
+from offload_airflow.operators.audit import (
+    AuditTableOperator,
+    CloseAuditOperator,
+    LookAgainOperator,
+    RepairAuditedOperator,
+)
+from offload_core.table_config import InvalidTable, Settings, TableConfig
+
+
+def audit_tasks(tables: Sequence[TableConfig | InvalidTable], settings: Settings) -> CloseAuditOperator:
+    """Per table an audit, the repair of what came late, and a look at what is left; and one task that waits for all.
+
+    Whatever becomes of one table, the others are audited.
+    """
+    names = [table.name for table in tables if isinstance(table, InvalidTable) or table.enabled]
+    timeout = timedelta(minutes=settings.audit_timeout_minutes)
+    close = CloseAuditOperator(
+        task_id="close_audit",
+        tables={f"audit_{name}": name for name in names},
+        trigger_rule=TriggerRule.ALL_DONE,
+    )
+    for name in names:
+        audit = AuditTableOperator(task_id=f"audit_{name}", table=name, execution_timeout=timeout)
+        repair = RepairAuditedOperator(
+            task_id=f"repair_{name}",
+            table=name,
+            audit=audit.task_id,
+            pool=settings.pool,
+            priority_weight=1,
+            weight_rule="absolute",
+            execution_timeout=timeout,
+        )
+        again = LookAgainOperator(
+            task_id=f"look_again_{name}",
+            table=name,
+            audit=audit.task_id,
+            execution_timeout=timeout,
+            # A repair that reports what it could not mend has failed; that is looked at all the same.
+            trigger_rule=TriggerRule.ALL_DONE,
+        )
+        audit >> repair >> again >> close
+    return close

@@ -1,0 +1,1 @@
+"""The commands of `offload`; `offload_core.cli` gives them their names."""
