@@ -31,6 +31,10 @@ setup: ## Make the environments under .venv, fetch the jars, find or bring a Jav
 	  echo "Install one of them and name it, for example: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12"; exit 1; }
 	@$(BASE_PYTHON) -m embedded.install
 
+.PHONY: readers
+readers: setup ## Also make the environment that the tests of examples/ read the cold tables from
+	@$(BASE_PYTHON) -m embedded.install readers
+
 .PHONY: demo
 demo: setup ## Show the whole thing: real trades, Airflow, Spark, Iceberg; ends with a table and leaves the stack running
 	@$(EMBEDDED) demo
@@ -56,16 +60,28 @@ env: setup ## Shell exports for working with the running stack: eval "$$(make -s
 	@$(EMBEDDED) env
 
 .PHONY: test
-test: lint ## Every check and every test, the integration tests with the real servers included
+test: lint readers ## Every check and every test, the integration tests with the real servers included
 	@$(PYTEST)
 
 .PHONY: test-unit
 test-unit: setup ## The tests that start no server and no Spark
-	@$(PYTEST) -m 'not integration'
+	@$(PYTEST) -m 'not integration and not full'
 
 .PHONY: test-integration
-test-integration: setup ## The tests that start servers, Spark or Airflow
-	@$(PYTEST) -m integration
+test-integration: readers ## The tests that start servers, Spark or Airflow
+	@$(PYTEST) -m 'integration and not full'
+
+.PHONY: test-faults
+test-faults: setup ## Every fault against the real job, the long ones included
+	@$(PYTEST) tests/faults -m 'full or not full'
+
+.PHONY: test-faults-random
+test-faults-random: setup ## Random schedules of runs, kills, resets, re-runs, late rows and compactions: N=200 SEED=1
+	@OFFLOAD_SCHEDULES=$(or $(N),20) OFFLOAD_SEED=$(or $(SEED),1) $(PYTEST) tests/faults/test_random_schedules.py -m 'full or not full'
+
+.PHONY: test-long
+test-long: setup ## Tests that take up to an hour: a simulated month, wide matrices
+	@$(PYTEST) -m full --ignore tests/faults
 
 .PHONY: lint
 lint: setup ## Style, types and import directions
@@ -93,6 +109,7 @@ lock: setup ## Resolve the requirements anew and write the lock files
 	@$(call compile,requirements-spark)
 	@$(call compile,requirements-java)
 	@$(call compile,requirements-embedded)
+	@$(call compile,requirements-readers)
 
 compile = echo "$(1).lock.txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	--python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url $(1).txt $(2) -o $(1).lock.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from benchmarks.audit_cases import audit_1h_10m, audit_9_clean
 from benchmarks.bench_stack import BenchStack, bench_stack, hours_ago
 from benchmarks.measure import CommandFailed, Measurement, measure, run_at_once
 from embedded.demo import DAG_ID
@@ -56,4 +57,9 @@ def _empty_cycle(bench: BenchStack) -> None:
         raise CommandFailed(f"Spark was started although there was nothing new: {', '.join(started)}")
 
 
-CASES: dict[str, Callable[[int], Measurement]] = {"bronze-2x100k": bronze_2x100k, "cycle-9-empty": cycle_9_empty}
+CASES: dict[str, Callable[[int], Measurement]] = {
+    "bronze-2x100k": bronze_2x100k,
+    "cycle-9-empty": cycle_9_empty,
+    "audit-1h-10m": audit_1h_10m,
+    "audit-9-clean": audit_9_clean,
+}

@@ -233,6 +233,8 @@ def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_por
         },
         "api": {"auth_backends": "airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session"},
         "usage_data_collection": {"enabled": "False"},
+        # As in Airflow 3; without it every command warns that it will change.
+        "metrics": {"timer_unit_consistency": "True"},
     }
 
 

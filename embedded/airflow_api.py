@@ -7,8 +7,9 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -74,9 +75,33 @@ class AirflowApi:
         self._call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
         return True
 
+    def pause(self, dag_id: str) -> None:
+        """Keep the scheduler from running the DAG."""
+        self._call("PATCH", f"/dags/{dag_id}", {"is_paused": True})
+
+    def is_paused(self, dag_id: str) -> bool:
+        """Whether the scheduler leaves the DAG alone."""
+        return bool(self._call("GET", f"/dags/{dag_id}")["is_paused"])
+
+    def clear(self, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> None:
+        """Let a run, or only these tasks of it, run again."""
+        body: dict[str, object] = {"dry_run": False, "only_failed": False, "reset_dag_runs": True, "dag_run_id": run_id}
+        if task_ids:
+            body["task_ids"] = list(task_ids)
+        self._call("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+    def run_ids(self, dag_id: str) -> dict[datetime, str]:
+        """The newest hundred runs by their logical dates (UTC)."""
+        runs = self._call("GET", f"/dags/{dag_id}/dagRuns?order_by=-execution_date&limit=100")["dag_runs"]
+        return {datetime.fromisoformat(run["logical_date"]): str(run["dag_run_id"]) for run in runs}
+
     def trigger(self, dag_id: str, conf: dict[str, object] | None = None) -> str:
         """Start a run by hand and return its id."""
         return str(self._call("POST", f"/dags/{dag_id}/dagRuns", {"conf": conf or {}})["dag_run_id"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """The state of a run: queued, running, success or failed."""
+        return str(self._call("GET", _run_path(dag_id, run_id))["state"])
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """The state of every task of a run, by task id."""
@@ -108,6 +133,19 @@ class AirflowApi:
         runs = self._call("GET", f"/dags/{dag_id}/dagRuns?order_by=-start_date&limit=1")["dag_runs"]
         return str(runs[0]["dag_run_id"]) if runs else None
 
+    def wait_for_newer_run(self, dag_id: str, than: str, seconds: float) -> str:
+        """Wait until a run has started after that one, and return its id.
+
+        Raises:
+            AirflowRefusedError: none has in time.
+        """
+        deadline = time.monotonic() + seconds
+        while (run_id := self.newest_run(dag_id)) in (None, than):
+            if time.monotonic() > deadline:
+                raise AirflowRefusedError(f"Airflow's scheduler starts no run of {dag_id}. See make logs.")
+            time.sleep(0.5)
+        return str(run_id)
+
     def follow(self, dag_id: str, run_id: str, seconds: float) -> Iterator[DagRun]:
         """The run again and again until it has finished or the time is over."""
         deadline = time.monotonic() + seconds
@@ -134,10 +172,21 @@ class AirflowApi:
             with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
                 answer: dict[str, Any] = json.loads(response.read() or b"{}")
         except urllib.error.HTTPError as error:
-            raise AirflowRefusedError(f"Airflow answered {method} {path} with {error.code}. See make logs.") from error
+            raise AirflowRefusedError(
+                f"Airflow answered {method} {path} with {error.code}: {_reason(error)}. See make logs."
+            ) from error
         except OSError as error:
             raise AirflowRefusedError(f"Airflow doesn't answer {method} {path}: {error}. See make status.") from error
         return answer
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """What the answer says beside its status."""
+    try:
+        answer = json.loads(error.read())
+        return str(answer.get("detail") or answer.get("title")).strip()
+    except (OSError, ValueError, AttributeError):
+        return str(error.reason)
 
 
 def _run_path(dag_id: str, run_id: str) -> str:

@@ -2,7 +2,7 @@
 
 `make setup` runs `python -m embedded.install` before every other target. It needs nothing but the standard library,
 installs only what is missing or whose lock file changed, works on several parts at once, and repairs an interrupted run
-when it is run again.
+when it is run again. `python -m embedded.install readers` makes the one environment that only some tests need.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,15 +45,24 @@ AIRFLOW = Environment("airflow", ("requirements.lock.txt", "requirements-dev.loc
 SPARK = Environment("spark", ("requirements-spark.lock.txt",))
 EMBEDDED = Environment("embedded", ("requirements-embedded.lock.txt",))
 JAVA = Environment("java", ("requirements-java.lock.txt",))
+READERS = Environment("readers", ("requirements-readers.lock.txt",))
 
 
-def main() -> int:
-    """Bring every part up to date and return the exit status: 0 only when all of them are ready."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Bring every part up to date and return the exit status: 0 only when all of them are ready.
+
+    Args:
+        arguments: `readers` for the readers' environment alone; nothing for everything else.
+    """
     layout = Layout.of_checkout()
     layout.envs.mkdir(parents=True, exist_ok=True)
     try:
         with _only_one_setup(layout):
-            _install_all(layout)
+            if READERS.name in arguments:
+                _ensure_bootstrap(layout)
+                _ensure_environment(layout, READERS)
+            else:
+                _install_all(layout)
     except InstallError as error:
         _say(f"setup failed: {error}")
         return 1
@@ -247,4 +256,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
