@@ -290,6 +290,8 @@ class TestBrokenServers:
             (b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nCode: 62", "IncompleteRead"),
             (CHUNKED + b'5\r\n{"n":\r\n', "Response ended prematurely|IncompleteRead|InvalidChunkLength"),
             (b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"n": 1}', "IncompleteRead"),
+            (b"HTTP/1.1 200 OK\r\nX-ClickHouse-Server-Display-Name: here\r\n", "where it ends"),
+            (b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"n": 1}', "where it ends"),
         ],
     )
     def test_an_answer_that_breaks_off_is_worth_another_try(self, serve, answer, reason):

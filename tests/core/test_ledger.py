@@ -13,6 +13,7 @@ import pytest
 from offload_core.errors import StartOver, TableHalted, WatermarkNotFound
 from offload_core.ledger import Ledger, LedgerRow, Step
 from offload_core.ledger_session import LedgerConnection
+from offload_core.run_plan import Progress
 from offload_core.window import ORIGIN, Cursor, Window
 
 pytestmark = pytest.mark.integration
@@ -416,6 +417,29 @@ class TestLooking:
         assert rows[TABLE] == good
         assert rows["candles"].status == "failed"
 
+    @pytest.mark.usefixtures("first")
+    def test_a_halted_table_is_known_with_its_reason_whatever_fails_afterwards(self, ledger):
+        fail(ledger, halt=True, message="Rolled back.")
+        fail(ledger, message="It is halted.")
+        ledger.initialize("other")
+        ledger.record_failure("other", "audit", "?", run_id="run", attempt=1)
+
+        assert {name: row.last_error_message for name, row in ledger.halts().items()} == {TABLE: "Rolled back."}
+        ledger.resume(TABLE)
+        assert ledger.halts() == {}
+
+    @pytest.mark.usefixtures("first")
+    def test_failures_are_found_from_a_moment_on(self, ledger):
+        fail(ledger, message="early")
+        early = ledger.newest(TABLE)
+        fail(ledger, message="late", halt=True)
+        ledger.resume(TABLE)
+
+        found = ledger.failures_since(early.created_at + timedelta(microseconds=1))
+
+        assert [row.last_error_message for row in found] == ["late"]
+        assert [row.last_error_message for row in ledger.failures_since(early.created_at)] == ["early", "late"]
+
     def test_the_rows_of_a_run_are_found_across_tables_oldest_first(self, ledger, first):
         ledger.initialize("candles")
         mine = ledger.append(first, step(run_id="mine"))
@@ -434,3 +458,37 @@ class TestLooking:
 
         assert ledger.newest(name).last_error_message == name
         assert ledger.newest_rows().keys() == {name}
+
+
+class TestStepsBehindTheWatermark:
+    """Repairs and restatements: they are recorded, and leave watermark, lag and failures as they were."""
+
+    @staticmethod
+    def repair(row: LedgerRow) -> Step:
+        return step(kind="repair", cursor=row.cursor, window=Window(ORIGIN, NOON - timedelta(days=1)))
+
+    @pytest.mark.parametrize("kind", ["repair", "restate"])
+    def test_they_leave_lag_and_failures_as_they_were(self, ledger, first, kind):
+        moved = ledger.append(first, step())
+        fail(ledger)
+        fail(ledger)
+
+        row = ledger.append(moved, step(kind=kind, cursor=moved.cursor))
+
+        assert (row.last_successful_run, row.failure_count) == (moved.last_successful_run, 2)
+        assert ledger.watermark(TABLE) == row
+
+    def test_how_far_runs_have_read_is_the_latest_end_of_a_window(self, ledger, first):
+        assert ledger.progress(TABLE, first).seen_until is None
+        moved = ledger.append(first, step(minute=3))
+        row = ledger.append(moved, self.repair(moved))
+
+        assert ledger.progress(TABLE, row) == Progress(row.cursor, NOON + timedelta(minutes=4))
+
+    @pytest.mark.parametrize("operator", ["reset", "resume"])
+    def test_an_operators_word_ends_what_runs_have_read(self, ledger, first, operator):
+        ledger.append(first, step())
+
+        row = ledger.reset(TABLE, ORIGIN) if operator == "reset" else ledger.resume(TABLE)
+
+        assert ledger.progress(TABLE, row).seen_until is None

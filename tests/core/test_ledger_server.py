@@ -114,7 +114,7 @@ class TestSetUp:
             ledger = Ledger(session, "p")
 
             for use in (ledger.watermark, ledger.last_commit, ledger.history, ledger.initialize):
-                with pytest.raises(RunInit, match=r"offload_watermarks does not exist .*Run `offload init`"):
+                with pytest.raises(RunInit, match=r'"offload_watermarks" does not exist\. Run `offload init`'):
                     use("trades")
             with pytest.raises(RunInit):
                 ledger.newest_rows()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_core.errors import ColdRowsLost, LedgerAhead, SourceReplaced, TableHalted
+from offload_core.errors import ColdRowsLost, LedgerAhead, SourceReplaced, TableHalted, WatermarkInvalid
 from offload_core.ledger import LedgerRow
 from offload_core.marker import Marker
 from offload_core.reconcile import ColdState, require_agreement, unrecorded_commit
@@ -174,7 +174,7 @@ class TestAgreement:
         assert "`offload resume trades`" in caught.value.remedy
 
     def test_a_table_rolled_back_to_an_earlier_commit_is_behind_the_ledger(self):
-        last = commit(8, started_from=7)
+        last = replace(commit(8, started_from=7), snapshot_id=8)
 
         with pytest.raises(LedgerAhead):
             require_agreement(last, last, cold(5), SOURCE)
@@ -183,17 +183,55 @@ class TestAgreement:
         reset = row(9, kind="reset", started_from=8, source_uuid=SOURCE)
 
         with pytest.raises(LedgerAhead):
-            require_agreement(reset, commit(8, started_from=7), cold(5), SOURCE)
+            require_agreement(reset, replace(commit(8, started_from=7), snapshot_id=8), cold(5), SOURCE)
 
     def test_rows_that_vanished_halt_the_table_with_their_number(self):
         last = commit(6, started_from=5, records=100)
 
-        with pytest.raises(ColdRowsLost, match="holds 97 rows, 3 fewer than after our last commit") as caught:
+        with pytest.raises(
+            ColdRowsLost, match=r"lost 3 rows since our last commit \(100 rows in snapshot 7, 97 now\)"
+        ) as caught:
             require_agreement(last, last, replace(cold(5, records=100), records=97), SOURCE)
 
         assert "`offload resume trades`" in caught.value.remedy
 
-    @pytest.mark.parametrize("state", [NOTHING_COLD, cold(2), replace(cold(5), records=0)])
+    def test_lost_rows_are_named_by_partition_even_where_foreign_rows_hide_them_in_the_total(self):
+        last = commit(6, started_from=5, records=100)
+        state = replace(cold(5), records=150, lost={"2026-11-17": 2, "2026-11-18": 500})
+
+        with pytest.raises(ColdRowsLost, match=r"lost 502 rows .*: 2026-11-17 lost 2 rows, 2026-11-18 lost 500 rows"):
+            require_agreement(last, last, state, SOURCE)
+
+    def test_a_history_that_was_expired_past_our_commit_is_told_from_a_rollback(self):
+        last = commit(6, started_from=5)
+
+        with pytest.raises(LedgerAhead, match="expired past our newest commit") as caught:
+            require_agreement(last, last, replace(NOTHING_COLD, records=100, is_cut=True), SOURCE)
+
+        assert "`offload verify trades`" in caught.value.remedy
+
+    def test_an_unreadable_marker_of_a_commit_that_the_ledger_knows_is_no_disagreement(self):
+        last = commit(6, started_from=5)
+
+        require_agreement(last, last, replace(cold(5), marker=None, unreadable="No 'rows'."), SOURCE)
+
+    @pytest.mark.parametrize("last", [None, replace(commit(4, started_from=3), snapshot_id=6)])
+    def test_an_unreadable_marker_of_a_commit_that_the_ledger_lacks_is_an_error(self, last):
+        with pytest.raises(WatermarkInvalid, match="No 'rows'") as caught:
+            require_agreement(last or row(1), last, replace(cold(5), marker=None, unreadable="No 'rows'."), SOURCE)
+
+        assert "`offload resume trades`" in caught.value.remedy
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            NOTHING_COLD,
+            cold(2),
+            replace(cold(5), records=0),
+            replace(cold(5), lost={"2026-11-18": 500}),
+            replace(cold(5), marker=None, unreadable="No 'rows'."),
+        ],
+    )
     def test_what_an_operator_has_accepted_is_not_held_against_the_table_again(self, state):
         resumed = row(12, kind="resume", started_from=11, generation=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from offload_core.clickhouse import quote_table
 from offload_core.projection import Column, SourceColumn, project_column
-from offload_core.row_hash import NO_ROWS, RowHash, arrow_hash, clickhouse_hash
+from offload_core.row_hash import NO_ROWS, RowHash, arrow_hash, clickhouse_hash, default_numbers_query
 from offload_core.table_config import TableConfig
 from tests.support.servers import HotTier, unique_name
 
@@ -167,6 +168,22 @@ class TestBothSides:
         assert twice[0] == twice[1]
         assert twice[0].hash not in (0, once[0].hash)
 
+    @pytest.mark.parametrize("kind", VALUES)
+    def test_agree_that_a_missing_value_is_the_default_of_a_column_that_was_added(self, clickhouse: HotTier, kind):
+        client, source = clickhouse.client, quote_table(unique_name("hashed"))
+        client.command(f"CREATE TABLE {source} (id UInt8) ENGINE = MergeTree ORDER BY id")
+        client.command(f"INSERT INTO {source} VALUES (1), (2)")
+        client.command(f"ALTER TABLE {source} ADD COLUMN c {kind}")
+        column = project_column(TABLE, SourceColumn("c", kind))
+        (row,) = client.rows(f"SELECT toString({clickhouse_hash([column])}) AS hash FROM {source}")
+        client.command(f"DROP TABLE {source}")
+
+        query, parameters = default_numbers_query([column], {"c": kind})
+        nulls = {"c": [int(number) for number in client.rows(query, parameters)[0]["offload_numbers"][0]]}
+
+        assert arrow_hash([batch(c=pa.nulls(2))], [column], nulls) == RowHash(2, int(row["hash"]))
+        assert arrow_hash([batch(id=[1, 2])], [column], nulls) == RowHash(2, int(row["hash"]))
+
     def test_see_one_digit_that_changed(self, both: Both):
         before, _ = both("c", "Decimal(38, 8)", ["'1'", "'100.00000001'", "'2'"])
         after, _ = both("c", "Decimal(38, 8)", ["'1'", "'100.00000002'", "'2'"])
@@ -180,7 +197,7 @@ class TestBothSides:
         assert hot == cold
 
 
-def batch(**columns: list[object]) -> pa.RecordBatch:
+def batch(**columns: object) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -235,6 +252,29 @@ class TestTheHash:
 
         assert arrow_hash([batch(a=[1], b=[2])], kinds) == arrow_hash([batch(b=[2], a=[1])], kinds)
 
+    def test_a_column_that_is_not_there_is_null_in_every_row(self):
+        kinds = columns(a="long", b="string")
+
+        assert arrow_hash([batch(a=[1, 2])], kinds) == arrow_hash([batch(a=[1, 2], b=pa.nulls(2, pa.string()))], kinds)
+
+    def test_null_can_stand_for_another_value_in_one_column_only(self):
+        kinds = columns(a="long", b="long")
+
+        found = arrow_hash([batch(a=pa.nulls(1, pa.int64()), b=pa.nulls(1, pa.int64()))], kinds, {"a": [0]})
+
+        assert found == arrow_hash([batch(a=[0], b=pa.nulls(1, pa.int64()))], kinds)
+
+    @pytest.mark.parametrize(
+        ("narrow", "wide"), [("int", "long"), ("float", "double"), ("decimal(9, 4)", "decimal(18, 4)")]
+    )
+    def test_a_value_is_the_same_in_a_wider_type(self, narrow, wide):
+        arrow = {"int": pa.int32(), "float": pa.float32(), "decimal(9, 4)": pa.decimal128(9, 4)}
+        wider = {"long": pa.int64(), "double": pa.float64(), "decimal(18, 4)": pa.decimal128(18, 4)}
+        values = pa.array([Decimal(-1), Decimal(3)] if "dec" in narrow else [-1, 3], arrow[narrow])
+        kinds = columns(a=wide)
+
+        assert arrow_hash([batch(a=values)], kinds) == arrow_hash([batch(a=values.cast(wider[wide]))], kinds)
+
     def test_a_slice_of_a_batch_counts_only_its_own_rows(self):
         kinds = columns(d="decimal(38, 8)")
         whole = pa.RecordBatch.from_arrays([pa.array([1, 2, 3]).cast(pa.decimal128(38, 8))], ["d"])
@@ -250,10 +290,10 @@ class TestTheHash:
         assert largest + NO_ROWS == largest
 
     def test_it_is_the_same_tomorrow(self):
-        """The text of a row is a contract: hashes of two versions of this software are compared with each other."""
+        """The number of a row is a contract: hashes of two versions of this software are compared with each other."""
         kinds = columns(s="string", n="long")
 
-        assert arrow_hash([batch(s=["BTC", None], n=[1, -2])], kinds) == RowHash(2, 4_809_978_702_882_381_654)
+        assert arrow_hash([batch(s=["BTC", None], n=[1, -2])], kinds) == RowHash(2, 16_655_434_740_288_277_610)
 
     def test_it_shows_itself_with_all_digits(self):
         assert str(RowHash(3, 255)) == "3 rows, 00000000000000ff"

@@ -71,4 +71,5 @@ def test_every_shipped_statement_may_be_run_again(folder):
     found = list(statements(SQL / folder))
 
     assert len(found) >= 4
-    assert [text for text in found if " IF NOT EXISTS " not in text.split("(")[0]] == []
+    repeatable = (" IF NOT EXISTS ", " DROP CONSTRAINT IF EXISTS ")
+    assert [text for text in found if not any(words in text.split("(")[0] for words in repeatable)] == []

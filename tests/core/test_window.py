@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from offload_core.errors import FixConfiguration, WatermarkInvalid
 from offload_core.window import (
     CLOCK_TOLERANCE,
+    EARLIEST,
     EPOCH,
     MICROSECOND,
     ORIGIN,
@@ -83,6 +84,14 @@ class TestPlanning:
 
         assert str(watermark) in str(caught.value)
         assert NOON.isoformat(sep=" ") in str(caught.value)
+        assert "offload reset" in caught.value.remedy
+
+    def test_a_watermark_before_all_time_that_clickhouse_knows_is_refused(self):
+        assert plan_window(Cursor(EARLIEST), NOON, NOON, BUFFER).lower == Cursor(EARLIEST)
+
+        with pytest.raises(WatermarkInvalid, match="before 1900-01-01") as caught:
+            plan_window(Cursor(EARLIEST - MICROSECOND), NOON, NOON, BUFFER)
+
         assert "offload reset" in caught.value.remedy
 
     @pytest.mark.parametrize(("clock", "end"), [(datetime(2026, 1, 1), NOON), (NOON, datetime(2026, 1, 1))])  # noqa: DTZ001

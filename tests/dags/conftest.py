@@ -18,16 +18,16 @@ DAG_ID = "iceberg_offload"
 
 
 @pytest.fixture
-def load_dag(request: pytest.FixtureRequest) -> Callable[[], DAG]:
-    """Parses the DAG files anew and returns the offload's DAG."""
+def load_dag(request: pytest.FixtureRequest) -> Callable[..., DAG]:
+    """Parses the DAG files anew and returns one of the DAGs, by default the offload's."""
     request.getfixturevalue("airflow_database")
     from airflow.models.dagbag import DagBag
 
-    def load() -> DAG:
+    def load(dag_id: str = DAG_ID) -> DAG:
         bag = DagBag(include_examples=False)
         assert not bag.import_errors, bag.import_errors
-        dag: DAG | None = bag.get_dag(DAG_ID)
-        assert dag is not None, f"{DAG_ID} is not among {list(bag.dags)}"
+        dag: DAG | None = bag.get_dag(dag_id)
+        assert dag is not None, f"{dag_id} is not among {list(bag.dags)}"
         return dag
 
     return load

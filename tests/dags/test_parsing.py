@@ -46,7 +46,7 @@ def parsed(request: pytest.FixtureRequest) -> dict[str, object]:
 
 def test_the_dags_parse_without_the_network(parsed: dict[str, object]) -> None:
     assert parsed["errors"] == {}
-    assert parsed["dags"] == ["iceberg_offload"]
+    assert parsed["dags"] == sorted(file.stem for file in (CHECKOUT / "dags").glob("*.py"))
 
 
 def test_parsing_takes_less_than_a_second(parsed: dict[str, object]) -> None:

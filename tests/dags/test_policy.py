@@ -142,6 +142,13 @@ def test_the_dag_says_what_it_is_and_whose(dag: DAG) -> None:
     assert set(dag.tags) >= {"iceberg", "clickhouse", "offload"}
 
 
+def test_the_trigger_form_offers_every_table_and_its_defaults_ask_for_an_ordinary_run(dag: DAG) -> None:
+    assert list(dag.params) == ["mode", "tables", "layers", "from", "to"]
+    assert dag.params.get_param("tables").schema["examples"] == [table for _, table in TABLES]
+    assert dag.params.get_param("layers").schema["examples"] == ["bronze", "silver", "gold"]
+    assert dag.params.dump() == {"mode": "offload", "tables": [], "layers": [], "from": None, "to": None}
+
+
 @pytest.mark.usefixtures("airflow_database")
 def test_no_dag_file_has_import_errors() -> None:
     bag = DagBag(include_examples=False)

@@ -90,8 +90,9 @@ def test_a_wrong_setting_is_an_import_error_that_names_the_field(set_variable: S
 
 def import_error() -> str:
     bag = DagBag(include_examples=False)
-    assert not bag.dags
-    (error,) = bag.import_errors.values()
+    assert "iceberg_offload" not in bag.dags
+    # Every DAG file that reads the Variable says the same, at a line of its own.
+    (error,) = {text.strip().splitlines()[-1] for text in bag.import_errors.values()}
     return error
 
 

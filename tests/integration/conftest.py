@@ -1,4 +1,4 @@
-"""The whole stack with Airflow's own scheduler, once for all tests here."""
+"""The whole stack with Airflow's own scheduler, once for all tests of ordinary cycles and once for those of re-runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.airflow_stack import AirflowStack, started_stack
+from tests.support.offloaded_past import OffloadedPast, offloaded_past
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,11 +19,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[AirflowStack]:
     """PostgreSQL, ClickHouse and Airflow on free ports, with the nine tables made; ended and deleted afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="offload-stack-", ignore_cleanup_errors=True) as folder,
         started_stack(Path(folder)) as found,
+    ):
+        yield found
+
+
+@pytest.fixture(scope="package")
+def past() -> Iterator[OffloadedPast]:
+    """Another stack, for what is done to runs of the past; its DAG starts paused."""
+    with (
+        tempfile.TemporaryDirectory(prefix="offload-past-", ignore_cleanup_errors=True) as folder,
+        offloaded_past(Path(folder)) as found,
     ):
         yield found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from offload_core.connections import ClickHouseConnection, PostgresConnection
+from offload_core.connections import ClickHouseConnection, Connections, PostgresConnection
 from offload_core.ledger import Ledger
 from offload_core.ledger_session import connect
 from tests.support.airflow_home import airflow_database, set_variable
@@ -101,3 +101,18 @@ def clickhouse_fields(connection: ClickHouseConnection) -> dict[str, object]:
         "schema": connection.database,
         "extra": {"secure": connection.secure},
     }
+
+
+def set_connections(connections: Connections, set_connection: SetConnection) -> None:
+    """Give Airflow the Connections of a world's servers."""
+    hot, ledger, iceberg = connections.clickhouse, connections.postgres, connections.iceberg
+    secret = hot.password.get_secret_value()
+    set_connection("clickhouse_default", **clickhouse_fields(hot))
+    http = {"host": hot.host, "port": hot.http_port, "login": hot.user, "password": secret}
+    set_connection("clickhouse_http", conn_type="http", schema="http", extra={"database": hot.database}, **http)
+    login = {"login": ledger.user, "password": ledger.password.get_secret_value()}
+    set_connection(
+        "postgres_default", conn_type="postgres", host=ledger.host, port=ledger.port, schema=ledger.database, **login
+    )
+    extra = {"name": iceberg.name, "type": "jdbc", "uri": iceberg.uri, "warehouse": iceberg.warehouse}
+    set_connection("iceberg_default", conn_type="generic", extra={**extra, "properties": iceberg.properties}, **login)

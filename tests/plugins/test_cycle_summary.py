@@ -15,13 +15,19 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 TRADES = TableTasks("trades", "bronze.wait_trades", "bronze.offload_trades")
 
 
-def row(status: str = "success", rows: int = 0, seconds: float | None = None, message: str | None = None) -> LedgerRow:
+def row(
+    status: str = "success",
+    rows: int = 0,
+    seconds: float | None = None,
+    message: str | None = None,
+    kind: str = "increment",
+) -> LedgerRow:
     return LedgerRow(
         id=1,
         table_name="trades",
         cursor=ORIGIN,
         status=status,
-        kind="increment",
+        kind=kind,
         created_at=NOON,
         started_from=None,
         generation=0,
@@ -41,8 +47,9 @@ def row(status: str = "success", rows: int = 0, seconds: float | None = None, me
     )
 
 
-def outcome(wait: str | None, offload: str | None, *rows: LedgerRow) -> Outcome:
-    (result,) = outcomes([TRADES], {TRADES.wait: wait, TRADES.offload: offload}, rows)
+def outcome(wait: str | None, offload: str | None, *rows: LedgerRow, note: str | None = None) -> Outcome:
+    notes = {TRADES.wait: note} if note else {}
+    (result,) = outcomes([TRADES], {TRADES.wait: wait, TRADES.offload: offload}, rows, notes)
     return result
 
 
@@ -56,6 +63,30 @@ def test_a_table_without_new_rows_is_a_success() -> None:
     result = outcome("skipped", "skipped", row())
     assert result.problem is None
     assert result.line() == "✓ trades: No new data to offload"
+
+
+def test_a_table_whose_interval_was_compared_says_what_was_verified() -> None:
+    result = outcome("skipped", "skipped", note="verified, 12,345 rows equal")
+    assert result.line() == "✓ trades: verified, 12,345 rows equal"
+
+
+def test_a_table_that_was_to_be_compared_only_and_differs_says_how() -> None:
+    result = outcome("failed", "upstream_failed", note="trades differs")
+    assert result.line() == "✗ Offload failed: trades: trades differs"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "word"),
+    [
+        (["repair", "repair"], "repaired"),
+        (["restate"], "restated"),
+        (["repair", "increment"], "repaired and offloaded"),
+        (["recovered"], "offloaded"),
+    ],
+)
+def test_rows_that_were_mended_are_not_called_offloaded(kinds: list[str], word: str) -> None:
+    result = outcome("success", "success", *(row(rows=2, seconds=0.5, kind=kind) for kind in kinds))
+    assert result.line() == f"✓ trades: Rows {word}: {2 * len(kinds)}, {len(kinds) / 2:.1f} s"
 
 
 def test_a_failed_table_shows_the_newest_error_of_the_ledger() -> None:

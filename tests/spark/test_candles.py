@@ -101,12 +101,6 @@ def test_candles_beyond_the_lookback_leave_the_day_before_as_it_is(candles: Worl
     candles.require_equal(FINALIZED, rows=2 * 28)
 
 
-def test_killing_the_job_between_commit_and_ledger_leaves_every_candle_once(candles: World) -> None:
-    assert candles.run_armed(FINALIZED, "after-publish:kill").status != 0
-    candles.run_well(FINALIZED)
-    candles.require_equal(FINALIZED, rows=2 * 24)
-
-
 @pytest.mark.parametrize("lost_hours", [0, 5])
 def test_a_reset_and_a_run_change_nothing(candles: World, lost_hours: int) -> None:
     candles.run_well(FINALIZED)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from offload_core.table_config import TableConfig
 from offload_core.window import Cursor
-from tests.support.world import JobResult, World
+from tests.support.world import World
 
 TRADES = TableConfig.model_validate(
     {
@@ -44,75 +44,27 @@ def insert(world: World, first: int, count: int) -> None:
     )
 
 
-def assert_halted(world: World, result: JobResult, kind: str) -> None:
-    """The job stopped for good, said why, and stays stopped until somebody resumes it."""
-    assert result.status == 20, result.output
-    assert result.error["kind"] == kind
-    again = world.run(TRADES)
-    assert again.status == 20
-    assert again.error["kind"] == "halted"
-    assert "offload resume trades" in str(again.error["message"])
-
-
-def roll_back(world: World, snapshot_id: int) -> None:
-    """Set `main` back to a snapshot, as an operator would with Spark."""
-    script = world.folder / "roll_back.py"
-    script.write_text(
-        "import os, sys\n"
-        "from offload_core.connections import load_connections\n"
-        "from offload_spark.session import start_session\n"
-        "iceberg = load_connections(os.environ).iceberg\n"
-        "start_session(iceberg).sql(f\"CALL {iceberg.name}.system.rollback_to_snapshot('cold.trades', {sys.argv[1]})\")\n"
-    )
-    result = world.finish(world.submit(str(script), [str(snapshot_id)]))
-    assert result.status == 0, result.output
-
-
-def test_a_table_that_was_rolled_back_in_iceberg_is_halted(trades: World) -> None:
-    first = trades.history(TRADES)[0].snapshot_id
-    assert first is not None
-    insert(trades, 10, 5)
-    trades.run_well(TRADES)
-    roll_back(trades, first)
-    insert(trades, 15, 5)
-    assert_halted(trades, trades.run(TRADES), "ledger_ahead")
-
-
-def test_a_halted_table_goes_on_after_reset_and_resume_without_a_row_twice(trades: World) -> None:
-    first = trades.history(TRADES)[0].snapshot_id
-    assert first is not None
-    insert(trades, 10, 5)
-    trades.run_well(TRADES)
-    roll_back(trades, first)
-    trades.run(TRADES)
-    tables = {"OFFLOAD_TABLES": f"[{TRADES.model_dump_json()}]"}
-    trades.offload("reset", "trades", "--to", NOON.isoformat(), "--yes", environ=tables)
-    trades.offload("resume", "trades", "--yes", environ=tables)
-    trades.run_well(TRADES)
-    trades.require_equal(TRADES, rows=15)
-
-
-def test_a_source_that_was_dropped_and_made_again_halts_the_table(trades: World) -> None:
-    trades.hot.command("DROP TABLE trades SYNC")
-    trades.hot.command(CREATE)
-    insert(trades, 10, 5)
-    assert_halted(trades, trades.run(TRADES), "source_replaced")
-    trades.offload("resume", "trades", "--yes", environ={"OFFLOAD_TABLES": f"[{TRADES.model_dump_json()}]"})
-    trades.run_well(TRADES)
-    assert trades.history(TRADES)[0].total_records == 15
-
-
-def test_rows_that_ttl_took_before_they_were_offloaded_halt_the_table(world: World) -> None:
-    now = datetime.now(timezone.utc)
+@pytest.mark.parametrize("after_a_reset", [False, True])
+def test_rows_that_ttl_takes_between_counting_and_fetching_halt_the_table(world: World, after_a_reset: bool) -> None:
+    now = datetime.now(timezone.utc).replace(microsecond=0)
     world.hot.command(f"{CREATE} TTL toDateTime(happened) + INTERVAL 1 DAY")
-    world.init(TRADES)
     world.hot.command("SYSTEM STOP TTL MERGES trades")
-    old, new = now - timedelta(days=3), now - timedelta(minutes=10)
-    world.hot.command(f"INSERT INTO trades VALUES ('{old:%F %T}', 1)")
-    world.run_well(TRADES, interval_end=old + timedelta(hours=1))
-    world.hot.command(f"INSERT INTO trades VALUES ('{new:%F %T}', 2)")
-    world.hot.command("ALTER TABLE trades DELETE WHERE number = 1 SETTINGS mutations_sync = 2")
-    assert_halted(world, world.run(TRADES), "hot_rows_expired")
+    ages = (timedelta(hours=26), timedelta(hours=25), timedelta(hours=1))
+    old, expired, fresh = (f"toDateTime64('{now - age:%F %T}', 6, 'UTC')" for age in ages)
+    world.init(TRADES)
+    world.hot.command(f"INSERT INTO trades VALUES ({old}, 1)")
+    world.run_well(TRADES, interval_end=now - timedelta(hours=25, minutes=30))
+    if after_a_reset:
+        world.reset(TRADES, Cursor(now - timedelta(hours=26)))
+    world.hot.command(f"INSERT INTO trades VALUES ({expired}, 2), ({fresh}, 3)")
+
+    with world.paused(TRADES, "before-read") as job:
+        world.hot.command("ALTER TABLE trades DELETE WHERE number = 2 SETTINGS mutations_sync = 2")
+    result = world.finish(job)
+
+    assert result.error["kind"] == "hot_rows_expired", result.output
+    assert "TTL removed 1 rows of trades" in str(result.error["message"])
+    assert world.run(TRADES).error["kind"] == "halted"
 
 
 def test_a_quiet_table_is_not_taken_for_one_that_lost_rows(world: World) -> None:
@@ -123,21 +75,6 @@ def test_a_quiet_table_is_not_taken_for_one_that_lost_rows(world: World) -> None
     world.hot.command(f"INSERT INTO trades VALUES ('{now - timedelta(minutes=10):%F %T}', 1)")
     world.run_well(TRADES)
     world.require_equal(TRADES, rows=1)
-
-
-def test_a_watermark_in_the_future_is_an_error_that_names_it(trades: World) -> None:
-    trades.reset(TRADES, Cursor(datetime.now(timezone.utc) + timedelta(days=1)))
-    result = trades.run(TRADES)
-    assert (result.status, result.error["kind"]) == (20, "watermark_corrupt")
-    assert "offload reset" in str(result.error["message"])
-
-
-def test_a_table_without_a_watermark_is_an_error_and_never_starts_from_zero(trades: World) -> None:
-    with trades.ledger() as ledger:
-        ledger._connection.execute("DELETE FROM offload_watermarks")
-    result = trades.run(TRADES)
-    assert result.status == 20
-    assert "Watermark not found for table: trades" in str(result.error["message"])
 
 
 def free_port() -> int:

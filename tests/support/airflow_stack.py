@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,10 +34,16 @@ class AirflowStack:
     environ: dict[str, str]
     connections: Connections
     api: AirflowApi
+    url: str
+    password: str
 
-    def offload(self, *arguments: str) -> str:
-        """Run the operator's command."""
-        return _run([str(CHECKOUT / "bin" / "offload"), *arguments], self.environ)
+    def offload(self, *arguments: str, status: int | None = 0) -> str:
+        """Run the operator's command; its exit status must be `status`, unless that is None."""
+        return _run([str(CHECKOUT / "bin" / "offload"), *arguments], self.environ, status)
+
+    def airflow(self, *arguments: str) -> str:
+        """Run Airflow's own command."""
+        return _run(["airflow", *arguments], self.environ)
 
     def feed(self, *arguments: str) -> None:
         """Run the market feed."""
@@ -53,10 +62,33 @@ class AirflowStack:
 
         Not around a quarter of an hour, when the scheduler's own run could take the rows first.
         """
+        self.keep_from_the_quarter_hour()
+        return self.finished(self.api.trigger(DAG_ID, conf))
+
+    def keep_from_the_quarter_hour(self) -> None:
+        """Wait while the scheduler's own run is due or at work."""
         wait_until(lambda: 45 < time.time() % 900 < 830, "the scheduler's own run to be over", seconds=180)
-        run_id = self.api.trigger(DAG_ID, conf)
+
+    def rerun(self, run_id: str, *task_ids: str) -> tuple[DagRun, dict[str, str]]:
+        """Clear a run, or only these tasks of it, and wait for its end."""
+        self.keep_from_the_quarter_hour()
+        self.api.clear(DAG_ID, run_id, task_ids)
+        return self.finished(run_id)
+
+    def finished(self, run_id: str) -> tuple[DagRun, dict[str, str]]:
+        """A run at its end, which is waited for, and its tasks' states by id."""
         *_, run = self.api.follow(DAG_ID, run_id, _RUN_SECONDS)
         return run, self.api.task_states(DAG_ID, run_id)
+
+    def page(self, path: str) -> str:
+        """A page of Airflow's web interface, as its administrator sees it."""
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        form = opener.open(f"{self.url}/login/", timeout=30).read().decode()
+        (token,) = re.findall(r'name="csrf_token" type="hidden" value="([^"]+)"', form)
+        login = urllib.parse.urlencode({"username": "admin", "password": self.password, "csrf_token": token})
+        opener.open(f"{self.url}/login/", login.encode(), timeout=30)
+        page: str = opener.open(f"{self.url}{path}", timeout=30).read().decode()
+        return page
 
     def task_log(self, run_id: str, task_id: str) -> str:
         """All that a task's attempts have logged."""
@@ -83,7 +115,8 @@ def started_stack(home: Path) -> Iterator[AirflowStack]:
         password = (home / "airflow" / "admin-password").read_text().strip()
         connections = load_connections({"OFFLOAD_CONNECTIONS_FILE": str(layout.connections_file)})
         shell = _exports(_run([*embedded, "env"], environ))
-        stack = AirflowStack(layout, {**environ, **shell}, connections, AirflowApi(url, "admin", password))
+        api = AirflowApi(url, "admin", password)
+        stack = AirflowStack(layout, {**environ, **shell}, connections, api, url, password)
         stack.offload("init", "--hot-tier")
         stack.api.wait_for_dag(DAG_ID, 120)
         yield stack
@@ -100,10 +133,12 @@ def _exports(text: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs if name in names}
 
 
-def _run(command: list[str], environ: dict[str, str]) -> str:
+def _run(command: list[str], environ: dict[str, str], status: int | None = 0) -> str:
+    """What a command prints; on stderr too where it is expected to fail. `status` None: whatever its exit status is."""
     env = {**environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'plugins'}"}
     result = subprocess.run(
         command, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
     )
-    assert result.returncode == 0, f"{command[-3:]} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
-    return result.stdout
+    told = f"{command[-3:]} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
+    assert status in (result.returncode, None), told
+    return result.stdout + result.stderr if status else result.stdout

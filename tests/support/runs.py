@@ -24,12 +24,12 @@ def scheduled_run(dag: DAG, interval_end: datetime) -> DagRun:
     return _run(dag, "scheduled", interval_end)
 
 
-def manual_run(dag: DAG, now: datetime) -> DagRun:
+def manual_run(dag: DAG, now: datetime, conf: dict[str, object] | None = None) -> DagRun:
     """A run as somebody starts it by hand."""
-    return _run(dag, "manual", now)
+    return _run(dag, "manual", now, conf)
 
 
-def _run(dag: DAG, run_type: str, end: datetime) -> DagRun:
+def _run(dag: DAG, run_type: str, end: datetime, conf: dict[str, object] | None = None) -> DagRun:
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunType
 
@@ -41,6 +41,7 @@ def _run(dag: DAG, run_type: str, end: datetime) -> DagRun:
             execution_date=end - PERIOD,
             data_interval=(end - PERIOD, end),
             start_date=end,
+            conf=conf,
         )
     return run
 

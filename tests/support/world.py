@@ -30,6 +30,7 @@ from offload_core.failpoints import FAILPOINT_ENV, PAUSE_FILE_ENV
 from offload_core.job_arguments import JobArguments
 from offload_core.ledger import Ledger, LedgerRow
 from offload_core.ledger_session import connect
+from offload_core.run_plan import RunMode
 from offload_core.sql_files import statements
 from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig
 from offload_core.verify import Verdict, verify
@@ -118,13 +119,15 @@ class World:
         table: TableConfig,
         *,
         interval_end: datetime | None = None,
+        interval_start: datetime | None = None,
+        mode: RunMode = RunMode.OFFLOAD,
         run_id: str = "test",
         attempt: int = 1,
         environ: dict[str, str] | None = None,
         java_options: str = "",
     ) -> subprocess.Popen[str]:
         """Start the Spark job of one table in a process group of its own."""
-        arguments = JobArguments(table, self.settings, interval_end, run_id, attempt)
+        arguments = JobArguments(table, self.settings, interval_end, run_id, attempt, interval_start, mode)
         application = str(spark_submit.application(self.environ()))
         return self.submit(application, arguments.to_argv(), environ=environ, java_options=java_options)
 

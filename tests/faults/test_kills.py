@@ -1,0 +1,102 @@
+"""kill -9 at every durability boundary, and a failure there: the next run carries on exactly."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from offload_core.connections import Connections
+from offload_core.failpoints import Failpoint
+from tests.support.fault_tables import Trades, prepared
+from tests.support.faults import assert_exact
+from tests.support.world import wait_until
+
+POINTS = [point.value for point in Failpoint]
+PUBLISHED = ("after-publish", "in-ledger-transaction")
+"""From here on the rows are in Iceberg, and only the ledger does not know."""
+KILLED = 128 + signal.SIGKILL
+"""spark-submit's exit status when the job's Python was killed."""
+
+
+@pytest.fixture(scope="module")
+def trades(
+    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trades]:
+    """A table for every test here."""
+    with prepared(Trades, request, servers, tmp_path_factory) as made:
+        yield made
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process still runs; one that has ended may wait for a parent that never asks."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_run_after_a_kill_leaves_neither_duplicate_nor_gap(trades: Trades, point: str) -> None:
+    world, table = trades.world, trades.take(10)
+    assert world.run_armed(table, f"{point}:kill").status == KILLED
+    assert trades.kinds(table) == []
+    trades.insert(table, 10, 5)
+    world.run_well(table)
+    steps = [(row.kind, row.row_count) for row in trades.valid_history(table)[1:]]
+    assert steps == ([("recovered", 10), ("increment", 5)] if point in PUBLISHED else [("increment", 15)])
+    assert_exact(world, table, rows=15)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("point", POINTS)
+def test_a_run_after_a_failure_that_was_recorded_carries_on(trades: Trades, point: str) -> None:
+    world, table = trades.world, trades.take(10)
+    ended = world.run_armed(table, f"{point}:raise")
+    assert (ended.status, ended.error["kind"]) == (10, "unavailable"), ended.output
+    assert world.history(table)[0].kind == "failure"
+    trades.insert(table, 10, 5)
+    world.run_well(table)
+    assert_exact(world, table, rows=15)
+
+
+def test_a_recovery_reads_no_source_row_again(trades: Trades) -> None:
+    world, table = trades.world, trades.take(10)
+    assert world.run_armed(table, "after-publish:kill").status == KILLED
+    files = set(world.warehouse.rglob("*.parquet"))
+    ended = world.run_well(table)
+    assert "Recovered" in ended.output
+    assert "No new data to offload" in ended.output
+    assert trades.kinds(table) == ["recovered", "empty"]
+    assert set(world.warehouse.rglob("*.parquet")) == files
+    assert_exact(world, table, rows=10)
+
+
+@pytest.mark.parametrize("point", ["mid-read", pytest.param("after-branch-commit", marks=pytest.mark.full)])
+def test_a_kill_in_the_second_chunk_of_a_window_is_where_the_next_run_goes_on(trades: Trades, point: str) -> None:
+    table = trades.take(20)
+    world = trades.world.with_settings(max_rows_per_commit=8)
+    with world.paused(table, point) as job:
+        pass
+    wait_until(lambda: any(world.folder.glob("paused-*")), "the second chunk")
+    os.killpg(job.pid, signal.SIGKILL)
+    world.finish(job)
+    assert trades.kinds(table) == ["increment"]
+    world.run_well(table)
+    assert [row.row_count for row in trades.valid_history(table)[1:]] == [8, 8, 4]
+    assert_exact(world, table, rows=20)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("point", ["after-audit", "after-publish"])
+def test_a_run_after_an_attempt_whose_jvm_was_killed_carries_on(trades: Trades, point: str) -> None:
+    world, table = trades.world, trades.take(10)
+    with world.paused(table, point) as job:
+        processes = psutil.Process(job.pid).children(recursive=True)
+        os.kill(job.pid, signal.SIGKILL)
+    world.finish(job)
+    wait_until(lambda: not any(map(is_alive, processes)), "the job's Python to notice")
+    assert point == "after-publish" or trades.kinds(table) == []
+    trades.insert(table, 10, 5)
+    world.run_well(table)
+    assert_exact(world, table, rows=15)

@@ -1,0 +1,260 @@
+"""Whatever happens, in whatever order: random schedules of everything that operators, schedulers and crashes do to a table.
+
+`make test-faults-random N=200 SEED=7` runs 200 of them; a schedule that fails prints what it did, and `SEED` makes the same ones again
+(where exactly a kill strikes is up to the machine).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Lock
+
+import pytest
+
+from offload_core.connections import Connections
+from offload_core.run_plan import RunMode
+from offload_core.table_config import TableConfig
+from offload_core.window import EPOCH, Cursor
+from tests.support.fault_tables import BUFFER, DAY, NOON, Candles, Trades
+from tests.support.faults import assert_exact
+from tests.support.foreign_writer import ForeignWriter, foreign_writer
+from tests.support.world import World, new_world
+
+SCHEDULES = int(os.environ.get("OFFLOAD_SCHEDULES", "2"))
+SEED = int(os.environ.get("OFFLOAD_SEED", "1"))
+EVENTS = 7
+"""Events of one schedule, before everything is brought up to date and compared."""
+
+
+@dataclass
+class Feed:
+    """What arrives in ClickHouse, in units of a row (trades: a second, candles: an hour), most of it in order.
+
+    Attributes:
+        start: the time of unit 0.
+        unit: how long one is.
+        per_run: how many units lie in the interval of one run.
+        done: up to which unit rows have arrived.
+        held_back: ranges that will arrive late.
+    """
+
+    tables: Trades | Candles
+    table: TableConfig
+    start: datetime
+    unit: timedelta
+    per_run: int
+    done: int = 0
+    held_back: list[tuple[int, int]] = field(default_factory=list)
+
+    def arrive(self, chance: random.Random) -> None:
+        """The next rows, some of them held back."""
+        count = chance.randint(1, 2 * self.per_run)
+        hole = chance.randint(0, count)
+        self._insert(self.done, hole)
+        late = min(chance.randint(0, self.per_run // 3), count - hole)
+        if late:
+            self.held_back.append((self.done + hole, late))
+        self._insert(self.done + hole + late, count - hole - late)
+        self.done += count
+
+    def arrive_late(self, chance: random.Random) -> None:
+        """Rows that were held back; candles may change instead."""
+        if isinstance(self.tables, Candles) and self.done and chance.random() < 0.5:
+            self.tables.insert(self.table, chance.randrange(self.done), 1, version=chance.randint(2, 250))
+        elif self.held_back:
+            self._insert(*self.held_back.pop(chance.randrange(len(self.held_back))))
+
+    def _insert(self, first: int, count: int) -> None:
+        if count:
+            self.tables.insert(self.table, first, count)
+
+    def time(self, unit: int) -> datetime:
+        """When a unit begins (UTC)."""
+        return self.start + unit * self.unit
+
+    @property
+    def runs(self) -> int:
+        """How many intervals have begun to fill."""
+        return self.done // self.per_run + 1
+
+
+class Schedule:
+    """One random schedule on a table of its own."""
+
+    def __init__(self, stage: Stage, feed: Feed, chance: random.Random) -> None:
+        self.world = stage.world
+        self.feed = feed
+        self.stage = stage
+        self.chance = chance
+        self.told: list[str] = []
+        self._next_run = 0
+
+    def play(self) -> None:
+        """Random events; then bring everything up to date, and see that both sides are the same."""
+        events = {
+            self.arrive: 4,
+            self.run: 3,
+            self.run_and_kill: 4,
+            self.two_at_once: 1,
+            self.arrive_late: 3,
+            self.reset: 1,
+            self.clear: 2,
+            self.backfill: 1,
+            self.compact: 1,
+        }
+        self.arrive()
+        for _ in range(EVENTS):
+            self.chance.choices(list(events), list(events.values()))[0]()
+        self.world.run_well(self.feed.table)
+        end = self.feed.time(self.feed.done + self.feed.per_run)
+        self._run_well("repair everything", RunMode.REPAIR, self.feed.start - timedelta(days=1), end)
+        assert_exact(self.world, self.feed.table)
+
+    def arrive(self) -> None:
+        self.feed.arrive(self.chance)
+        self.told.append(f"rows up to {self.feed.done}, held back {self.feed.held_back}")
+
+    def arrive_late(self) -> None:
+        self.feed.arrive_late(self.chance)
+        self.told.append(f"late rows, held back {self.feed.held_back}")
+
+    def run(self) -> None:
+        """The scheduler's next run."""
+        self._run_well("run", RunMode.OFFLOAD, *self._next_interval())
+
+    def run_and_kill(self) -> None:
+        """The next run, or one over an old interval, killed somewhere; sometimes its next attempt comes at once."""
+        interval = self._next_interval() if self.chance.random() < 0.7 else self._old_interval()
+        after = self.chance.choice((self.chance.uniform(0.3, 2), self.chance.uniform(1, 6)))
+        job = self._start(RunMode.OFFLOAD, *interval)
+        try:
+            job.communicate(timeout=after)
+            how = f"ended with {job.returncode} before it was killed"
+        except subprocess.TimeoutExpired:
+            os.killpg(job.pid, signal.SIGKILL)
+            job.communicate()
+            how = "killed"
+        self.told.append(f"run {interval} {how} after {after:.2f} s")
+        if self.chance.random() < 0.5:
+            self._run_well("next attempt", RunMode.OFFLOAD, *interval)
+
+    def two_at_once(self) -> None:
+        """Two runs of the same interval; one of them may find the lock taken."""
+        interval = self._next_interval()
+        jobs = [self._start(RunMode.OFFLOAD, *interval, run_id=f"twin {number}") for number in range(2)]
+        results = [self.world.finish(job) for job in jobs]
+        self.told.append(f"twins {interval}: {[result.status for result in results]}")
+        assert min(result.status for result in results) == 0, results
+
+    def reset(self) -> None:
+        """An operator sets the watermark back."""
+        with self.world.ledger() as ledger:
+            now = ledger.cursor(self.feed.table.name).timestamp
+        earlier = [self.feed.time(self.chance.randint(0, max(self.feed.done, 1))), EPOCH]
+        to = min(self.chance.choice(earlier), now)
+        self.world.reset(self.feed.table, Cursor(to))
+        self.told.append(f"reset to {to}")
+
+    def clear(self) -> None:
+        """An old run comes again."""
+        self._run_well("clear", RunMode.OFFLOAD, *self._old_interval())
+
+    def backfill(self) -> None:
+        """Neighbouring runs come again, one after another."""
+        first = self.chance.randrange(self.feed.runs)
+        for number in range(first, min(first + 2, self.feed.runs)):
+            self._run_well("backfill", RunMode.OFFLOAD, *self._interval(number))
+
+    def compact(self) -> None:
+        """Somebody rewrites the data files."""
+        with self.stage.foreign_lock:
+            options = "options => map('min-input-files', '2')"
+            self.stage.foreign.call("rewrite_data_files", self.feed.table, options)
+        self.told.append("compaction")
+
+    def _next_interval(self) -> tuple[datetime, datetime]:
+        self._next_run = max(self._next_run + 1, self.feed.runs)
+        return self._interval(self._next_run - 1)
+
+    def _old_interval(self) -> tuple[datetime, datetime]:
+        return self._interval(self.chance.randrange(self.feed.runs))
+
+    def _interval(self, number: int) -> tuple[datetime, datetime]:
+        # Shifted by the buffer, so that the rows of the newest interval are old enough to be moved.
+        start = self.feed.time(number * self.feed.per_run) + BUFFER
+        return start, start + self.feed.per_run * self.feed.unit
+
+    def _start(self, mode: RunMode, start: datetime, end: datetime, run_id: str = "schedule") -> subprocess.Popen[str]:
+        return self.world.start(self.feed.table, mode=mode, interval_start=start, interval_end=end, run_id=run_id)
+
+    def _run_well(self, what: str, mode: RunMode, start: datetime, end: datetime) -> None:
+        result = self.world.finish(self._start(mode, start, end))
+        self.told.append(f"{what} [{start}, {end}): {result.status}")
+        assert result.status == 0, result.output
+
+
+@dataclass
+class Stage:
+    """Where the schedules play."""
+
+    world: World
+    trades: Trades
+    candles: Candles
+    foreign: ForeignWriter
+    foreign_lock: Lock = field(default_factory=Lock)
+
+    def schedule(self, number: int) -> Schedule:
+        """The schedule of a number: even ones have trades, odd ones candles."""
+        chance = random.Random(f"{SEED}/{number}")  # noqa: S311 - not for secrets
+        if number % 2:
+            feed = Feed(self.candles, self.candles.take(0), DAY, timedelta(hours=1), per_run=6)
+        else:
+            feed = Feed(self.trades, self.trades.take(0), NOON, timedelta(seconds=1), per_run=900)
+        return Schedule(self, feed, chance)
+
+
+@pytest.fixture(scope="module")
+def stage(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A world with a table for every schedule."""
+    with ExitStack() as stack:
+        world = stack.enter_context(new_world(servers, tmp_path_factory.mktemp("world")))
+        # Small enough that a window often has several chunks.
+        small = world.with_settings(max_rows_per_commit=500)
+        trades, candles = Trades(small, (SCHEDULES + 1) // 2), Candles(small, SCHEDULES // 2)
+        yield Stage(small, trades, candles, stack.enter_context(foreign_writer(small)))
+
+
+@dataclass
+class Performance:
+    """A schedule that plays, or will."""
+
+    schedule: Schedule
+    result: Future[None]
+
+
+@pytest.fixture(scope="module")
+def performances(stage: Stage) -> Iterator[list[Performance]]:
+    """All schedules, two at a time."""
+    schedules = [stage.schedule(number) for number in range(SCHEDULES)]
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            yield [Performance(schedule, pool.submit(schedule.play)) for schedule in schedules]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("number", range(SCHEDULES))
+def test_a_random_schedule_ends_with_both_sides_the_same(performances: list[Performance], number: int) -> None:
+    try:
+        performances[number].result.result()
+    finally:
+        # Shown by pytest if the test fails.
+        print("\n".join(performances[number].schedule.told))

@@ -1,0 +1,163 @@
+"""Backfills through Airflow's own command and through `offload backfill`, with the real scheduler beside them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import connect
+from tests.support.airflow_stack import DAG_ID, AirflowStack
+from tests.support.offloaded_past import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast
+from tests.support.servers import CHECKOUT
+from tests.support.world import wait_until
+
+
+@contextmanager
+def locked(stack: AirflowStack, table: str) -> Iterator[None]:
+    """Keep a table's lock, so that a run of it goes on and on."""
+    with (
+        closing(connect(stack.connections.postgres, "test")) as session,
+        Ledger(session, "iceberg_offload").locked(table, wait_seconds=30),
+    ):
+        yield
+
+
+@contextmanager
+def backfilling(past: OffloadedPast, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`offload backfill` at work, and killed with the block if it doesn't end by itself."""
+    command = [str(CHECKOUT / "bin" / "offload"), "backfill", "--yes", "--json", *options]
+    with subprocess.Popen(
+        command, env=past.stack.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_backfill_over_empty_cold_tables_moves_every_row_across_midnight_and_leaves_the_dag_as_it_was(
+    past: OffloadedPast,
+) -> None:
+    runs, tables = past.backfilled["runs"], past.backfilled["tables"]
+    starts = [datetime.fromisoformat(run["start"]) for run in runs]
+    assert starts == [past.midnight - PERIOD, past.midnight]
+    assert {run["state"] for run in runs} == {"success"}
+    assert {table["table"]: table["verdict"] for table in tables} == dict.fromkeys(TABLES, "equal")
+    assert {table["cold_rows"] for table in tables if table["table"] != GOLD} == {600}
+    assert past.stack.api.is_paused(DAG_ID)
+    assert past.differing() == set()
+
+
+def test_offload_backfill_waits_for_a_scheduled_run_that_is_at_work_and_lets_the_scheduler_go_on(
+    past: OffloadedPast,
+) -> None:
+    stack = past.stack
+    stack.keep_from_the_quarter_hour()
+    start = newest_quarter() - PERIOD
+    span = ["--from", start.isoformat(), "--to", (start + 10 * MINUTE).isoformat()]
+    with ExitStack() as holding:
+        holding.enter_context(locked(stack, BRONZE))
+        stack.api.unpause(DAG_ID)
+        run_id = stack.api.wait_for_newer_run(DAG_ID, past.run_id(past.midnight), seconds=60)
+        assert run_id.startswith("scheduled__")
+        assert past.run_id(start) == run_id
+        refusal = stack.offload("backfill", "--yes", "--wait", "0", *span, status=2)
+        assert f"{run_id} (running)" in refusal
+        assert not stack.api.is_paused(DAG_ID)
+        with backfilling(past, *span) as command:
+            assert command.stderr is not None
+            assert any(f"Waiting for {run_id}" in line for line in command.stderr)
+            holding.close()
+            output, errors = command.communicate(timeout=300)
+    assert command.returncode == 0, errors
+    assert [run["state"] for run in json.loads(output)["runs"]] == ["success"]
+    assert not stack.api.is_paused(DAG_ID)
+    assert past.differing() == set()
+
+
+def test_airflows_own_backfill_with_reset_repairs_late_rows_and_its_runs_can_be_cleared_afterwards(
+    past: OffloadedPast,
+) -> None:
+    stack = past.stack
+    stack.keep_from_the_quarter_hour()
+    stack.api.pause(DAG_ID)
+    past.insert(15, past.midnight - PERIOD + 4 * MINUTE)
+    first, last = (past.midnight - PERIOD).isoformat(), past.midnight.isoformat()
+    stack.airflow("dags", "backfill", DAG_ID, "-s", first, "-e", last)
+    assert past.differing() == set(TABLES), "without --reset-dagruns, runs that have succeeded don't run again"
+    stack.airflow("dags", "backfill", DAG_ID, "-s", first, "-e", last, "--reset-dagruns", "-y")
+    assert past.differing() == set()
+    assert f"✓ {SILVER}: Rows repaired: 15," in past.summary(past.run_id(past.midnight - PERIOD))
+    stack.api.unpause(DAG_ID)
+    stack.run_dag()
+    run, states = stack.rerun(past.run_id(past.midnight - PERIOD))
+    assert run.state == "success", states
+    assert past.differing() == set()
+
+
+def test_a_backfill_that_is_told_to_end_leaves_nothing_unfinished_and_the_scheduler_at_work(
+    past: OffloadedPast,
+) -> None:
+    stack, run_id = past.stack, past.run_id(past.midnight)
+    stack.api.unpause(DAG_ID)
+    stack.keep_from_the_quarter_hour()
+    span = ["--from", past.midnight.isoformat(), "--to", past.span[1]]
+    with backfilling(past, "--rerun", *span) as command:
+        wait_until(lambda: "running" in stack.api.task_states(DAG_ID, run_id).values(), "the backfill to begin")
+        command.send_signal(signal.SIGTERM)
+        _, errors = command.communicate(timeout=120)
+    assert command.returncode not in (0, None)
+    assert f"{DAG_ID} is not paused any more." in errors
+    assert not stack.api.is_paused(DAG_ID)
+    assert stack.api.state(DAG_ID, run_id) == "failed"
+    run, states = stack.rerun(run_id)
+    assert run.state == "success", states
+    assert past.differing() == set()
+
+
+@pytest.mark.full
+def test_a_backfill_of_one_table_touches_no_other_and_one_run_does_the_rest(past: OffloadedPast) -> None:
+    stack = past.stack
+    stack.api.unpause(DAG_ID)
+    stack.keep_from_the_quarter_hour()
+    past.insert(12, past.midnight - 2 * MINUTE)
+    start, end = past.span
+    span = ["--from", start, "--to", end]
+    stack.offload("backfill", "--dry-run", *span)
+    assert past.differing() == set(TABLES)
+    stack.offload("backfill", "--yes", "--table", SILVER, *span, status=1)
+    stack.offload("backfill", "--yes", "--rerun", "--table", SILVER, *span)
+    assert past.differing() == {BRONZE, GOLD}
+    stack.offload("backfill", "--yes", "--one-run", *span)
+    assert past.differing() == set()
+
+
+@pytest.mark.full
+def test_airflows_own_backfill_beside_the_scheduler_and_a_manual_run_ends_with_equal_tables(
+    past: OffloadedPast,
+) -> None:
+    stack = past.stack
+    stack.api.unpause(DAG_ID)
+    stack.keep_from_the_quarter_hour()
+    past.insert(14, past.midnight - PERIOD + 8 * MINUTE)
+    start, end = past.span
+    first, last = (past.midnight - PERIOD).isoformat(), past.midnight.isoformat()
+    manual = stack.api.trigger(DAG_ID, {"from": start, "to": end})
+    # The DAG is not paused: the scheduler may take the runs that were reset, and the backfill then runs some twice.
+    stack.airflow("dags", "backfill", DAG_ID, "-s", first, "-e", last, "--reset-dagruns", "-y", "--rerun-failed-tasks")
+    stack.finished(manual)
+    stack.run_dag()
+    assert past.differing() == set()
+
+
+def newest_quarter() -> datetime:
+    """The newest quarter of an hour that has begun."""
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    return now - timedelta(minutes=now.minute % 15, seconds=now.second)

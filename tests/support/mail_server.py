@@ -1,0 +1,98 @@
+"""A real SMTP server that keeps what it receives, and an e-mail backend for Airflow that is not SMTP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+PASSWORD = "sm7p secret"
+
+
+@dataclass
+class Mail:
+    """A mail as it arrived."""
+
+    sender: str
+    recipients: list[str]
+    message: EmailMessage
+
+    def part(self, content_type: str) -> EmailMessage:
+        """The one part of this type."""
+        (part,) = [part for part in self.message.walk() if part.get_content_type() == content_type]
+        return part
+
+
+@dataclass
+class MailServer:
+    """What the server got, and what it is to refuse.
+
+    Attributes:
+        refusals: what it answers to RCPT TO, by address.
+    """
+
+    port: int
+    mails: list[Mail] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
+
+    async def handle_RCPT(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if address in self.refusals:
+            return self.refusals[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        message = message_from_bytes(bytes(envelope.content or b""), policy=policy.default)
+        self.mails.append(Mail(str(envelope.mail_from), list(envelope.rcpt_tos), message))
+        return "250 OK"
+
+
+@contextmanager
+def mail_server() -> Iterator[MailServer]:
+    """A server on loopback that lets in the user `offload` with `PASSWORD` and nobody else."""
+    server = MailServer(free_port())
+
+    def authenticate(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> AuthResult:
+        right = isinstance(data, LoginPassword) and (data.login, data.password) == (b"offload", PASSWORD.encode())
+        return AuthResult(success=right, handled=False)
+
+    controller = Controller(
+        server,
+        hostname="127.0.0.1",
+        port=server.port,
+        authenticator=authenticate,
+        auth_require_tls=False,
+    )
+    controller.start()
+    try:
+        yield server
+    finally:
+        controller.stop()
+
+
+def free_port() -> int:
+    """A port on loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+OTHER_BACKEND: list[dict[str, Any]] = []
+"""What `other_backend` got."""
+
+
+def other_backend(to: str, subject: str, html_content: str, files: list[str] | None = None, **more: Any) -> None:
+    """An e-mail backend as Airflow's providers have them; set it as [email] email_backend."""
+    attached = {Path(file).name: Path(file).read_bytes() for file in files or []}
+    OTHER_BACKEND.append({"to": to, "subject": subject, "html": html_content, "files": attached, **more})

@@ -1,0 +1,122 @@
+"""A month of the offload in an hour: the same code, with the time of the rows' own and one long-lived process for all runs.
+
+Three tables, one of each layer. Time is that of the rows and of the runs' intervals; ClickHouse's clock goes on as it does, so the
+retention is set to what it would be at the simulated time.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from multiprocessing.connection import Connection
+
+from offload_core.job_arguments import JobArguments
+from offload_core.run_plan import RunMode
+from offload_core.table_config import TableConfig
+from tests.support.spark_process import spark_process
+from tests.support.world import World
+
+CYCLE = timedelta(minutes=15)
+BUFFER = timedelta(minutes=5)
+TRADES_PER_CYCLE = 12
+LATE_SHARE = 0.01
+RETENTION = timedelta(days=7)
+TABLES = ("bronze_trades_binance", "silver_trades", "gold_ohlcv_15m")
+
+
+@dataclass
+class Simulation:
+    """The hot tier's feed, the runs and the clock of a simulated stretch of time.
+
+    Attributes:
+        world: the servers, with the shipped hot tier.
+        driver: the long-lived Spark driver.
+        start: when the simulated time begins (UTC); `now` is how far it is.
+        late: trades that have not arrived yet: their cycle of arrival and their number.
+    """
+
+    world: World
+    driver: Connection
+    start: datetime
+    chance: random.Random
+    now: datetime
+    trades: int = 0
+    late: list[tuple[datetime, int]] = field(default_factory=list)
+    arrived_late: int = 0
+
+    @property
+    def tables(self) -> list[TableConfig]:
+        """The three tables."""
+        return [self.world.table(name) for name in TABLES]
+
+    def cycle(self) -> None:
+        """Fifteen minutes of trades, and then the run of each table, layer by layer."""
+        self._arrive()
+        begin, self.now = self.now, self.now + CYCLE
+        # As the scheduler: the run of an interval starts when it is over; the rows of the last minutes belong to the next one.
+        for table in self.tables:
+            self.run(table, RunMode.OFFLOAD, begin, self.now)
+
+    def run(self, table: TableConfig, mode: RunMode, start: datetime, end: datetime) -> int:
+        """One run of one table, which must succeed; how many rows it published."""
+        arguments = JobArguments(table, self.world.settings, end, f"{mode.value} {end:%F %R}", 1, start, mode)
+        self.driver.send(arguments.to_argv())
+        answer = self.driver.recv()
+        assert isinstance(answer, int), f"{table.name} at {self.now}: {answer}"
+        return answer
+
+    def expire(self) -> None:
+        """What TTL does once a day: the hot tier keeps a week of bronze trades."""
+        floor = self.now - RETENTION
+        age = datetime.now(timezone.utc) - floor
+        hours = math.ceil(age / timedelta(hours=1))
+        self.world.hot.command(
+            "ALTER TABLE bronze_trades_binance MODIFY TTL toDateTime(exchange_timestamp, 'UTC') "
+            f"+ INTERVAL {hours} HOUR SETTINGS materialize_ttl_after_modify = 0"
+        )
+        gone = (datetime.now(timezone.utc) - timedelta(hours=hours)).date() - timedelta(days=1)
+        if gone >= self.start.date():
+            self.world.hot.command(f"ALTER TABLE bronze_trades_binance DROP PARTITION '{gone:%F}'")
+
+    def _arrive(self) -> None:
+        due = [number for moment, number in self.late if moment <= self.now]
+        self.late = [(moment, number) for moment, number in self.late if moment > self.now]
+        self.arrived_late += len(due)
+        first = self.trades
+        self.trades += TRADES_PER_CYCLE
+        numbers = list(range(first, self.trades))
+        for number in list(numbers):
+            if self.chance.random() < LATE_SHARE:
+                numbers.remove(number)
+                self.late.append((self.now + self.chance.randint(2, 16) * CYCLE, number))
+        self._insert(numbers + due)
+
+    def _insert(self, numbers: list[int]) -> None:
+        """Insert trades by their number, which fixes their time and values."""
+        step = int(CYCLE / TRADES_PER_CYCLE / timedelta(microseconds=1))
+        self.world.hot.command(
+            "INSERT INTO bronze_trades_binance (symbol, trade_id, side, price, quantity, exchange_timestamp, sequence_number) "
+            "SELECT ['BTCUSDT', 'ETHUSDT'][1 + n % 2], toString(n), if(n % 3 = 0, 'buy', 'sell'), toDecimal128(100 + n % 997, 8), "
+            f"toDecimal128(1 + n % 7, 8), toDateTime64('{self.start:%F %T}', 6, 'UTC') + toIntervalMicrosecond(n * {step}), n "
+            f"FROM (SELECT arrayJoin({numbers}) AS n)"
+        )
+
+
+@contextmanager
+def simulation(world: World, days: int) -> Iterator[Simulation]:
+    """A simulation that ends, with all its rows, before ClickHouse's present."""
+    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = today - timedelta(days=days + 1)
+    world.create_hot_tier()
+    for source in ("bronze_trades_binance", "silver_trades"):
+        world.hot.command(
+            f"ALTER TABLE {source} MODIFY TTL toDateTime(exchange_timestamp, 'UTC') + INTERVAL 5 YEAR "
+            "SETTINGS materialize_ttl_after_modify = 0"
+        )
+    world.init(*(world.table(name) for name in TABLES))
+    with spark_process(world, "long_lived_driver.py") as driver:
+        yield Simulation(world, driver, start, random.Random(1), start)  # noqa: S311 - not for secrets

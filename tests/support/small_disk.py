@@ -1,0 +1,57 @@
+"""A disk of a few megabytes that a test can fill."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+class SmallDisk:
+    """A file system of its own, mounted on a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._ballast = folder / ".ballast"
+
+    def fill(self, leaving: int = 0) -> None:
+        """Use up all its space but `leaving` bytes, rounded down to pages."""
+        try:
+            with self._ballast.open("ab", buffering=0) as file:
+                while file.write(bytes(4096)) == 4096:
+                    pass
+        except OSError:
+            pass
+        size = self._ballast.stat().st_size
+        with self._ballast.open("r+b") as file:
+            file.truncate(max(0, size - leaving))
+
+    def free(self) -> None:
+        """Give the space back."""
+        self._ballast.unlink()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
+    """Mount a file system in memory on `folder`, which is made; skips the test where mounting is not permitted.
+
+    Args:
+        folder: where.
+        size: for example `4m`.
+    """
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        # Lazily: a process that still has a file open there must not keep the mount for ever.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
