@@ -1,14 +1,17 @@
 """Named places where a test may make a run die, fail or wait. Unarmed they do nothing.
 
 `OFFLOAD_FAILPOINT=NAME:ACTION` arms one: `kill` ends the process as `kill -9` would, `raise` raises `RetryLater`, `pause` waits until the
-file that `OFFLOAD_FAILPOINT_FILE` names is gone; a run that comes by again doesn't wait a second time.
+file that `OFFLOAD_FAILPOINT_FILE` names is gone; a run that comes by again doesn't wait a second time. `NAME:ACTION:2` acts from the second
+time on that the process comes by: a window in chunks passes each point once per chunk.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
+from collections import Counter
 from enum import Enum
 from pathlib import Path
 
@@ -20,6 +23,8 @@ PAUSE_FILE_ENV = "OFFLOAD_FAILPOINT_FILE"
 
 _passed: set[Path] = set()
 """The files that this process has waited for."""
+_times: Counter[str] = Counter()
+"""How often this process has come by, by what was armed."""
 
 
 class Failpoint(str, Enum):
@@ -34,6 +39,11 @@ class Failpoint(str, Enum):
     IN_LEDGER_TRANSACTION = "in-ledger-transaction"
 
 
+_ARMED = re.compile(
+    rf"(?P<name>{'|'.join(point.value for point in Failpoint)}):(?P<action>kill|raise|pause)(:(?P<time>[1-9]\d*))?"
+)
+
+
 def reach(point: Failpoint) -> None:
     """Do what the environment says of this point.
 
@@ -44,12 +54,16 @@ def reach(point: Failpoint) -> None:
     armed = os.environ.get(FAILPOINT_ENV)
     if not armed:
         return
-    name, _, action = armed.partition(":")
-    if name not in {known.value for known in Failpoint} or action not in ("kill", "raise", "pause"):
+    match = _ARMED.fullmatch(armed)
+    if match is None:
         raise FixConfiguration(
             f"{FAILPOINT_ENV}={armed} names no failpoint and action.", "Unset it; it is for tests only."
         )
+    name, action, first_time = match["name"], match["action"], int(match["time"] or 1)
     if name != point.value:
+        return
+    _times[armed] += 1
+    if _times[armed] < first_time:
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

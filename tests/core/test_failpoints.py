@@ -47,6 +47,16 @@ def test_an_armed_point_raises_and_no_other_does(arm, point):
         reach(point)
 
 
+def test_a_point_armed_for_its_third_time_lets_two_pass(arm):
+    arm("mid-read:raise:3")
+
+    reach(Failpoint.MID_READ)
+    reach(Failpoint.BEFORE_READ)
+    reach(Failpoint.MID_READ)
+    with pytest.raises(RetryLater):
+        reach(Failpoint.MID_READ)
+
+
 def test_a_killed_process_cleans_nothing_up():
     code = (
         "from offload_core.failpoints import Failpoint, reach\n"
@@ -85,7 +95,17 @@ def test_a_pause_without_a_file_is_an_error(arm):
 
 
 @pytest.mark.parametrize(
-    "armed", ["nowhere:raise", "mid-read", "mid-read:explode", "mid-read:", ":raise", "MID_READ:raise"]
+    "armed",
+    [
+        "nowhere:raise",
+        "mid-read",
+        "mid-read:explode",
+        "mid-read:",
+        ":raise",
+        "MID_READ:raise",
+        "mid-read:raise:0",
+        "mid-read:raise:",
+    ],
 )
 @pytest.mark.parametrize("point", [Failpoint.BEFORE_READ, Failpoint.MID_READ])
 def test_a_mistyped_failpoint_is_an_error_and_not_a_test_that_tests_nothing(arm, armed, point):

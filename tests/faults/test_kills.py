@@ -74,13 +74,8 @@ def test_a_recovery_reads_no_source_row_again(trades: Trades) -> None:
 
 @pytest.mark.parametrize("point", ["mid-read", pytest.param("after-branch-commit", marks=pytest.mark.full)])
 def test_a_kill_in_the_second_chunk_of_a_window_is_where_the_next_run_goes_on(trades: Trades, point: str) -> None:
-    table = trades.take(20)
-    world = trades.world.with_settings(max_rows_per_commit=8)
-    with world.paused(table, point) as job:
-        pass
-    wait_until(lambda: any(world.folder.glob("paused-*")), "the second chunk")
-    os.killpg(job.pid, signal.SIGKILL)
-    world.finish(job)
+    world, table = trades.world.with_settings(max_rows_per_commit=8), trades.take(20)
+    assert world.run_armed(table, f"{point}:kill:2").status == KILLED
     assert trades.kinds(table) == ["increment"]
     world.run_well(table)
     assert [row.row_count for row in trades.valid_history(table)[1:]] == [8, 8, 4]

@@ -177,7 +177,8 @@ def test_a_window_that_is_not_complete_by_clickhouses_clock_is_looked_at_again_l
     source: Source, task: WatermarkSensor, ledger: Ledger, watermark: LedgerRow
 ) -> None:
     source.insert(LAST_QUARTER - BUFFER)
-    assert sense(task, scheduled_run(task.dag, NOW + timedelta(minutes=15))) == "up_for_reschedule"
+    an_hour_ahead = datetime.now(timezone.utc) + timedelta(hours=1)
+    assert sense(task, scheduled_run(task.dag, an_hour_ahead)) == "up_for_reschedule"
     assert newest(ledger) == watermark
 
 
