@@ -7,6 +7,9 @@ AIRFLOW_ENV := $(ENVS)/airflow/bin
 EMBEDDED := $(ENVS)/embedded/bin/python -m embedded
 MYPY := $(AIRFLOW_ENV)/mypy --cache-dir .mypy_cache
 PYTEST := $(AIRFLOW_ENV)/python -m pytest
+# Each worker has servers of its own. The order stays: what takes long must not be left to the end.
+WORKERS ?= 2
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV := $(ENVS)/bootstrap/bin/uv
 # The Python that made the environments stays the one in use until `make clean-all`.
 BASE_PYTHON := $(or $(wildcard $(ENVS)/bootstrap/bin/python),$(PYTHON))
@@ -22,7 +25,7 @@ help: ## Explain the targets
 	@echo
 	@echo "Variables: PYTHON (which Python makes the environments), OFFLOAD_HOME (state folder, default .embedded),"
 	@echo "OFFLOAD_ENVS (environments, default .venv), OFFLOAD_PORT_POSTGRES, OFFLOAD_PORT_CLICKHOUSE_HTTP,"
-	@echo "OFFLOAD_PORT_CLICKHOUSE_NATIVE, OFFLOAD_PORT_AIRFLOW (first port to try)."
+	@echo "OFFLOAD_PORT_CLICKHOUSE_NATIVE, OFFLOAD_PORT_AIRFLOW (first port to try), WORKERS (how many tests run side by side, 2)."
 
 .PHONY: setup
 setup: ## Make the environments under .venv, fetch the jars, find or bring a Java
@@ -61,7 +64,7 @@ env: setup ## Shell exports for working with the running stack: eval "$$(make -s
 
 .PHONY: test
 test: lint readers ## Every check and every test, the integration tests with the real servers included
-	@$(PYTEST)
+	@$(PYTEST) $(SIDE_BY_SIDE)
 
 .PHONY: test-unit
 test-unit: setup ## The tests that start no server and no Spark
