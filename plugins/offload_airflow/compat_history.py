@@ -18,7 +18,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from offload_airflow.compat import plain
-from offload_core.report_history import AirflowHistory, Cycle
+from offload_core.report.history import AirflowHistory, Cycle
 from offload_core.window import Interval
 
 

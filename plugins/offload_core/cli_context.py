@@ -18,7 +18,7 @@ from offload_core.doctor import Check
 from offload_core.errors import FixConfiguration
 from offload_core.ledger import Ledger
 from offload_core.ledger_session import connect
-from offload_core.report_history import AirflowHistory
+from offload_core.report.history import AirflowHistory
 from offload_core.table_config import InvalidTable, Settings, TableConfig
 from offload_core.window import Interval, require_utc
 

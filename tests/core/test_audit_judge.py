@@ -6,10 +6,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_core.audit_cold import ColdFigures
-from offload_core.audit_judge import Compared, judge
-from offload_core.audit_lineage import NO_LINEAGE, Lineage
-from offload_core.audit_model import ColdSource, Differences, Finding, TableAudit, WindowAudit, joined
+from offload_core.audit.cold import ColdFigures
+from offload_core.audit.judge import Compared, judge
+from offload_core.audit.lineage import NO_LINEAGE, Lineage
+from offload_core.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit, joined
 from offload_core.row_hash import RowHash
 from offload_core.table_config import DEFAULT_TABLES, TableConfig
 from offload_core.window import Cursor, Interval

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-from offload_core.audit_model import NO_DIFFERENCE, ColdSource, Differences, Finding
-from offload_core.audit_past import Past, PastStep
-from offload_core.audit_store import StoredAudit
+from offload_core.audit.model import NO_DIFFERENCE, ColdSource, Differences, Finding
+from offload_core.audit.past import Past, PastStep
+from offload_core.audit.store import StoredAudit
 from offload_core.row_hash import RowHash
 from offload_core.table_config import DEFAULT_TABLES, TableConfig
 from offload_core.window import EARLIEST, EPOCH, MICROSECOND, Cursor, Interval

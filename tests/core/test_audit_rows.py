@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offload_core.audit_model import Differences
-from offload_core.audit_rows import Rows, joined_rows, labelled, unmatched
+from offload_core.audit.model import Differences
+from offload_core.audit.rows import Rows, joined_rows, labelled, unmatched
 from offload_core.row_hash import RowHash
 
 

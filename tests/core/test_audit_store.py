@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_core.audit_model import ColdSource, Differences, Finding, TableAudit, WindowAudit
-from offload_core.audit_store import AuditStore, Held
+from offload_core.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
+from offload_core.audit.store import AuditStore, Held
 from offload_core.errors import RunInit
 from offload_core.ledger_session import LedgerConnection
 from offload_core.row_hash import RowHash

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offload_core.audit_windows import Grain, Grid, grid, recent
+from offload_core.audit.windows import Grain, Grid, grid, recent
 from offload_core.errors import FixConfiguration
 from offload_core.table_config import DEFAULT_TABLES, Settings
 from offload_core.window import EPOCH, MICROSECOND, Cursor, Interval

@@ -15,15 +15,15 @@ import pytest
 from offload_core.cli import Context
 from offload_core.errors import FixConfiguration
 from offload_core.ledger_session import LedgerConnection, connect
-from offload_core.report import Report, last_week, week_name
-from offload_core.report_attention import attention
-from offload_core.report_compute import compute
-from offload_core.report_format import change, duration, listed, share, size
-from offload_core.report_history import AirflowHistory, read_ledger
-from offload_core.report_pages import as_file, as_html, as_json_text, as_text, file_name, subject, write
-from offload_core.report_plots import plots
-from offload_core.report_sections import figures, sections
-from offload_core.report_upkeep import Upkeep, read_upkeep
+from offload_core.report.attention import attention
+from offload_core.report.compute import compute
+from offload_core.report.format import change, duration, listed, share, size
+from offload_core.report.history import AirflowHistory, read_ledger
+from offload_core.report.model import Report, last_week, week_name
+from offload_core.report.pages import as_file, as_html, as_json_text, as_text, file_name, subject, write
+from offload_core.report.plots import plots
+from offload_core.report.sections import figures, sections
+from offload_core.report.upkeep import Upkeep, read_upkeep
 from offload_core.table_config import DEFAULT_TABLES, InvalidTable, Layer, TableConfig
 from offload_core.window import Interval
 from tests.support.offload_command import Offload

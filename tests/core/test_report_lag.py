@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offload_core.report_lag import LATE, TOO_LATE, freshness
+from offload_core.report.lag import LATE, TOO_LATE, freshness
 
 START = datetime(2026, 2, 16, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)

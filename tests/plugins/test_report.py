@@ -19,7 +19,7 @@ from offload_airflow.compat_history import airflow_history
 from offload_core.connections import PostgresConnection
 from offload_core.errors import LedgerUnavailable, MailUnavailable
 from offload_core.ledger_session import connect
-from offload_core.report_history import Cycle
+from offload_core.report.history import Cycle
 from tests.plugins.conftest import SetConnection
 from tests.support.mail_server import OTHER_BACKEND, PASSWORD, MailServer, free_port, mail_server
 from tests.support.reported_week import BINANCE, DAY, HOUR, MINUTE, MONDAY, PERIOD, SILVER, W08, WrittenLedger

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from offload_core.audit import ColdSource, Differences, Finding, TableAudit
+from offload_core.audit.compare import ColdSource, Differences, Finding, TableAudit
 from offload_core.clickhouse import ClickHouse
 from offload_core.cold_table import open_cold_table
 from offload_core.connections import Connections

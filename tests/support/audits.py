@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from offload_core.audit import Auditor, TableAudit, audit_table
+from offload_core.audit.compare import Auditor, TableAudit, audit_table
 from offload_core.clickhouse import ClickHouse
 from offload_core.ledger_session import connect
 from offload_core.table_config import TableConfig

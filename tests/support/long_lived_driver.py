@@ -1,33 +1,51 @@
-"""Runs offload jobs one after another in one process, for whoever connects to a local socket: a Spark driver of the tests.
+"""Runs jobs one after another in one process, for whoever connects to a local socket: a Spark driver of the tests.
 
-Argument: the socket's path. A request is the name of one of the jobs and its command line.
+Argument: the socket's path. A request is a pair: `run` with an offload job's command line, `maintain` with that of a maintenance, or `sql`
+with a statement of somebody who knows nothing of the offload.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime, timezone
 from multiprocessing.connection import Listener
 
-from offload_core.connections import load_connections
+from offload_core.connections import Connections, load_connections
 from offload_core.errors import OffloadError
 from offload_core.job_arguments import parse
 from offload_spark.job import run
+from offload_spark.maintenance import maintain
+from offload_spark.session import start_session
+
+
+def answer(request: tuple[str, object], connections: Connections) -> object:
+    """How many rows a run published, the figures after a maintenance, a statement's rows; or the error's kind and text."""
+    match request:
+        case "run", list() as argv:
+            return run(parse(argv), connections).rows
+        case "maintain", list() as argv:
+            return maintain(parse(argv), connections, datetime.now(timezone.utc)).after
+        case "sql", str() as statement:
+            return [row.asDict() for row in start_session(connections.iceberg).sql(statement).collect()]
+    raise AssertionError(request)
 
 
 def main() -> None:
-    """Answer each request with how many rows it published, or with its error's kind and text."""
+    """Answer each request."""
     connections = load_connections(os.environ)
     with Listener(sys.argv[1]) as listener, listener.accept() as peer:
         while True:
             try:
-                argv = peer.recv()
+                request = peer.recv()
             except EOFError:
                 return
             try:
-                peer.send(run(parse(argv), connections).rows)
+                peer.send(answer(request, connections))
             except OffloadError as error:
                 peer.send((error.kind, str(error)))
+            except Exception as error:
+                peer.send(("unexpected", repr(error)))
 
 
 main()

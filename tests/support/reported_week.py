@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from offload_core.ledger_session import LedgerConnection
-from offload_core.report_history import AirflowHistory, Cycle
+from offload_core.report.history import AirflowHistory, Cycle
 from offload_core.window import Interval
 
 MONDAY = datetime(2026, 2, 16, tzinfo=timezone.utc)

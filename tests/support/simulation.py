@@ -13,17 +13,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
+from offload_core.audit.compare import TableAudit
+from offload_core.cold_table import open_cold_table
 from offload_core.job_arguments import JobArguments
+from offload_core.maintenance import Figures, closed_before, partition_start
 from offload_core.run_plan import RunMode
 from offload_core.table_config import TableConfig
+from tests.support.audits import audit
 from tests.support.spark_process import spark_process
 from tests.support.world import World
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
 
 CYCLE = timedelta(minutes=15)
 BUFFER = timedelta(minutes=5)
 TRADES_PER_CYCLE = 12
 LATE_SHARE = 0.01
+LATEST = 16
+"""How many cycles a trade is late at most: no more than the audit looks back."""
+SNAPSHOTS = 288
+"""How many snapshots a table keeps: those of three days."""
 RETENTION = timedelta(days=7)
 TABLES = ("bronze_trades_binance", "silver_trades", "gold_ohlcv_15m")
 
@@ -37,6 +49,7 @@ class Simulation:
         driver: the long-lived Spark driver.
         start: when the simulated time begins (UTC); `now` is how far it is.
         late: trades that have not arrived yet: their cycle of arrival and their number.
+        arrived_late: how many came late; `late_since_audit` of them since the last audit of all tables.
     """
 
     world: World
@@ -47,6 +60,7 @@ class Simulation:
     trades: int = 0
     late: list[tuple[datetime, int]] = field(default_factory=list)
     arrived_late: int = 0
+    late_since_audit: int = 0
 
     @property
     def tables(self) -> list[TableConfig]:
@@ -64,9 +78,59 @@ class Simulation:
     def run(self, table: TableConfig, mode: RunMode, start: datetime, end: datetime) -> int:
         """One run of one table, which must succeed; how many rows it published."""
         arguments = JobArguments(table, self.world.settings, end, f"{mode.value} {end:%F %R}", 1, start, mode)
-        self.driver.send(arguments.to_argv())
+        rows = self._ask("run", arguments.to_argv())
+        assert isinstance(rows, int)
+        return rows
+
+    def audit(self, table: TableConfig) -> TableAudit:
+        """What the hourly audit of a table finds now."""
+        return audit(self.world, table, run_id=f"audit {self.now:%F %R}")
+
+    def maintain(self, table: TableConfig) -> Figures:
+        """The daily maintenance of a table, and its figures after it. Iceberg's own times are those of the real present."""
+        figures = self._ask("maintain", JobArguments(table, self.world.settings, run_id=f"{self.now:%F}").to_argv())
+        assert isinstance(figures, Figures)
+        return figures
+
+    def sql(self, statement: str) -> list[dict[str, Any]]:
+        """A statement of somebody else who works on the Iceberg tables; its rows."""
+        rows = self._ask("sql", statement)
+        assert isinstance(rows, list)
+        return rows
+
+    def sql_name(self, table: TableConfig) -> str:
+        """The table's name in such a statement."""
+        return f"{self.world.connections.iceberg.name}.{table.target}"
+
+    def cold(self, table: TableConfig) -> Table:
+        """The table as pyiceberg reads it."""
+        return open_cold_table(self.world.connections.iceberg, table.target)
+
+    def files_per_closed_partition(self, table: TableConfig) -> dict[datetime, int]:
+        """How many data files each partition has that no run will write to any more, by its start."""
+        with self.world.ledger() as ledger:
+            watermark = ledger.cursor(table.name).timestamp
+        closed = closed_before(table, self.world.settings, watermark, self.now)
+        found = {
+            partition_start(table.partition, next(iter(row["partition"].values()))): int(row["file_count"])
+            for row in self.cold(table).inspect.partitions().to_pylist()
+        }
+        return {start: files for start, files in found.items() if table.partition.next(start) <= closed}
+
+    def insert_late(self, age: timedelta, count: int) -> None:
+        """Trades that should have come so long ago, besides those that the feed has come late."""
+        first = int((self.now - age - self.start) / CYCLE) * TRADES_PER_CYCLE
+        self._insert(list(range(first, first + count)), offset=1)
+        self._count_late(count)
+
+    def _count_late(self, trades: int) -> None:
+        self.arrived_late += trades
+        self.late_since_audit += trades
+
+    def _ask(self, job: str, request: object) -> object:
+        self.driver.send((job, request))
         answer = self.driver.recv()
-        assert isinstance(answer, int), f"{table.name} at {self.now}: {answer}"
+        assert not isinstance(answer, tuple), f"{job} {request} at {self.now}: {answer}"
         return answer
 
     def expire(self) -> None:
@@ -85,23 +149,25 @@ class Simulation:
     def _arrive(self) -> None:
         due = [number for moment, number in self.late if moment <= self.now]
         self.late = [(moment, number) for moment, number in self.late if moment > self.now]
-        self.arrived_late += len(due)
+        self._count_late(len(due))
         first = self.trades
         self.trades += TRADES_PER_CYCLE
         numbers = list(range(first, self.trades))
         for number in list(numbers):
             if self.chance.random() < LATE_SHARE:
                 numbers.remove(number)
-                self.late.append((self.now + self.chance.randint(2, 16) * CYCLE, number))
+                self.late.append((self.now + self.chance.randint(2, LATEST) * CYCLE, number))
         self._insert(numbers + due)
 
-    def _insert(self, numbers: list[int]) -> None:
-        """Insert trades by their number, which fixes their time and values."""
+    def _insert(self, numbers: list[int], *, offset: int = 0) -> None:
+        """Insert trades by their number, which fixes their time and values; an offset (microseconds) makes them others."""
         step = int(CYCLE / TRADES_PER_CYCLE / timedelta(microseconds=1))
         self.world.hot.command(
-            "INSERT INTO bronze_trades_binance (symbol, trade_id, side, price, quantity, exchange_timestamp, sequence_number) "
-            "SELECT ['BTCUSDT', 'ETHUSDT'][1 + n % 2], toString(n), if(n % 3 = 0, 'buy', 'sell'), toDecimal128(100 + n % 997, 8), "
-            f"toDecimal128(1 + n % 7, 8), toDateTime64('{self.start:%F %T}', 6, 'UTC') + toIntervalMicrosecond(n * {step}), n "
+            "INSERT INTO bronze_trades_binance "
+            "(symbol, trade_id, side, price, quantity, exchange_timestamp, sequence_number) "
+            f"SELECT ['BTCUSDT', 'ETHUSDT'][1 + n % 2], toString(n + {offset} * 1000000000), if(n % 3 = 0, 'buy', 'sell'), "
+            "toDecimal128(100 + n % 997, 8), toDecimal128(1 + n % 7, 8), "
+            f"toDateTime64('{self.start:%F %T}', 6, 'UTC') + toIntervalMicrosecond(n * {step} + {offset}), n "
             f"FROM (SELECT arrayJoin({numbers}) AS n)"
         )
 

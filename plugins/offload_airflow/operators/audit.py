@@ -21,7 +21,7 @@ from offload_core.run_plan import RunMode
 from offload_core.table_config import Settings, TableConfig
 
 if TYPE_CHECKING:
-    from offload_core.audit import TableAudit, WindowAudit
+    from offload_core.audit.compare import TableAudit, WindowAudit
 
 _REPAIR, _DIFFERS, _LATE_ROWS = "repair", "differs", "late_rows"
 """What an audit task leaves for those behind it: the interval to repair, whether anything differs, and how many rows were late."""
@@ -84,7 +84,7 @@ class AuditTableOperator(BaseOperator):
 
     def _audit(self, table: TableConfig, run_id: str) -> TableAudit:
         # They take long to import, which parsing must not.
-        from offload_core.audit import Auditor, audit_table
+        from offload_core.audit.compare import Auditor, audit_table
         from offload_core.clickhouse import ClickHouse
 
         connections = load_connections(self.settings)

@@ -63,7 +63,7 @@ class CleanLedgerOperator(BaseOperator):
         Raises:
             AirflowFailException, OffloadError: PostgreSQL can't be reached or refused.
         """
-        from offload_core.audit_store import AuditStore  # takes long to import, which parsing must not
+        from offload_core.audit.store import AuditStore  # takes long to import, which parsing must not
 
         with airflow_failures(self.log, "the ledger's clean-up"):
             requested_tables(context, _names())

@@ -20,10 +20,10 @@ from offload_airflow.hooks.connections import postgres_connection
 from offload_airflow.table_configs import load_settings, load_tables
 from offload_core.errors import OffloadError
 from offload_core.ledger_session import connect
-from offload_core.report import Report, last_week
-from offload_core.report_compute import compute
-from offload_core.report_history import read_ledger
-from offload_core.report_upkeep import read_upkeep
+from offload_core.report.compute import compute
+from offload_core.report.history import read_ledger
+from offload_core.report.model import Report, last_week
+from offload_core.report.upkeep import read_upkeep
 from offload_core.window import Interval
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class ReportOperator(BaseOperator):
 
     def _report(self, period: Interval, now: datetime) -> str:
         # Heavy imports, which the scheduler must not pay for when it parses the DAG.
-        from offload_core.report_pages import as_file, as_text, file_name, write
-        from offload_core.report_plots import plots
+        from offload_core.report.pages import as_file, as_text, file_name, write
+        from offload_core.report.plots import plots
 
         settings = load_settings()
         report = made(settings, period, now)
@@ -72,7 +72,7 @@ class ReportOperator(BaseOperator):
 
     def _mail(self, report: Report, pictures: dict[str, bytes], settings: Settings) -> None:
         from offload_airflow.compat_mail import picture_address, send_mail
-        from offload_core.report_pages import as_html, as_text, subject
+        from offload_core.report.pages import as_html, as_text, subject
 
         to = settings.report_recipients
         if not to:

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from offload_core.audit import Auditor, Finding, Grain, TableAudit, WindowAudit, audit_table, compare_windows
-from offload_core.audit_keys import differing_rows
+from offload_core.audit.compare import Auditor, Finding, Grain, TableAudit, WindowAudit, audit_table, compare_windows
+from offload_core.audit.keys import differing_rows
 from offload_core.cli_context import (
     EXIT_DIFFERENT,
     Json,

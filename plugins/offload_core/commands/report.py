@@ -12,10 +12,10 @@ import typer
 from offload_core.cli_context import Context, Json, Speaker, context_of, parse_moment
 from offload_core.errors import FixConfiguration
 from offload_core.ledger_session import connect
-from offload_core.report import WEEK, Report
-from offload_core.report_compute import compute
-from offload_core.report_history import read_ledger
-from offload_core.report_upkeep import read_upkeep
+from offload_core.report.compute import compute
+from offload_core.report.history import read_ledger
+from offload_core.report.model import WEEK, Report
+from offload_core.report.upkeep import read_upkeep
 from offload_core.window import Interval
 
 
@@ -34,10 +34,10 @@ def report(
     period = _period(start, end, now)
     made = _made(context_of(ctx), period, now)
     # These bring jinja2 along, and plots matplotlib, for which no other command has to wait.
-    from offload_core.report_pages import as_file, as_json_text, as_text, write
+    from offload_core.report.pages import as_file, as_json_text, as_text, write
 
     if out is not None:
-        from offload_core.report_plots import plots
+        from offload_core.report.plots import plots
 
         write(out, as_file(made, plots(made)))
         Speaker(as_json).say(f"Written to {out}.")

@@ -16,10 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from offload_core.errors import FixConfiguration
-from offload_core.report import Report
-from offload_core.report_attention import attention
-from offload_core.report_format import clock
-from offload_core.report_sections import Section, figures, sections
+from offload_core.report.attention import attention
+from offload_core.report.format import clock
+from offload_core.report.model import Report
+from offload_core.report.sections import Section, figures, sections
 
 _WIDTH = 100
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from offload_core.audit_cold import ColdFigures
-from offload_core.audit_lineage import Lineage
-from offload_core.audit_model import Differences, Finding, WindowAudit
+from offload_core.audit.cold import ColdFigures
+from offload_core.audit.lineage import Lineage
+from offload_core.audit.model import Differences, Finding, WindowAudit
 from offload_core.row_hash import RowHash
 from offload_core.table_config import TableConfig, WriteMode
 from offload_core.window import Interval

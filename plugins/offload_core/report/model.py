@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from offload_core.report_history import Halt
-from offload_core.report_lag import Freshness
-from offload_core.report_upkeep import Upkeep
+from offload_core.report.history import Halt
+from offload_core.report.lag import Freshness
+from offload_core.report.upkeep import Upkeep
 from offload_core.window import Interval
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 
-from offload_core.audit_look import Auditor, take_look
-from offload_core.audit_model import ColdSource, Differences, Finding, TableAudit, WindowAudit
-from offload_core.audit_windows import Grain
+from offload_core.audit.look import Auditor, take_look
+from offload_core.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
+from offload_core.audit.windows import Grain
 from offload_core.table_config import TableConfig
 from offload_core.window import Interval
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from offload_core.audit_files import Unreadable, presence, reading
-from offload_core.audit_model import ColdSource
-from offload_core.audit_rows import Rows, joined_rows
-from offload_core.audit_scope import Scope
-from offload_core.audit_store import StoredAudit
+from offload_core.audit.files import Unreadable, presence, reading
+from offload_core.audit.model import ColdSource
+from offload_core.audit.rows import Rows, joined_rows
+from offload_core.audit.scope import Scope
+from offload_core.audit.store import StoredAudit
 from offload_core.errors import FixConfiguration
 from offload_core.row_hash import NO_ROWS, RowHash, arrow_row_numbers
 from offload_core.window import MICROSECOND, Interval, to_micros

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from offload_core.report import (
+from offload_core.report.history import OFFLOADED, AirflowHistory, Before, Cycle, Entry, LedgerHistory
+from offload_core.report.lag import Freshness, freshness
+from offload_core.report.model import (
     DAY,
     CycleReport,
     DayReport,
@@ -17,9 +19,7 @@ from offload_core.report import (
     SchedulerReport,
     TableReport,
 )
-from offload_core.report_history import OFFLOADED, AirflowHistory, Before, Cycle, Entry, LedgerHistory
-from offload_core.report_lag import Freshness, freshness
-from offload_core.report_upkeep import Upkeep
+from offload_core.report.upkeep import Upkeep
 from offload_core.table_config import InvalidTable, TableConfig
 from offload_core.window import Interval
 

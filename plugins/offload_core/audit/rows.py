@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from offload_core.audit_model import Differences
+from offload_core.audit.model import Differences
 from offload_core.row_hash import RowHash
 
 if TYPE_CHECKING:

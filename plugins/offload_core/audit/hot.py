@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from offload_core.audit_rows import Rows
-from offload_core.audit_scope import Scope
-from offload_core.audit_store import Held
+from offload_core.audit.rows import Rows
+from offload_core.audit.scope import Scope
+from offload_core.audit.store import Held
 from offload_core.clickhouse import ClickHouse, quote_table
 from offload_core.disk import disk_errors
 from offload_core.row_hash import NO_ROWS, RowHash, clickhouse_hash, clickhouse_row_number

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from offload_core.audit_model import ColdSource, Differences, Finding, TableAudit
+from offload_core.audit.model import ColdSource, Differences, Finding, TableAudit
 from offload_core.errors import RunInit
 from offload_core.ledger_session import LedgerConnection, ledger_errors
 from offload_core.row_hash import RowHash

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from offload_core.report import Report, TableReport
-from offload_core.report_attention import LOWEST_SUCCESS_RATE
-from offload_core.report_format import NOTHING, amount, change, clock, duration, share, size
+from offload_core.report.attention import LOWEST_SUCCESS_RATE
+from offload_core.report.format import NOTHING, amount, change, clock, duration, share, size
+from offload_core.report.model import Report, TableReport
 
 LAG, ROWS, LATE_ROWS = "lag", "rows", "late-rows"
 """The names of the pictures."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from offload_core.audit_model import Finding
-from offload_core.audit_store import StoredAudit
+from offload_core.audit.model import Finding
+from offload_core.audit.store import StoredAudit
 from offload_core.ledger import Ledger, LedgerRow
 from offload_core.ledger_session import LedgerConnection, ledger_errors
 from offload_core.marker import INCREMENT

@@ -8,17 +8,17 @@ from datetime import datetime
 from math import ceil
 from typing import TYPE_CHECKING
 
-from offload_core.audit_cold import ColdTier
-from offload_core.audit_files import Unreadable, open_table
-from offload_core.audit_hot import held_since, hot_hashes, hot_rows
-from offload_core.audit_judge import Compared, judge
-from offload_core.audit_lineage import NO_LINEAGE, Lineage, lineage
-from offload_core.audit_model import NO_DIFFERENCE, Differences, WindowAudit
-from offload_core.audit_past import Past, read_past
-from offload_core.audit_rows import labelled
-from offload_core.audit_scope import Scope
-from offload_core.audit_store import AuditStore, StoredAudit
-from offload_core.audit_windows import Grain, grid, recent
+from offload_core.audit.cold import ColdTier
+from offload_core.audit.files import Unreadable, open_table
+from offload_core.audit.hot import held_since, hot_hashes, hot_rows
+from offload_core.audit.judge import Compared, judge
+from offload_core.audit.lineage import NO_LINEAGE, Lineage, lineage
+from offload_core.audit.model import NO_DIFFERENCE, Differences, WindowAudit
+from offload_core.audit.past import Past, read_past
+from offload_core.audit.rows import labelled
+from offload_core.audit.scope import Scope
+from offload_core.audit.store import AuditStore, StoredAudit
+from offload_core.audit.windows import Grain, grid, recent
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import Connections
 from offload_core.ledger_session import LedgerConnection
@@ -119,7 +119,7 @@ class Look:
 
 
 def take_look(auditor: Auditor, table: TableConfig, span: Interval | None, grain: Grain) -> Look:
-    """Read the ledger, then open one Iceberg snapshot, then ask ClickHouse; see `offload_core.audit.audit_table`."""
+    """Read the ledger, then open one Iceberg snapshot, then ask ClickHouse; see `offload_core.audit.compare.audit_table`."""
     settings, windows = auditor.settings, grid(table, auditor.settings, grain)
     past = read_past(
         auditor.session,

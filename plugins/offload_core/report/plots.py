@@ -14,10 +14,10 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from offload_core.report import Report, TableReport
-from offload_core.report_format import amount, duration
-from offload_core.report_lag import HOUR, LATE, TOO_LATE
-from offload_core.report_sections import LAG, LATE_ROWS, ROWS
+from offload_core.report.format import amount, duration
+from offload_core.report.lag import HOUR, LATE, TOO_LATE
+from offload_core.report.model import Report, TableReport
+from offload_core.report.sections import LAG, LATE_ROWS, ROWS
 
 _WIDTH, _DOTS = 6.0, 200
 """Inches and dots per inch: 1,200 pixels, shown at 680, so that print and dense screens stay sharp."""

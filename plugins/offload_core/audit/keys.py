@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from offload_core.audit_hot import hot_rows
-from offload_core.audit_look import Auditor, Look, take_look
-from offload_core.audit_rows import labelled
-from offload_core.audit_windows import Grain
+from offload_core.audit.hot import hot_rows
+from offload_core.audit.look import Auditor, Look, take_look
+from offload_core.audit.rows import labelled
+from offload_core.audit.windows import Grain
 from offload_core.clickhouse import quote_identifier, quote_table
 from offload_core.projection import Column
 from offload_core.row_hash import arrow_row_numbers, clickhouse_row_number

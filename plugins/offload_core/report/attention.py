@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from offload_core.report import Report
-from offload_core.report_format import amount, clock, duration, listed, share
+from offload_core.report.format import amount, clock, duration, listed, share
+from offload_core.report.model import Report
 
 LOWEST_SUCCESS_RATE = 0.95
 """Below this, alerts fire as well; all cycles are expected to succeed after their retries (X17)."""
