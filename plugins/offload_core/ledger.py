@@ -9,32 +9,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from offload_core.errors import (
-    LedgerUnavailable,
-    StartOver,
-    TableHalted,
-    WatermarkNotFound,
-)
+from offload_core.errors import LedgerUnavailable, StartOver, WatermarkNotFound
 from offload_core.failpoints import Failpoint, reach
 from offload_core.ledger_cleanup import delete_old_rows
-from offload_core.ledger_session import LedgerConnection, ledger_errors, table_lock
-from offload_core.run_plan import Progress
+from offload_core.ledger_reader import LedgerReader
+from offload_core.ledger_row import COLUMNS, VALID, LedgerRow, Step
+from offload_core.ledger_session import ledger_errors, table_lock
 from offload_core.sql_files import sql_files
-from offload_core.window import ORIGIN, Cursor, Window
+from offload_core.window import ORIGIN, Cursor
 
-_VALID = "('initialized', 'success')"
-_COLUMNS = (
-    "id, table_name, max_timestamp, max_sequence_number, status, kind, created_at, started_from, generation, source_uuid, "
-    "window_lower, window_upper, row_count, snapshot_id, total_records, run_id, attempt, last_successful_run, "
-    "last_run_duration_seconds, failure_count, error_kind, last_error_message"
-)
+__all__ = ["Ledger", "LedgerRow", "Step"]
 
 # Looked up in the whole history, so that an operator's plain INSERT doesn't make the table look as if it had never been offloaded.
 _LAST_SUCCESS = "(SELECT max(last_successful_run) FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s)"
@@ -44,72 +34,8 @@ _FAILURES = (
 )
 
 
-@dataclass(frozen=True)
-class LedgerRow:
-    """One row of `offload_watermarks`. Times are UTC; `cursor` is the watermark after this row."""
-
-    id: int
-    table_name: str
-    cursor: Cursor
-    status: str
-    kind: str
-    created_at: datetime
-    started_from: int | None
-    generation: int
-    source_uuid: uuid.UUID | None
-    window_lower: datetime | None
-    window_upper: datetime | None
-    row_count: int
-    snapshot_id: int | None
-    total_records: int | None
-    run_id: str | None
-    attempt: int | None
-    last_successful_run: datetime | None
-    last_run_duration_seconds: float | None
-    failure_count: int
-    error_kind: str | None
-    last_error_message: str | None
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> LedgerRow:
-        """Build the row from a record of column names and values."""
-        values = dict(record)
-        sequence = values.pop("max_sequence_number")
-        # NaN, typed by hand: no row of that timestamp is known to be offloaded, so all are read again, and none is inserted twice.
-        cursor = Cursor(values.pop("max_timestamp"), 0 if sequence.is_nan() else int(sequence))
-        return cls(cursor=cursor, **values)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a run adds to the ledger: the watermark after it and how it came about.
-
-    Attributes:
-        kind: `increment`, `empty`, `recovered`, or, for a commit behind the watermark, `repair` or `restate`.
-        rows: rows of the window, which is None only for steps without one.
-        snapshot_id, total_records: the Iceberg snapshot that was published and the table's record count after it.
-        seconds: how long the step took.
-    """
-
-    kind: str
-    cursor: Cursor
-    generation: int
-    source_uuid: uuid.UUID | None
-    run_id: str
-    attempt: int
-    window: Window | None = None
-    rows: int = 0
-    snapshot_id: int | None = None
-    total_records: int | None = None
-    seconds: float | None = None
-
-
-class Ledger:
-    """The watermarks of one pipeline, over one PostgreSQL session that the caller opens and closes."""
-
-    def __init__(self, connection: LedgerConnection, pipeline: str) -> None:
-        self._connection = connection
-        self._pipeline = pipeline
+class Ledger(LedgerReader):
+    """The watermarks of one pipeline, read and written, over one PostgreSQL session that the caller opens and closes."""
 
     def create(self, ddl_folder: Path) -> None:
         """Create the ledger's tables where they are missing, from the `.sql` files of `ddl_folder` in name order."""
@@ -118,79 +44,6 @@ class Ledger:
             self._connection.execute("SELECT pg_advisory_xact_lock(hashtext('offload_watermarks'))")
             for path in sql_files(ddl_folder):
                 self._connection.execute(path.read_text(encoding="utf-8"))
-
-    def watermark(self, table: str) -> LedgerRow:
-        """The newest valid row of a table.
-
-        Raises:
-            WatermarkNotFound: the table has none.
-            TableHalted: the table was halted since and nobody has resumed it.
-        """
-        row = self._newest(table, "status <> 'failed'")
-        if row is None:
-            raise WatermarkNotFound(table)
-        if row.status == "halted":
-            raise TableHalted(
-                f"{table} is halted since {row.created_at.isoformat(sep=' ', timespec='seconds')}: {row.last_error_message}",
-                f"When the cause is dealt with, run `offload resume {table}`.",
-            )
-        return row
-
-    def cursor(self, table: str) -> Cursor:
-        """A table's watermark even while the table is halted. Raises WatermarkNotFound if it has none."""
-        row = self._newest(table, f"status IN {_VALID}")
-        if row is None:
-            raise WatermarkNotFound(table)
-        return row.cursor
-
-    def last_commit(self, table: str) -> LedgerRow | None:
-        """The newest valid row that published a snapshot, unless an operator has resumed the table since."""
-        return self._newest(
-            table,
-            "status = 'success' AND snapshot_id IS NOT NULL AND id > coalesce((SELECT max(id) FROM offload_watermarks "
-            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND kind = 'resume'), 0)",
-        )
-
-    def operator_row(self, table: str) -> int:
-        """Id of the newest row that an operator wrote (init, reset, resume), 0 if there is none."""
-        row = self._newest(table, "kind IN ('init', 'reset', 'resume')")
-        return row.id if row else 0
-
-    def progress(self, table: str, watermark: LedgerRow) -> Progress:
-        """How far a table is, by its newest valid row and what runs have read since an operator last set the watermark."""
-        return Progress(watermark.cursor, self._read_since(table, "kind IN ('init', 'reset', 'resume')"))
-
-    def read_until(self, table: str) -> datetime | None:
-        """The latest moment (UTC) up to which runs have read; None before the first, and after `offload resume`, which accepts a gap.
-
-        A reset says what to read again, not that it had never been read.
-        """
-        return self._read_since(table, "kind IN ('init', 'resume')")
-
-    def _read_since(self, table: str, operator_row: str) -> datetime | None:
-        query = (
-            "SELECT max(window_upper) AS seen FROM offload_watermarks "  # noqa: S608 - constants only
-            f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID} AND id > coalesce("
-            "(SELECT max(id) FROM offload_watermarks "
-            f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND {operator_row}), 0)"
-        )
-        with ledger_errors():
-            record = self._connection.execute(query, self._scope(table)).fetchone()
-        return record["seen"] if record else None
-
-    def newest(self, table: str) -> LedgerRow | None:
-        """The newest row of any status."""
-        return self._newest(table, "true")
-
-    def history(self, table: str, limit: int = 20) -> list[LedgerRow]:
-        """The newest rows of a table, newest first."""
-        query = (
-            f"SELECT {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
-            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT %(limit)s"
-        )
-        with ledger_errors():
-            records = self._connection.execute(query, {**self._scope(table), "limit": limit}).fetchall()
-        return [LedgerRow.from_record(record) for record in records]
 
     def append(self, started_from: LedgerRow, step: Step) -> LedgerRow:
         """Record a successful step that follows `started_from`: a compare-and-set.
@@ -230,7 +83,7 @@ class Ledger:
     def reset(self, table: str, cursor: Cursor) -> LedgerRow:
         """Move a table's watermark to `cursor` by an operator's word. Rows already in Iceberg are not doubled by it."""
         newest = self._newest(table, "true")
-        valid = self._newest(table, f"status IN {_VALID}")
+        valid = self._newest(table, f"status IN {VALID}")
         return self._insert(
             table,
             valid.id if valid else None,
@@ -248,7 +101,7 @@ class Ledger:
         Raises:
             WatermarkNotFound: the table has no watermark to go on from.
         """
-        valid = self._newest(table, f"status IN {_VALID}")
+        valid = self._newest(table, f"status IN {VALID}")
         if valid is None:
             raise WatermarkNotFound(table)
         return self._insert(
@@ -278,54 +131,11 @@ class Ledger:
             "generation, source_uuid, run_id, attempt, last_successful_run, failure_count, error_kind, last_error_message) "
             "SELECT pipeline_id, table_name, max_timestamp, max_sequence_number, %(status)s, %(kind)s, id, generation, source_uuid, "
             f"%(run_id)s, %(attempt)s, {_LAST_SUCCESS}, {_FAILURES} + 1, %(error_kind)s, %(message)s "
-            f"FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID} "
+            f"FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {VALID} "
             "ORDER BY id DESC LIMIT 1"
         )
         with ledger_errors():
             self._connection.execute(query, values)
-
-    def newest_rows(self) -> dict[str, LedgerRow]:
-        """The newest row of any status of each table of the pipeline, by table name."""
-        query = (
-            f"SELECT DISTINCT ON (table_name) {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
-            "WHERE pipeline_id = %(pipeline)s ORDER BY table_name, id DESC"
-        )
-        with ledger_errors():
-            records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
-        return {record["table_name"]: LedgerRow.from_record(record) for record in records}
-
-    def halts(self) -> dict[str, LedgerRow]:
-        """The halted tables of the pipeline by name, each with the row that says why; failed attempts since don't hide it."""
-        query = (
-            f"SELECT DISTINCT ON (table_name) {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
-            "WHERE pipeline_id = %(pipeline)s AND status <> 'failed' ORDER BY table_name, id DESC"
-        )
-        with ledger_errors():
-            records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
-        return {
-            record["table_name"]: LedgerRow.from_record(record) for record in records if record["status"] == "halted"
-        }
-
-    def failures_since(self, since: datetime) -> list[LedgerRow]:
-        """The failed attempts and halts of all tables from `since` (zone-aware) on, oldest first."""
-        query = (
-            f"SELECT {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
-            "WHERE pipeline_id = %(pipeline)s AND status IN ('failed', 'halted') AND created_at >= %(since)s ORDER BY id"
-        )
-        with ledger_errors():
-            records = self._connection.execute(query, {"pipeline": self._pipeline, "since": since}).fetchall()
-        return [LedgerRow.from_record(record) for record in records]
-
-    def rows_of_run(self, run_id: str, since: datetime) -> list[LedgerRow]:
-        """The rows that a run added to any table from `since` (zone-aware) on, oldest first."""
-        query = (
-            f"SELECT {_COLUMNS} FROM offload_watermarks "  # noqa: S608 - constants only
-            "WHERE pipeline_id = %(pipeline)s AND run_id = %(run_id)s AND created_at >= %(since)s ORDER BY id"
-        )
-        parameters = {"pipeline": self._pipeline, "run_id": run_id, "since": since}
-        with ledger_errors():
-            records = self._connection.execute(query, parameters).fetchall()
-        return [LedgerRow.from_record(record) for record in records]
 
     def clean_up(self, before: datetime) -> int:
         """Delete the pipeline's rows from before a moment (zone-aware) that nothing looks up any more; how many that were."""
@@ -379,7 +189,7 @@ class Ledger:
         placeholders = ", ".join(f"%({name})s" for name in values)
         newest_valid = (
             "(SELECT max(id) FROM offload_watermarks "  # noqa: S608 - constants only
-            f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {_VALID})"
+            f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {VALID})"
         )
         halted_since = (
             "(%(status)s = 'success' AND EXISTS (SELECT 1 FROM offload_watermarks WHERE pipeline_id = %(pipeline)s "
@@ -394,7 +204,7 @@ class Ledger:
         query = (
             f"INSERT INTO offload_watermarks (pipeline_id, table_name, started_from, last_successful_run, failure_count, {columns}) "  # noqa: S608
             f"SELECT %(pipeline)s, %(table)s, %(started_from)s, {last_success}, {failures}, {placeholders} "
-            f"WHERE {newest_valid} IS NOT DISTINCT FROM %(started_from)s AND NOT {halted_since} RETURNING {_COLUMNS}"
+            f"WHERE {newest_valid} IS NOT DISTINCT FROM %(started_from)s AND NOT {halted_since} RETURNING {COLUMNS}"
         )
         parameters = {**values, **self._scope(table), "started_from": started_from}
         try:
@@ -409,15 +219,3 @@ class Ledger:
                 "A run starts again from the newest row by itself; a command by hand has to be given again.",
             )
         return LedgerRow.from_record(record)
-
-    def _newest(self, table: str, condition: str) -> LedgerRow | None:
-        query = (
-            f"SELECT {_COLUMNS} FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s "  # noqa: S608
-            f"AND {condition} ORDER BY id DESC LIMIT 1"
-        )
-        with ledger_errors():
-            record = self._connection.execute(query, self._scope(table)).fetchone()
-        return LedgerRow.from_record(record) if record else None
-
-    def _scope(self, table: str) -> dict[str, str]:
-        return {"pipeline": self._pipeline, "table": table}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
 from embedded.errors import AirflowRefusedError
 from tests.support.airflow_stack import DAG_ID, AirflowStack
 from tests.support.offloaded_past import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast
+from tests.support.world import wait_until
 
+AUDIT = "iceberg_offload_audit"
 OFFLOADS = {"bronze": f"bronze.offload_{BRONZE}", "silver": f"silver.offload_{SILVER}", "gold": f"gold.offload_{GOLD}"}
 
 
@@ -85,7 +88,7 @@ def test_a_wrong_value_is_refused_by_airflow_when_the_run_is_triggered(
 def test_a_conf_that_makes_no_sense_as_a_whole_ends_the_run_with_the_remedy_and_nothing_is_done(
     past: OffloadedPast, unpaused: AirflowStack
 ) -> None:
-    run, states = unpaused.run_dag({"from": past.span[0], "table": BRONZE})
+    run, states = unpaused.finished(unpaused.api.trigger(DAG_ID, {"from": past.span[0], "table": BRONZE}))
     assert run.state == "failed"
     assert states["open_cycle"] == "failed"
     assert set(offloads(states)) == {"upstream_failed"}
@@ -151,6 +154,27 @@ def test_restate_replaces_an_interval_and_is_refused_where_clickhouse_no_longer_
     assert run.state == "failed", states
     assert "can't be restated" in past.summary(run.run_id)
     assert past.differing() == set()
+
+
+def test_the_hourly_audit_inserts_what_came_late_and_finds_nothing_the_second_time(
+    past: OffloadedPast, unpaused: AirflowStack
+) -> None:
+    api = unpaused.api
+    api.unpause(AUDIT)
+    wait_until(lambda: not 2070 < time.time() % 3600 < 2160, "the scheduler's own audit to be over", seconds=120)
+    unpaused.finished(api.wait_for_newer_run(AUDIT, "none", seconds=60), AUDIT)
+    past.insert(15, past.midnight - PERIOD + 4 * MINUTE)
+    run, states = unpaused.finished(unpaused.api.trigger(AUDIT), AUDIT)
+    assert run.state == "success", states
+    assert [states[f"{step}_{BRONZE}"] for step in ("audit", "repair", "look_again")] == ["success"] * 3
+    log = unpaused.task_log(run.run_id, f"audit_{BRONZE}", AUDIT)
+    assert "lacks 15 rows that came late" in log
+    assert f"{BRONZE}: success, late rows: 15" in unpaused.task_log(run.run_id, "close_audit", AUDIT)
+    assert past.differing() == set()
+    run, states = unpaused.finished(unpaused.api.trigger(AUDIT), AUDIT)
+    assert run.state == "success", states
+    assert {states[f"repair_{table}"] for table in TABLES} == {"skipped"}
+    api.pause(AUDIT)
 
 
 def test_the_trigger_form_has_a_field_for_each_and_nobody_types_json(past: OffloadedPast) -> None:

@@ -75,10 +75,10 @@ class AirflowStack:
         self.api.clear(DAG_ID, run_id, task_ids)
         return self.finished(run_id)
 
-    def finished(self, run_id: str) -> tuple[DagRun, dict[str, str]]:
+    def finished(self, run_id: str, dag_id: str = DAG_ID) -> tuple[DagRun, dict[str, str]]:
         """A run at its end, which is waited for, and its tasks' states by id."""
-        *_, run = self.api.follow(DAG_ID, run_id, _RUN_SECONDS)
-        return run, self.api.task_states(DAG_ID, run_id)
+        *_, run = self.api.follow(dag_id, run_id, _RUN_SECONDS)
+        return run, self.api.task_states(dag_id, run_id)
 
     def page(self, path: str) -> str:
         """A page of Airflow's web interface, as its administrator sees it."""
@@ -90,9 +90,9 @@ class AirflowStack:
         page: str = opener.open(f"{self.url}{path}", timeout=30).read().decode()
         return page
 
-    def task_log(self, run_id: str, task_id: str) -> str:
+    def task_log(self, run_id: str, task_id: str, dag_id: str = DAG_ID) -> str:
         """All that a task's attempts have logged."""
-        folder = self.layout.logs / "airflow" / f"dag_id={DAG_ID}" / f"run_id={run_id}" / f"task_id={task_id}"
+        folder = self.layout.logs / "airflow" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
 
     def verdicts(self) -> list[dict[str, Any]]:
