@@ -13,53 +13,29 @@ from rich.markup import escape
 from rich.table import Table
 
 from offload_core.doctor import Finding, Health
-from offload_core.lag import lag, lag_level
+from offload_core.lag import lag_level
 from offload_core.ledger import LedgerRow
-from offload_core.table_config import InvalidTable, TableConfig
+from offload_core.table_state import Condition, TableState
 from offload_core.verify import Verdict
 
 Fields = dict[str, "str | int | float | bool | datetime | None"]
 
 
-def status_fields(
-    table: TableConfig | InvalidTable, row: LedgerRow | None, halt: LedgerRow | None, now: datetime
-) -> Fields:
-    """A table's state by its newest ledger row and, if it is halted, the row that says why; the lag is the time since its last success."""
-    success = row.last_successful_run if row else None
-    late = lag(success, now) if success else None
-    state, error, step = _state(table, row, halt)
+def status_fields(state: TableState) -> Fields:
+    """A table's state; a lag is that of a table that has been offloaded before."""
+    row, problem = state.row, state.problem
+    late = state.lag if state.last_success else None
     return {
-        "table": table.name,
-        "state": state,
+        "table": state.name,
+        "state": row.status if row and state.condition is Condition.GOOD else state.condition.value,
         "watermark": row.cursor.timestamp if row else None,
-        "last_success": success,
+        "last_success": state.last_success,
         "lag_minutes": round(late.total_seconds() / 60, 1) if late is not None else None,
         "lag_level": lag_level(late).value if late is not None else None,
         "failures": row.failure_count if row else None,
-        "error": error,
-        "next_step": step,
+        "error": problem.message if problem else None,
+        "next_step": problem.remedy if problem else None,
     }
-
-
-def _state(
-    table: TableConfig | InvalidTable, row: LedgerRow | None, halt: LedgerRow | None
-) -> tuple[str, str | None, str | None]:
-    """The table's state in a word, what is wrong, and what to do."""
-    name = table.name
-    if isinstance(table, InvalidTable):
-        error = table.error()
-        return "wrong entry", error.problem, error.remedy
-    if row is None:
-        return "no watermark", None, "Run `offload init`."
-    if halt is not None:
-        return "halted", halt.last_error_message, f"When the cause is dealt with, run `offload resume {name}`."
-    if row.status == "failed":
-        return (
-            "failed",
-            row.last_error_message,
-            f"The next run tries again; `offload history {name}` shows the attempts.",
-        )
-    return row.status if table.enabled else "disabled", None, None
 
 
 def finding_fields(finding: Finding) -> Fields:

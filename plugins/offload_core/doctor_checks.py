@@ -29,14 +29,13 @@ from offload_core.doctor import (
     Health,
 )
 from offload_core.errors import FixConfiguration
-from offload_core.lag import LagLevel, lag, lag_level
-from offload_core.ledger import Ledger, LedgerRow
+from offload_core.lag import LagLevel
+from offload_core.ledger import Ledger
 from offload_core.ledger_session import connect
 from offload_core.table_config import InvalidTable, Settings, TableConfig
+from offload_core.table_state import EXHAUSTED, Condition, TableState, read_states
 
 FAILURES_SPAN = timedelta(minutes=60)
-_EXHAUSTED = 3
-"""Failed attempts in a row that are one failed cycle (X18)."""
 _JAVA_VERSIONS = range(17, 22)
 _HTTP_OK = 200
 _HEALTH_OF = {
@@ -128,42 +127,29 @@ def check_metrics(url: str | None) -> list[Finding]:
 def check_lag(around: Surroundings) -> list[Finding]:
     """Each table's lag against the severity matrix; a halted table is red whatever its lag."""
     with _ledger(around) as ledger:
-        newest, halts = ledger.newest_rows(), ledger.halts()
-    findings = []
-    for table in around.tables:
-        check = f"{LAG}: {table.name}"
-        if isinstance(table, InvalidTable):
-            error = table.error()
-            findings.append(Finding(check, Health.RED, error.problem, error.remedy))
-        elif not table.enabled:
-            findings.append(Finding(check, Health.NEUTRAL, "Disabled in the configuration."))
-        else:
-            findings.append(_lag(check, table.name, newest.get(table.name), halts.get(table.name), around.now))
-    return findings
+        return [_lag(state) for state in read_states(ledger, around.tables, around.now)]
 
 
-def _lag(check: str, name: str, row: LedgerRow | None, halt: LedgerRow | None, now: datetime) -> Finding:
-    if row is None:
-        return Finding(check, Health.RED, "No watermark: the table was never initialized.", "Run `offload init`.")
-    if halt is not None:
-        return Finding(
-            check,
-            Health.RED,
-            f"Halted since {_clock(halt.created_at)}: {halt.last_error_message}",
-            f"When the cause is dealt with, run `offload resume {name}`.",
-        )
-    if row.last_successful_run is None:
-        since = lag(row.created_at, now)
-        health = Health.YELLOW if lag_level(since) in (LagLevel.NORMAL, LagLevel.ELEVATED) else Health.RED
+def _lag(state: TableState) -> Finding:
+    check, level, problem = f"{LAG}: {state.name}", state.level, state.problem
+    if not state.is_watched:
+        return Finding(check, Health.NEUTRAL, "Disabled in the configuration.")
+    if problem is not None and state.condition is Condition.HALTED:
+        since = f" since {_clock(problem.since)}" if problem.since else ""
+        return Finding(check, Health.RED, f"Halted{since}: {problem.message}", problem.remedy)
+    if problem is not None and (state.condition is Condition.WRONG_ENTRY or state.row is None):
+        return Finding(check, Health.RED, problem.message, problem.remedy)
+    if state.lag is None or level is None:
+        return Finding(check, Health.RED, "Nothing is known of it.", "Run `offload init`.")
+    if state.last_success is None:
+        health = Health.YELLOW if level in (LagLevel.NORMAL, LagLevel.ELEVATED) else Health.RED
         return Finding(
             check, health, "Never offloaded yet.", "See that the scheduler runs, or trigger `iceberg_offload`."
         )
-    value = lag(row.last_successful_run, now)
-    level = lag_level(value)
-    found = f"{level.value}: last offloaded {value.total_seconds() / 60:.0f} min ago."
+    found_lag = f"{level.value}: last offloaded {state.lag.total_seconds() / 60:.0f} min ago."
     if level is LagLevel.NORMAL:
-        return Finding(check, Health.GREEN, found)
-    return Finding(check, _HEALTH_OF[level], found, _LAG_REMEDIES[level].format(name=name))
+        return Finding(check, Health.GREEN, found_lag)
+    return Finding(check, _HEALTH_OF[level], found_lag, _LAG_REMEDIES[level].format(name=state.name))
 
 
 _LAG_REMEDIES = {
@@ -187,7 +173,7 @@ def check_failures(around: Surroundings) -> list[Finding]:
         f"{last.table_name}: {last.last_error_message}"
     )
     failing = [newest[name] for name in dict.fromkeys(row.table_name for row in failures)]
-    stuck = [row.table_name for row in failing if row.status == "halted" or row.failure_count >= _EXHAUSTED]
+    stuck = [row.table_name for row in failing if row.status == "halted" or row.failure_count >= EXHAUSTED]
     if stuck:
         return [Finding(FAILURES, Health.RED, found, f"Do what the error says; still failing: {', '.join(stuck)}.")]
     return [Finding(FAILURES, Health.YELLOW, found, f"Watch it, with `offload history {last.table_name}`.")]

@@ -31,6 +31,16 @@ class OffloadError(Exception):
         return _restore, (type(self), self.args), self.__dict__
 
 
+def may_pass(kind: str) -> bool:
+    """Whether an error of this kind may end without anybody changing anything; of a kind that is no class's, yes."""
+    classes = list(OffloadError.__subclasses__())
+    for error in classes:
+        if vars(error).get("kind") == kind:
+            return error.retryable
+        classes += error.__subclasses__()
+    return True
+
+
 def _restore(kind: type[OffloadError], args: tuple[str, ...]) -> OffloadError:
     return kind.__new__(kind, *args)
 

@@ -101,6 +101,16 @@ class LedgerReader:
             records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
         return {record["table_name"]: LedgerRow.from_record(record) for record in records}
 
+    def known_since(self) -> dict[str, datetime]:
+        """When the first row of each table of the pipeline was written (UTC), by table name."""
+        query = (
+            "SELECT table_name, min(created_at) AS since FROM offload_watermarks "
+            "WHERE pipeline_id = %(pipeline)s GROUP BY table_name"
+        )
+        with ledger_errors():
+            records = self._connection.execute(query, {"pipeline": self._pipeline}).fetchall()
+        return {record["table_name"]: record["since"] for record in records}
+
     def halts(self) -> dict[str, LedgerRow]:
         """The halted tables of the pipeline by name, each with the row that says why; failed attempts since don't hide it."""
         query = (

@@ -31,6 +31,7 @@ from offload_core.cold_table import load_libraries
 from offload_core.doctor import CONFIGURATION, Check, Finding, Health, examine
 from offload_core.doctor_checks import Surroundings, all_checks
 from offload_core.errors import FixConfiguration
+from offload_core.table_state import read_states
 from offload_core.verify import verify
 from offload_core.window import Interval
 
@@ -39,9 +40,8 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
     """Show each table's watermark, last success, lag and state; of halted and failing tables also why, and what to do."""
     context = context_of(ctx)
     with context.ledger() as ledger:
-        newest, halts = ledger.newest_rows(), ledger.halts()
-    now = datetime.now(timezone.utc)
-    rows = [status_fields(table, newest.get(table.name), halts.get(table.name), now) for table in context.tables]
+        states = read_states(ledger, context.tables, datetime.now(timezone.utc))
+    rows = [status_fields(state) for state in states]
     print_rows(
         rows,
         as_json,
