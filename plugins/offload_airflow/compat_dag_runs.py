@@ -21,6 +21,7 @@ from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState, JobState
 from airflow.utils.types import DagRunType
+from sqlalchemy.orm import Session
 
 from offload_airflow.compat import plain
 from offload_core.errors import FixConfiguration
@@ -107,18 +108,23 @@ class DagRuns:
             now: the present (UTC).
         """
         with create_session() as session:
-            # A job doesn't say of which DAG it is.
-            alive = session.query(Job.id).filter(
-                Job.job_type == "BackfillJob",
-                Job.state == JobState.RUNNING,
-                Job.latest_heartbeat > now - _HEARTBEATS,
-            )
             runs = session.query(DagRun).filter(
                 DagRun.dag_id == self.dag_id, DagRun.run_type == DagRunType.BACKFILL_JOB
             )
-            if alive.first():
+            if _a_backfill_is_alive(session, now):
                 runs = runs.filter(DagRun.state.notin_(_UNFINISHED))
             return int(runs.update({DagRun.run_type: DagRunType.SCHEDULED}, synchronize_session=False))
+
+    def abandoned(self, now: datetime) -> list[RunState]:
+        """Unfinished runs of backfills of which none is alive any more: nobody ends them, and they keep others from starting.
+
+        Args:
+            now: the present (UTC).
+        """
+        with create_session() as session:
+            if _a_backfill_is_alive(session, now):
+                return []
+        return [run for run in self.unfinished() if run.run_type == DagRunType.BACKFILL_JOB]
 
     def fail(self, runs: Sequence[RunState]) -> None:
         """End runs that nobody works on any more as failed, and their unfinished tasks with them."""
@@ -139,6 +145,14 @@ class DagRuns:
         self._model()
         dag: DAG = DagBag(read_dags_from_db=True).get_dag(self.dag_id)
         return dag
+
+
+def _a_backfill_is_alive(session: Session, now: datetime) -> bool:
+    """Whether any backfill is at work: a job doesn't say of which DAG it is."""
+    alive = session.query(Job.id).filter(
+        Job.job_type == "BackfillJob", Job.state == JobState.RUNNING, Job.latest_heartbeat > now - _HEARTBEATS
+    )
+    return alive.first() is not None
 
 
 def _state(run: DagRun) -> RunState:

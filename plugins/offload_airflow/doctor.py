@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from offload_airflow.backfill import DAG_ID
+from offload_airflow.compat_dag_runs import DagRuns, RunState
 from offload_airflow.compat_health import DagState, PastRun, SchedulerState, dag_state, latest_runs, scheduler_state
 from offload_core.doctor import CYCLES, SCHEDULER, Check, Finding, Health
 
@@ -21,8 +22,12 @@ def airflow_checks() -> list[Check]:
     remedy = "See that Airflow's database is up."
     return [
         Check(SCHEDULER, lambda: check_scheduler(scheduler_state(), dag_state(DAG_ID)), remedy),
-        Check(CYCLES, lambda: check_cycles(latest_runs(DAG_ID, _CYCLES), datetime.now(timezone.utc)), remedy),
+        Check(CYCLES, lambda: _check_cycles_now(datetime.now(timezone.utc)), remedy),
     ]
+
+
+def _check_cycles_now(now: datetime) -> list[Finding]:
+    return [*check_cycles(latest_runs(DAG_ID, _CYCLES), now), *check_abandoned(DagRuns(DAG_ID).abandoned(now))]
 
 
 def check_scheduler(scheduler: SchedulerState, dag: DagState) -> list[Finding]:
@@ -73,6 +78,19 @@ def check_cycles(runs: Sequence[PastRun], now: datetime) -> list[Finding]:
     if any(run.state == "failed" or _duration(run, now) > SLOW for run in finished):
         return [Finding(CYCLES, Health.YELLOW, told, "Watch the next cycles.")]
     return [Finding(CYCLES, Health.GREEN, told)]
+
+
+def check_abandoned(runs: Sequence[RunState]) -> list[Finding]:
+    """Has a backfill died over its runs? A finding for each."""
+    return [
+        Finding(
+            CYCLES,
+            Health.RED,
+            f"{run.run_id} is {run.state}, and the backfill that made it has died; while it is, no other run starts.",
+            "Mark the run failed in Airflow, or give the `offload backfill` again, which takes it over.",
+        )
+        for run in runs
+    ]
 
 
 def _told(run: PastRun, now: datetime) -> str:

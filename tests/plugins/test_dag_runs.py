@@ -18,6 +18,7 @@ from airflow.utils.types import DagRunType
 from offload_airflow.backfill import Request, planned_intervals, run_backfill, run_once
 from offload_airflow.compat import BaseOperator
 from offload_airflow.compat_dag_runs import DagRuns
+from offload_airflow.doctor import check_abandoned
 from offload_core.errors import FixConfiguration, WaitForOtherRun
 from offload_core.table_config import DEFAULT_TABLES
 from offload_core.window import Interval
@@ -126,6 +127,21 @@ def test_a_backfill_that_was_killed_loses_its_unfinished_runs_to_the_scheduler(d
     running = run_of(dag, NOON, DagRunType.BACKFILL_JOB, DagRunState.RUNNING)
     runs.adopt_backfills(NOON)
     assert type_of(running) == "scheduled"
+
+
+@pytest.mark.parametrize(
+    ("backfill_job", "is_abandoned"), [(NOON - MINUTE, False), (NOON - 3 * MINUTE, True)], indirect=["backfill_job"]
+)
+@pytest.mark.usefixtures("backfill_job")
+def test_the_unfinished_runs_of_a_backfill_that_was_killed_are_told(
+    dag: DAG, runs: DagRuns, is_abandoned: bool
+) -> None:
+    running = run_of(dag, NOON, DagRunType.BACKFILL_JOB, DagRunState.RUNNING)
+    run_of(dag, NOON + 15 * MINUTE, DagRunType.BACKFILL_JOB, DagRunState.SUCCESS)
+    run_of(dag, NOON + 30 * MINUTE, DagRunType.SCHEDULED, DagRunState.RUNNING)
+    abandoned = runs.abandoned(NOON)
+    assert [run.run_id for run in abandoned] == ([running.run_id] if is_abandoned else [])
+    assert [running.run_id in found.finding for found in check_abandoned(abandoned)] == [True] * is_abandoned
 
 
 def test_a_manual_run_and_the_runs_of_other_dags_are_left_alone(dag: DAG, runs: DagRuns) -> None:
