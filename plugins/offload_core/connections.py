@@ -110,26 +110,46 @@ def load_connections(environ: Mapping[str, str]) -> Connections:
     Raises:
         FixConfiguration: neither is set, the file can't be read, or a field is wrong. The message never shows a value.
     """
+    return parse_connections(*_text_and_origin(environ, "clickhouse, postgres and iceberg"))
+
+
+def load_postgres(environ: Mapping[str, str]) -> PostgresConnection:
+    """Read the ledger's connection alone, for programs that need no other server; its JSON may lack the other parts.
+
+    Raises:
+        FixConfiguration: as `load_connections`.
+    """
+    text, origin = _text_and_origin(environ, "postgres")
+    try:
+        return _OnlyPostgres.model_validate_json(text).postgres
+    except ValidationError as error:
+        raise _wrong(origin, error) from error
+
+
+class _OnlyPostgres(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    postgres: PostgresConnection
+
+
+def _text_and_origin(environ: Mapping[str, str], parts: str) -> tuple[str, str]:
     text = environ.get(CONNECTIONS_ENV)
-    origin = f"the environment variable {CONNECTIONS_ENV}"
-    if not text:
-        path = environ.get(CONNECTIONS_FILE_ENV)
-        if not path:
-            raise FixConfiguration(
-                "The job doesn't know where ClickHouse, PostgreSQL and the Iceberg catalog are.",
-                f"Set {CONNECTIONS_FILE_ENV} to a JSON file with the parts clickhouse, postgres and iceberg "
-                "(`make up` writes one into its state folder).",
-            )
-        origin = f"the file {path}"
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise FixConfiguration(
-                f"Can't read {origin}: {error.strerror}.", f"Correct {CONNECTIONS_FILE_ENV}."
-            ) from error
-        except UnicodeDecodeError as error:
-            raise FixConfiguration(f"Can't read {origin}: it is not UTF-8 text.", "Write it anew.") from error
-    return parse_connections(text, origin)
+    if text:
+        return text, f"the environment variable {CONNECTIONS_ENV}"
+    path = environ.get(CONNECTIONS_FILE_ENV)
+    if not path:
+        raise FixConfiguration(
+            f"It is not said where the servers are ({parts}).",
+            f"Set {CONNECTIONS_FILE_ENV} to a JSON file with the parts {parts} "
+            "(`make up` writes one into its state folder).",
+        )
+    origin = f"the file {path}"
+    try:
+        return Path(path).read_text(encoding="utf-8"), origin
+    except OSError as error:
+        raise FixConfiguration(f"Can't read {origin}: {error.strerror}.", f"Correct {CONNECTIONS_FILE_ENV}.") from error
+    except UnicodeDecodeError as error:
+        raise FixConfiguration(f"Can't read {origin}: it is not UTF-8 text.", "Write it anew.") from error
 
 
 def parse_connections(text: str, origin: str) -> Connections:
@@ -141,6 +161,8 @@ def parse_connections(text: str, origin: str) -> Connections:
     try:
         return Connections.model_validate_json(text)
     except ValidationError as error:
-        raise FixConfiguration(
-            f"The connections in {origin} are wrong: {explain(error)}.", "Correct them there."
-        ) from error
+        raise _wrong(origin, error) from error
+
+
+def _wrong(origin: str, error: ValidationError) -> FixConfiguration:
+    return FixConfiguration(f"The connections in {origin} are wrong: {explain(error)}.", "Correct them there.")

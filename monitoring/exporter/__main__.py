@@ -1,0 +1,56 @@
+"""`python -m monitoring.exporter`: serve the metrics until told to stop. `settings` lists the environment variables.
+
+`--socket FD` takes over a listening socket from whoever starts this program, instead of opening one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+from monitoring.exporter.server import server
+from monitoring.exporter.settings import load_settings
+from offload_core.errors import OffloadError
+
+log = logging.getLogger("offload.exporter")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; exit status 2 if it can't start, with what to do."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    parser = argparse.ArgumentParser(prog="python -m monitoring.exporter", description=__doc__)
+    parser.add_argument("--socket", type=int, metavar="FD", help="file descriptor of a listening socket")
+    given = parser.parse_args(arguments)
+    try:
+        settings = load_settings(os.environ)
+    except OffloadError as error:
+        log.error("%s", error)
+        return 2
+    listening = None if given.socket is None else socket.socket(fileno=given.socket)
+    try:
+        running = server(settings, listening)
+    except OSError as error:
+        log.error(
+            "The exporter can't listen on %s:%s: %s. Set OFFLOAD_PORT_EXPORTER to a free port (Prometheus must then scrape that one).",
+            settings.address,
+            settings.port,
+            error.strerror or error,
+        )
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not from the handler itself, which runs in the thread that serves.
+        signal.signal(number, lambda *_: threading.Thread(target=running.shutdown, daemon=True).start())
+    log.info("Metrics of %s: http://%s:%s/metrics", settings.pipeline, settings.address, running.server_port)
+    with running:
+        running.serve_forever(poll_interval=0.2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

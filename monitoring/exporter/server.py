@@ -1,0 +1,103 @@
+"""The exporter's web server: /metrics for everything, /scheduler for whether Airflow's scheduler lives (docs/adr/0010)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from monitoring.exporter.airflow_health import AirflowHealth, SchedulerHealth
+from monitoring.exporter.cached import Cached
+from monitoring.exporter.collector import OffloadCollector, counting
+from monitoring.exporter.reading import Reader
+from monitoring.exporter.settings import ExporterSettings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_TEXT = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+_INDEX = (
+    "Iceberg offload exporter\n\n/metrics    all metrics\n/scheduler  200 while Airflow's scheduler lives, else 503\n"
+)
+
+
+class _Server(ThreadingWSGIServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of scrapers that went away before their answer."""
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 30
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write no line per scrape."""
+
+
+def application(settings: ExporterSettings) -> WSGIApplication:
+    """The exporter as a WSGI application; asks no server yet."""
+    health = AirflowHealth(
+        settings.airflow_url, settings.scheduler_silence_seconds, settings.cache_seconds, settings.timeout_seconds
+    )
+    reader = Reader(settings.postgres, settings.pipeline, settings.tables, settings.timeout_seconds)
+    ledger = Cached(counting(reader.read), settings.cache_seconds, settings.timeout_seconds)
+    registry = CollectorRegistry()
+    registry.register(OffloadCollector(settings.pipeline, ledger, health.look))
+    ProcessCollector(registry=registry)
+    pages: dict[str, WSGIApplication] = {
+        "/": _text(lambda: (HTTPStatus.OK, _INDEX)),
+        "/metrics": make_wsgi_app(registry),
+        "/scheduler": _text(lambda: _scheduler(health.look())),
+    }
+    missing = _text(lambda: (HTTPStatus.NOT_FOUND, _INDEX))
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        page = pages.get(str(environ.get("PATH_INFO", "/")), missing)
+        return page(environ, start_response)
+
+    return serve
+
+
+def server(settings: ExporterSettings, listening: socket.socket | None = None) -> WSGIServer:
+    """A server that listens; `serve_forever` answers.
+
+    Args:
+        settings: the exporter's.
+        listening: a socket to answer on, instead of the address and port of the settings.
+
+    Raises:
+        OSError: the port is taken, or the address is not this machine's.
+    """
+    made = _Server((settings.address, settings.port), _Handler, bind_and_activate=False)
+    if listening is None:
+        made.server_bind()
+        made.server_activate()
+    else:
+        made.socket.close()
+        made.socket = listening
+        made.server_address = listening.getsockname()
+        made.server_name, made.server_port = settings.address, made.server_address[1]
+        made.setup_environ()
+    made.set_app(application(settings))
+    return made
+
+
+def _scheduler(health: SchedulerHealth) -> tuple[HTTPStatus, str]:
+    if health.is_up:
+        return HTTPStatus.OK, f"# {health.reason}\n"
+    return HTTPStatus.SERVICE_UNAVAILABLE, f"# {health.reason}\n"
+
+
+def _text(answer: Callable[[], tuple[HTTPStatus, str]]) -> WSGIApplication:
+    def page(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status, text = answer()
+        start_response(f"{status.value} {status.phrase}", [_TEXT])
+        return [text.encode()]
+
+    return page

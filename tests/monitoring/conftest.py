@@ -1,0 +1,49 @@
+"""The exporter over a real ledger: a pipeline of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from offload_core.connections import PostgresConnection
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import LedgerConnection, connect
+from tests.support.exporter import Exporter, HealthPage, running_exporter
+from tests.support.servers import ledger_database, servers, unique_name
+
+__all__ = ["ledger_database", "servers"]
+
+
+@pytest.fixture
+def pipeline() -> str:
+    """The id of a pipeline that this test has for itself."""
+    return unique_name("monitored")
+
+
+@pytest.fixture
+def session(ledger_database: PostgresConnection) -> Iterator[LedgerConnection]:
+    """A session to the ledger's database."""
+    with connect(ledger_database, "a test") as session:
+        yield session
+
+
+@pytest.fixture
+def ledger(session: LedgerConnection, pipeline: str) -> Ledger:
+    """The ledger of the test's pipeline, empty."""
+    return Ledger(session, pipeline)
+
+
+@pytest.fixture
+def health() -> Iterator[HealthPage]:
+    """Airflow's health page, with a scheduler that lives."""
+    page = HealthPage()
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def exporter(ledger_database: PostgresConnection, pipeline: str, health: HealthPage) -> Iterator[Exporter]:
+    """An exporter of the test's pipeline."""
+    with running_exporter(ledger_database, pipeline, OFFLOAD_AIRFLOW_URL=health.url) as exporter:
+        yield exporter
