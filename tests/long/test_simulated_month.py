@@ -6,11 +6,13 @@ right, small and quick to plan.
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -61,9 +63,8 @@ def test_a_month_stays_right_small_and_quick_to_plan(month: Simulation, capsys: 
                     files = month.files_per_closed_partition(table)
                     assert max(files.values(), default=0) <= HANDFUL, files
                 planning.append(planning_seconds(month))
-            if day > 0 and hour in DAMAGE_HOURS:
-                damage = next(damages, None)
-                if damage is not None:
+            if day > 0 and hour == 3:
+                for damage in islice(damages, DAMAGES_A_DAY):
                     damage(month)
         month.expire()
     assert next(damages, None) is None, "the month was too short for all damages"
@@ -201,7 +202,7 @@ DAMAGES: tuple[Callable[[Simulation], None], ...] = (
     a_dropped_partition,
     foreign_duplicates,
 )
-DAMAGE_HOURS = (3, 10) if DAYS < 10 else (3,)
+DAMAGES_A_DAY = math.ceil(len(DAMAGES) / max(DAYS - 1, 1))
 
 
 def stays_small(figures: list[Figures]) -> None:
