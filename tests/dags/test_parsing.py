@@ -11,21 +11,15 @@ import pytest
 from tests.support.airflow_home import CHECKOUT, HOME, process_environment
 
 _PARSE = """
-import json, resource, socket, sys, time
+import json, socket, sys
 import airflow, airflow.models.dag, airflow.models.dagbag, airflow.sensors.base
 
 def refuse(*arguments, **more):
     raise RuntimeError(f"the network was asked for: {arguments}")
 
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-known = set(sys.modules)
-started = time.process_time()
 bag = airflow.models.dagbag.DagBag(include_examples=False)
-seconds = time.process_time() - started
-print(json.dumps({
-    "dags": sorted(bag.dags), "errors": bag.import_errors, "seconds": seconds, "new": sorted(set(sys.modules) - known),
-    "all": sorted(sys.modules),
-}))
+print(json.dumps({"dags": sorted(bag.dags), "errors": bag.import_errors, "all": sorted(sys.modules)}))
 """
 
 
@@ -47,11 +41,6 @@ def parsed(request: pytest.FixtureRequest) -> dict[str, object]:
 def test_the_dags_parse_without_the_network(parsed: dict[str, object]) -> None:
     assert parsed["errors"] == {}
     assert parsed["dags"] == sorted(file.stem for file in (CHECKOUT / "dags").glob("*.py"))
-
-
-def test_parsing_takes_less_than_a_second(parsed: dict[str, object]) -> None:
-    assert isinstance(parsed["seconds"], float)
-    assert parsed["seconds"] < 1
 
 
 def test_parsing_imports_neither_spark_nor_data_frames(parsed: dict[str, object]) -> None:

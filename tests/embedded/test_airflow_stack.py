@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TypeVar
 
 import psutil
 import psycopg
@@ -19,6 +21,7 @@ from tests.support.stack import Commands
 
 pytestmark = pytest.mark.integration
 
+Answer = TypeVar("Answer")
 PARTS = ["airflow-scheduler", "airflow-webserver"]
 
 
@@ -120,12 +123,21 @@ def test_passwords_are_encrypted_in_the_database(airflow):
         assert password not in airflow.secrets().values()
 
 
+def of_each_process(airflow: Commands, ask: Callable[[psutil.Process], Answer]) -> list[Answer]:
+    """What each of Airflow's processes answers; the scheduler's helpers come and go, and those that have gone don't."""
+    answers = []
+    for process in [process for part in airflow_parts(airflow) for process in part.family()]:
+        with suppress(psutil.NoSuchProcess, FileNotFoundError):
+            answers.append(ask(process))
+    assert answers
+    return answers
+
+
 def test_airflow_listens_on_loopback_only(airflow):
     addresses = {
         (connection.laddr.ip, connection.laddr.port)
-        for part in airflow_parts(airflow)
-        for process in part.family()
-        for connection in process.net_connections("inet")
+        for connections in of_each_process(airflow, lambda process: process.net_connections("inet"))
+        for connection in connections
         if connection.status == psutil.CONN_LISTEN
     }
 
@@ -134,9 +146,8 @@ def test_airflow_listens_on_loopback_only(airflow):
 
 def test_no_password_stands_in_any_command_line_environment_or_log(airflow):
     shown = [log.read_text(errors="replace") for log in airflow.layout.logs.rglob("*.log")]
-    for part in airflow_parts(airflow):
-        for process in part.family():
-            shown += [*process.cmdline(), *process.environ().values()]
+    for command, environ in of_each_process(airflow, lambda process: (process.cmdline(), process.environ())):
+        shown += [*command, *environ.values()]
 
     assert shown
     for name, secret in airflow.secrets().items():
@@ -146,9 +157,8 @@ def test_no_password_stands_in_any_command_line_environment_or_log(airflow):
 
 
 def test_airflow_got_nothing_of_another_airflow_in_the_users_shell(airflow):
-    for part in airflow_parts(airflow):
-        for process in part.family():
-            assert not any("nowhere" in value for value in process.environ().values()), process.cmdline()
+    for command, environ in of_each_process(airflow, lambda process: (process.cmdline(), process.environ())):
+        assert not any("nowhere" in value for value in environ.values()), command
 
 
 def test_starting_again_keeps_the_processes_and_what_was_edited(airflow):
