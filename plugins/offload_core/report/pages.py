@@ -5,17 +5,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import re
 import textwrap
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
-
 from offload_core.errors import FixConfiguration
+from offload_core.mail_page import render
 from offload_core.report.attention import attention
 from offload_core.report.format import clock
 from offload_core.report.model import Report
@@ -31,15 +28,9 @@ def as_html(report: Report, images: Mapping[str, str]) -> str:
         report: what to tell.
         images: the addresses of the pictures by name; a picture without one is left out.
     """
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["code"] = _code
-    return templates.get_template("report.html.j2").render(
+    return render(
+        Path(__file__).parent,
+        "report.html.j2",
         title=title(report),
         verdict=verdict(report),
         scope=scope(report),
@@ -133,11 +124,6 @@ def verdict(report: Report) -> str:
     """All of it in a few words."""
     count = len(attention(report))
     return f"{count} {'thing needs' if count == 1 else 'things need'} attention" if count else "all is well"
-
-
-def _code(text: str) -> Markup:
-    """Escaped text in which what stands between backticks is set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def _table(section: Section) -> list[str]:
