@@ -17,9 +17,14 @@ from monitoring.exporter.counters import Counted, StepCounters
 from monitoring.exporter.cycles import CycleTime, newest_cycle
 from monitoring.exporter.reading import AuditState, MaintenanceState, Reading, TableState
 from offload_core import __version__
+from offload_core.audit.model import Finding
+from offload_core.errors import ColdRowsLost, HotRowsExpired
 from offload_core.lag import lag
 
 log = logging.getLogger("offload.exporter")
+
+_LOSSES = (ColdRowsLost.kind, HotRowsExpired.kind)
+"""What stops a table because rows are gone: from Iceberg, or from ClickHouse before they were offloaded (R66, R68)."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class OffloadCollector(Collector):
                 "offload_ledger_read_seconds", "How long reading the ledger took.", value=look.seconds
             )
             yield from _tables(look.reading.tables, look.now)
+            yield from _stops(look.reading)
             yield from _cycle(newest_cycle(look.reading.steps, look.reading.jobs, look.now))
             yield _running(look)
             yield from _counters(look.counted)
@@ -194,6 +200,10 @@ def _tables(tables: Iterable[TableState], now: datetime) -> Iterator[Metric]:
         "Failed attempts since the table was last offloaded with success.",
         ((state.table, float(state.failures)) for state in tables),
     )
+
+
+def _stops(reading: Reading) -> Iterator[Metric]:
+    tables = reading.tables
     yield _by_table(
         "offload_table_halted",
         "1 if the table is stopped until an operator resumes it.",
@@ -204,6 +214,12 @@ def _tables(tables: Iterable[TableState], now: datetime) -> Iterator[Metric]:
         "Why a table is stopped: the type of the error. Only for tables that are.",
         ["table", "type"],
         (((state.table, state.halted), 1.0) for state in tables if state.halted is not None),
+    )
+    lost = {audit.table for audit in reading.audits if audit.finding == Finding.LOST.value}
+    yield _by_table(
+        "offload_data_loss",
+        "1 if rows were lost: the table is stopped for that, or the newest audit of a window says so.",
+        ((state.table, float(state.halted in _LOSSES or state.table in lost)) for state in tables),
     )
 
 

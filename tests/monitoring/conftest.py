@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +49,12 @@ def exporter(ledger_database: PostgresConnection, pipeline: str, health: HealthP
     """An exporter of the test's pipeline."""
     with running_exporter(ledger_database, pipeline, OFFLOAD_AIRFLOW_URL=health.url) as exporter:
         yield exporter
+
+
+@pytest.fixture(scope="session")
+def exported_names() -> set[str]:
+    """The names of all metrics that the exporter can have, by its source."""
+    source = (Path(__file__).parents[2] / "monitoring" / "exporter" / "collector.py").read_text()
+    names = set(re.findall(r'"((?:offload|watermark)_[a-z_]+)"', source))
+    counters = {f"{name}_total" for name in re.findall(r'CounterMetricFamily\(\s*"([a-z_]+)"', source)}
+    return names | counters | {"offload_info"}

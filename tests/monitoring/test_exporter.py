@@ -165,11 +165,27 @@ class TestTables:
 
         assert scrape.by_table("offload_table_halted") == {TRADES: 1, CANDLES: 0}
         assert scrape.value("offload_table_halted_info", table=TRADES, type="cold_rows_lost") == 1
+        assert scrape.by_table("offload_data_loss") == {TRADES: 1, CANDLES: 0}
 
         ledger.resume(TRADES)
 
         assert exporter.scrape().by_table("offload_table_halted") == {TRADES: 0, CANDLES: 0}
         assert "offload_table_halted_info" not in exporter.scrape()
+        assert exporter.scrape().by_table("offload_data_loss") == {TRADES: 0, CANDLES: 0}
+
+    def test_a_table_that_was_stopped_for_another_reason_has_lost_nothing(self, exporter: Exporter, ledger: Ledger):
+        offload(ledger)
+        fail(ledger, kind="source_replaced", halt=True)
+
+        assert exporter.scrape().value("offload_data_loss", table=TRADES) == 0
+
+    def test_an_audit_that_finds_lost_rows_is_a_loss(
+        self, exporter: Exporter, ledger: Ledger, session: LedgerConnection, pipeline: str
+    ):
+        offload(ledger)
+        AuditStore(session, pipeline).append(_audit(_window(0, Finding.LOST, missing=3)), "run-1")
+
+        assert exporter.scrape().value("offload_data_loss", table=TRADES) == 1
 
     def test_a_reset_makes_the_runs_start_reading_anew(self, exporter: Exporter, ledger: Ledger):
         offload(ledger)
