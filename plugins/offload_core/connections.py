@@ -51,6 +51,13 @@ class PostgresConnection(BaseModel):
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
 
 
+JDBC_TIMEOUTS = {"jdbc.connectTimeout": "10", "jdbc.socketTimeout": "60", "jdbc.tcpKeepAlive": "true"}
+"""Seconds after which a catalog in PostgreSQL that does not answer is given up; PostgreSQL's driver would wait for ever.
+
+https://jdbc.postgresql.org/documentation/use/#connection-parameters
+"""
+
+
 class IcebergConnection(BaseModel):
     """The cold tier's catalog. `properties` go to Iceberg as they are; `user` and `password` as the catalog type wants them."""
 
@@ -82,6 +89,8 @@ class IcebergConnection(BaseModel):
         password = self.password.get_secret_value()
         if self.type == "jdbc":
             properties |= {"jdbc.user": self.user, "jdbc.password": password, "jdbc.schema-version": "V1"}
+            if self.uri.startswith("jdbc:postgresql:"):
+                properties |= JDBC_TIMEOUTS
         elif password:
             properties["credential"] = f"{self.user}:{password}"
         return {key: value for key, value in {**properties, **self.properties}.items() if value}

@@ -91,6 +91,23 @@ class TestLoading:
         assert (found.iceberg.name, found.iceberg.type) == ("demo", "jdbc")
 
 
+class TestCatalogProperties:
+    def test_a_catalog_in_postgresql_is_not_waited_for_for_ever(self):
+        properties = parse(GIVEN).iceberg.catalog_properties()
+
+        assert (properties["jdbc.connectTimeout"], properties["jdbc.socketTimeout"]) == ("10", "60")
+
+    def test_what_the_connection_says_counts(self):
+        given = changed("iceberg", properties={"jdbc.socketTimeout": "5"})
+
+        assert parse(given).iceberg.catalog_properties()["jdbc.socketTimeout"] == "5"
+
+    def test_the_timeouts_are_those_of_postgresqls_driver_and_go_to_no_other(self):
+        given = changed("iceberg", uri="jdbc:mysql://db/catalog")
+
+        assert not any("Timeout" in name for name in parse(given).iceberg.catalog_properties())
+
+
 class TestValidation:
     @pytest.mark.parametrize(
         ("given", "reason"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -124,3 +125,19 @@ def test_a_clickhouse_that_falls_silent_ends_the_attempt(trades: Trades) -> None
     assert (ended.status, ended.error["kind"]) == (10, "clickhouse_connection"), ended.output
     world.run_well(table)
     assert_exact(world, table, rows=10)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("request_pattern", [b"SELECT", b"UPDATE"])
+def test_a_catalog_that_falls_silent_is_asked_again(trades: Trades, request_pattern: bytes) -> None:
+    world, table = trades.world, trades.take(10)
+    world.run_well(table)
+    trades.insert(table, 10, 10)
+    with proxied(world) as (job_world, proxies):
+        iceberg = job_world.connections.iceberg.model_copy(update={"properties": {"jdbc.socketTimeout": "2"}})
+        job_world = replace(job_world, connections=job_world.connections.model_copy(update={"iceberg": iceberg}))
+        proxies.catalog.silence(request_pattern)
+        ended = job_world.run(table)
+        assert proxies.catalog.has_struck
+    assert ended.status == 0, ended.output
+    assert_exact(world, table, rows=20)

@@ -34,8 +34,8 @@ TRADES_PER_CYCLE = 12
 LATE_SHARE = 0.01
 LATEST = 16
 """How many cycles a trade is late at most: no more than the audit looks back."""
-SNAPSHOTS = 288
-"""How many snapshots a table keeps: those of three days."""
+SNAPSHOTS = 96
+"""How many snapshots a table keeps: those of a day."""
 RETENTION = timedelta(days=7)
 TABLES = ("bronze_trades_binance", "silver_trades", "gold_ohlcv_15m")
 
