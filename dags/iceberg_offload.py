@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from offload_airflow.callbacks.failure import table_failed
 from offload_airflow.callbacks.sla import sla_miss_callback
 from offload_airflow.compat import DAG, CronDataIntervalTimetable, TriggerRule
 from offload_airflow.operators.cycle import CloseCycleOperator, OpenCycleOperator
@@ -38,7 +39,12 @@ with DAG(
     dagrun_timeout=longest_run(settings),
     params=run_params([table.table for table in tables]),
     sla_miss_callback=sla_miss_callback,
-    default_args={"owner": "data-platform", "retries": RETRIES, "retry_delay": RETRY_DELAY},
+    default_args={
+        "owner": "data-platform",
+        "retries": RETRIES,
+        "retry_delay": RETRY_DELAY,
+        "on_failure_callback": table_failed,
+    },
     tags=["iceberg", "clickhouse", "offload"],
 ):
     last = OpenCycleOperator(task_id="open_cycle", tables=[table.table for table in tables])

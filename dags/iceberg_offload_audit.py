@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from offload_airflow.callbacks.failure import table_failed
 from offload_airflow.compat import DAG, CronDataIntervalTimetable
 from offload_airflow.table_configs import load_settings, load_tables
 from offload_airflow.task_groups.audit import audit_tasks
@@ -30,7 +31,12 @@ with DAG(
     # Comparing reads both tiers: two tables at a time leave the offload its share.
     max_active_tasks=2,
     dagrun_timeout=timedelta(hours=6),
-    default_args={"owner": "data-platform", "retries": RETRIES, "retry_delay": RETRY_DELAY},
+    default_args={
+        "owner": "data-platform",
+        "retries": RETRIES,
+        "retry_delay": RETRY_DELAY,
+        "on_failure_callback": table_failed,
+    },
     tags=["iceberg", "offload", "audit"],
 ):
     audit_tasks(load_tables(), settings)

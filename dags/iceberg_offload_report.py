@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from offload_airflow.callbacks.failure import job_failed
 from offload_airflow.compat import DAG, CronDataIntervalTimetable
 from offload_airflow.operators.report import ReportOperator
 from offload_airflow.table_configs import load_settings
@@ -32,4 +33,4 @@ with DAG(
     default_args={"owner": "data-platform", "retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["iceberg", "clickhouse", "offload"],
 ):
-    ReportOperator(task_id="report", execution_timeout=timedelta(minutes=10))
+    ReportOperator(task_id="report", execution_timeout=timedelta(minutes=10), on_failure_callback=job_failed)

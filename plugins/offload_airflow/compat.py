@@ -26,6 +26,7 @@ from airflow.timetables.base import DataInterval
 from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow.utils.context import Context
 from airflow.utils.session import create_session
+from airflow.utils.state import State
 from airflow.utils.task_group import TaskGroup
 from airflow.utils.trigger_rule import TriggerRule
 from airflow.utils.types import DagRunType
@@ -53,9 +54,12 @@ __all__ = [
     "TriggerRule",
     "data_interval",
     "ensure_pool",
+    "failed_before",
     "find_connection",
     "find_variable",
+    "last_word",
     "leave_note",
+    "leave_word",
     "next_run_after",
     "notes",
     "plain",
@@ -168,6 +172,23 @@ def notes(context: Context, task_ids: Iterable[str]) -> dict[str, str]:
     """What tasks of this run have left by `leave_note`, by task id."""
     found = {task_id: context["ti"].xcom_pull(task_ids=task_id, key=_NOTE) for task_id in task_ids}
     return {task_id: str(text) for task_id, text in found.items() if text is not None}
+
+
+def leave_word(context: Context, key: str, text: str) -> None:
+    """Leave something for the later runs of this task."""
+    context["ti"].xcom_push(key=key, value=text)
+
+
+def last_word(context: Context, key: str) -> str | None:
+    """What a run of this task has left by `leave_word`, the newest; None: nothing."""
+    found = context["ti"].xcom_pull(task_ids=context["ti"].task_id, key=key, include_prior_dates=True)
+    return None if found is None else str(found)
+
+
+def failed_before(context: Context) -> bool:
+    """Whether this task had failed in the run before as well."""
+    before = context["ti"].get_previous_ti()
+    return before is not None and before.state == State.FAILED
 
 
 def run_started(context: Context) -> datetime:

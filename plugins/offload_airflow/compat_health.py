@@ -1,4 +1,4 @@
-"""What `offload doctor` asks Airflow's database: the part of `compat` about scheduler, DAG and past runs."""
+"""What `offload doctor` and the alerts ask Airflow's database: the part of `compat` about scheduler, DAG and past runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.errors import ParseImportError
 from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
 
 from offload_airflow.compat import plain
 
@@ -82,3 +83,11 @@ def latest_runs(dag_id: str, count: int) -> list[PastRun]:
             PastRun(run.run_id, str(run.state), plain(run.start_date), plain(run.end_date) if run.end_date else None)
             for run in newest
         ]
+
+
+def running_since(dag_id: str) -> datetime | None:
+    """When the oldest run of a DAG began that is still at work (UTC); None: none is."""
+    with create_session() as session:
+        runs = session.query(DagRun).filter(DagRun.dag_id == dag_id, DagRun.state == DagRunState.RUNNING)
+        oldest = runs.filter(DagRun.start_date.is_not(None)).order_by(DagRun.start_date).first()
+        return plain(oldest.start_date) if oldest else None

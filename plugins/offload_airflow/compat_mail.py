@@ -26,7 +26,9 @@ def picture_address(name: str) -> str:
     return f"cid:{name}.png"
 
 
-def send_mail(to: Sequence[str], subject: str, *, text: str, html: str, pictures: Mapping[str, bytes]) -> None:
+def send_mail(
+    to: Sequence[str], subject: str, *, text: str, html: str, pictures: Mapping[str, bytes] | None = None
+) -> None:
     """Send a mail with Airflow's e-mail backend.
 
     Args:
@@ -41,6 +43,7 @@ def send_mail(to: Sequence[str], subject: str, *, text: str, html: str, pictures
         FixCredentials: the server refused the user or the password.
         MailUnavailable: it can't be reached, or refused the mail.
     """
+    pictures = pictures or {}
     with _mail_errors():
         if conf.getimport("email", "email_backend") is send_email_smtp:
             message = _message(_sender(), to, subject, text, html, pictures)
@@ -104,9 +107,9 @@ def _mail_errors() -> Iterator[None]:
         ):
             raise FixConfiguration(
                 f"The mail server at {where} takes no mail for {', '.join(error.recipients)}.",
-                "Correct `report_recipients` in the Variable `iceberg_offload_settings`.",
+                "Correct `report_recipients`, `alert_recipients` or `page_recipients` in the Variable `iceberg_offload_settings`.",
             ) from error
         raise MailUnavailable(
             f"The mail could not be sent through {where}: {error}.",
-            "See that the mail server is up and [smtp] in Airflow's configuration is right, then clear this task.",
+            "See that the mail server is up and [smtp] in Airflow's configuration is right; clear the task to send it again at once.",
         ) from error

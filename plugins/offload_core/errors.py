@@ -130,6 +130,12 @@ class MailUnavailable(RetryLater):
     kind = "mail_server"
 
 
+class SlackUnavailable(RetryLater):
+    """Slack can't be reached or refused a message; the offload itself needs none."""
+
+    kind = "slack"
+
+
 class QueryFailed(OffloadError):
     """ClickHouse answered with an error of its own.
 

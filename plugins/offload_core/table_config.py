@@ -23,6 +23,10 @@ _LONGEST_NAME = 128
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+Addresses = tuple[Annotated[str, Field(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")], ...]
+"""Mail addresses, without names."""
+
+
 class Layer(str, Enum):
     """The order of the work: bronze, then silver, then gold."""
 
@@ -256,10 +260,40 @@ class Settings(BaseModel):
             pattern=r"^https?://", description="Address of the metrics endpoint, for `offload doctor`; none: not asked."
         ),
     ] = None
+    freshness_schedule: Annotated[
+        str,
+        Field(
+            description="Cron expression of the look at every table's lag, UTC; three minutes past the cycle's start, most tables are done."
+        ),
+    ] = "3-59/5 * * * *"
+    alert_recipients: Annotated[
+        Addresses,
+        Field(
+            description="Mail addresses that are told when tables are late or fail, and when it is over; none: no mail."
+        ),
+    ] = ()
+    page_recipients: Annotated[
+        Addresses,
+        Field(
+            description="Mail addresses that also get what can't wait: halted tables, lost rows, a lag of more than an hour."
+        ),
+    ] = ()
+    slack_conn_id: Annotated[
+        str | None,
+        Field(min_length=1, description="Airflow Connection: a Slack incoming webhook for the same; none: no Slack."),
+    ] = None
+    runbook_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://", description="Where docs/runbooks can be read, for links in alerts; none: file names."
+        ),
+    ] = None
+    log_retention_days: Annotated[
+        float, Field(ge=1, le=3650, description="How long the log files of the offload's own DAGs are kept (R104).")
+    ] = 7
     report_schedule: Annotated[str, Field(description="Cron expression of the weekly report, UTC.")] = "0 9 * * 1"
     report_recipients: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")], ...],
-        Field(description="Mail addresses that get the weekly report; none: it is only written to a file."),
+        Addresses, Field(description="Mail addresses that get the weekly report; none: it is only written to a file.")
     ] = ()
     report_folder: Annotated[
         str | None,

@@ -13,9 +13,19 @@ from offload_core.ledger import Ledger
 from offload_core.ledger_session import connect
 from tests.support.airflow_home import airflow_database, set_variable
 from tests.support.fake_spark import FakeSpark, install
+from tests.support.mail_server import PASSWORD, MailServer, mail_server
 from tests.support.servers import clickhouse, ledger_database, servers, unique_name
+from tests.support.watched import configure_alerts, watched
 
-__all__ = ["airflow_database", "clickhouse", "ledger_database", "servers", "set_variable"]
+__all__ = [
+    "airflow_database",
+    "clickhouse",
+    "configure_alerts",
+    "ledger_database",
+    "servers",
+    "set_variable",
+    "watched",
+]
 
 SetConnection = Callable[..., None]
 
@@ -90,6 +100,19 @@ def spark(
     return fake
 
 
+@pytest.fixture
+def mails(monkeypatch: pytest.MonkeyPatch, set_connection: SetConnection) -> Iterator[MailServer]:
+    """A mail server, and an Airflow that knows it."""
+    with mail_server() as server:
+        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_HOST", "127.0.0.1")
+        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_PORT", str(server.port))
+        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_STARTTLS", "False")
+        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_MAIL_FROM", "airflow@example.com")
+        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_TIMEOUT", "5")
+        set_connection("smtp_default", conn_type="smtp", host="127.0.0.1", login="offload", password=PASSWORD)
+        yield server
+
+
 def clickhouse_fields(connection: ClickHouseConnection) -> dict[str, object]:
     """The fields of a Connection for airflow-clickhouse-plugin."""
     return {
@@ -103,13 +126,18 @@ def clickhouse_fields(connection: ClickHouseConnection) -> dict[str, object]:
     }
 
 
+def http_fields(connection: ClickHouseConnection) -> dict[str, object]:
+    """The fields of the Connection to the same ClickHouse over HTTP."""
+    login = {"login": connection.user, "password": connection.password.get_secret_value()}
+    address = {"host": connection.host, "port": connection.http_port, "schema": "http"}
+    return {"conn_type": "http", **address, **login, "extra": {"database": connection.database}}
+
+
 def set_connections(connections: Connections, set_connection: SetConnection) -> None:
     """Give Airflow the Connections of a world's servers."""
     hot, ledger, iceberg = connections.clickhouse, connections.postgres, connections.iceberg
-    secret = hot.password.get_secret_value()
     set_connection("clickhouse_default", **clickhouse_fields(hot))
-    http = {"host": hot.host, "port": hot.http_port, "login": hot.user, "password": secret}
-    set_connection("clickhouse_http", conn_type="http", schema="http", extra={"database": hot.database}, **http)
+    set_connection("clickhouse_http", **http_fields(hot))
     login = {"login": ledger.user, "password": ledger.password.get_secret_value()}
     set_connection(
         "postgres_default", conn_type="postgres", host=ledger.host, port=ledger.port, schema=ledger.database, **login

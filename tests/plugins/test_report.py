@@ -20,8 +20,7 @@ from offload_core.connections import PostgresConnection
 from offload_core.errors import LedgerUnavailable, MailUnavailable
 from offload_core.ledger_session import connect
 from offload_core.report.history import Cycle
-from tests.plugins.conftest import SetConnection
-from tests.support.mail_server import OTHER_BACKEND, PASSWORD, MailServer, free_port, mail_server
+from tests.support.mail_server import OTHER_BACKEND, PASSWORD, free_port
 from tests.support.reported_week import BINANCE, DAY, HOUR, MINUTE, MONDAY, PERIOD, SILVER, W08, WrittenLedger
 from tests.support.runs import attempt, manual_run, scheduled_run
 
@@ -166,19 +165,6 @@ def configure(set_variable: Callable[[str, object], None], pipeline: str, tmp_pa
         return folder / f"{pipeline.replace('_', '-')}-2026-W08.html"
 
     return configure
-
-
-@pytest.fixture
-def mails(monkeypatch: pytest.MonkeyPatch, set_connection: SetConnection) -> Iterator[MailServer]:
-    """A mail server, and an Airflow that knows it."""
-    with mail_server() as server:
-        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_HOST", "127.0.0.1")
-        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_PORT", str(server.port))
-        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_STARTTLS", "False")
-        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_MAIL_FROM", "airflow@example.com")
-        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_TIMEOUT", "5")
-        set_connection("smtp_default", conn_type="smtp", host="127.0.0.1", login="offload", password=PASSWORD)
-        yield server
 
 
 def run_report(dag: DAG) -> Any:

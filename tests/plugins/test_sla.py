@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +14,8 @@ from offload_core.connections import PostgresConnection
 from offload_core.ledger import Ledger, Step
 from offload_core.window import ORIGIN
 from tests.plugins.conftest import SetConnection
+from tests.support.mail_server import MailServer, silent_server
+from tests.support.watched import TABLES, Watched, subjects
 
 pytestmark = pytest.mark.integration
 
@@ -41,8 +43,8 @@ def test_the_lag_of_every_table_is_logged_with_its_level(
     messages = miss(caplog)
     assert messages[0] == f"SLA missed in iceberg_offload by bronze.offload_{LATE}."
     assert any(message.startswith(f"{LATE}: lag 0.0 minutes (Normal), last offloaded ") for message in messages)
-    assert "silver_trades: never offloaded yet" in messages
-    assert len(messages) == 10
+    assert "silver_trades: Watermark not found for table: silver_trades." in messages
+    assert sum(message.partition(":")[0] in TABLES for message in messages) == 9
 
 
 def test_a_failure_since_is_logged_beside_the_lag(
@@ -62,3 +64,26 @@ def test_it_never_raises_because_airflow_would_call_it_again_at_every_check(
     set_connection("postgres_default", conn_type="postgres", host="127.0.0.1", port=1, login="me", schema="offload")
     messages = miss(caplog)
     assert messages[-1].startswith("The lag of the tables can't be told")
+
+
+def test_it_mails_what_is_late_once_however_often_airflow_calls(
+    watched: Watched, mails: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.cycle(datetime.now(timezone.utc) - timedelta(minutes=25))
+    miss(caplog)
+    miss(caplog)
+
+    assert subjects(mails) == ["Warning: 9 tables are more than 20 minutes late"]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_mail_server_that_takes_the_call_and_says_nothing_does_not_hold_it_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("offload_airflow.callbacks.sla.CALLBACK_SECONDS", 2.0)
+    with silent_server() as port:
+        monkeypatch.setenv("AIRFLOW__SMTP__SMTP_PORT", str(port))
+        messages = miss(caplog)
+
+    assert messages[-1].startswith("The lag of the tables can't be told")
+    assert "It took longer than 2 seconds." in caplog.text

@@ -88,6 +88,16 @@ def free_port() -> int:
         return port
 
 
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """A port on loopback where somebody takes calls and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port: int = listener.getsockname()[1]
+        yield port
+
+
 OTHER_BACKEND: list[dict[str, Any]] = []
 """What `other_backend` got."""
 

@@ -26,10 +26,12 @@ class WrittenLedger:
 
     def add(self, table: str, at: datetime, kind: str = "increment", rows: int = 0, **values: object) -> None:
         """One row: a step, or a failure or halt with its `error_kind` and `message`."""
-        status = {"failure": "failed", "halt": "halted", "init": "initialized"}.get(kind, "success")
+        status = {"failure": "failed", "halt": "halted", "init": "initialized", "resume": "initialized"}.get(
+            kind, "success"
+        )
         self.write(
             f"VALUES (%(pipeline)s, %(table)s, %(at)s, %(kind)s, %(status)s, %(rows)s, %(at)s, {_SUCCESS}, %(error_kind)s, "
-            "%(message)s, %(total)s, %(started_from)s)",
+            f"%(message)s, %(total)s, %(started_from)s, {_FAILURES})",
             {
                 **{name: None for name in ("error_kind", "message", "total", "started_from")},
                 **values,
@@ -41,7 +43,7 @@ class WrittenLedger:
         """A step every quarter of an hour, from `start` to `end`, itself not part of it."""
         self.write(
             "SELECT %(pipeline)s, %(table)s, moment, 'increment', 'success', %(rows)s, moment, moment, NULL, NULL, "
-            "1000 + %(rows)s * row_number() OVER (ORDER BY moment), NULL "
+            "1000 + %(rows)s * row_number() OVER (ORDER BY moment), NULL, 0 "
             "FROM generate_series(%(start)s, %(end)s - interval '1 second', interval '15 minutes') AS moment",
             {"table": table, "start": start, "end": end, "rows": rows},
         )
@@ -50,7 +52,7 @@ class WrittenLedger:
         """INSERT from `source`."""
         self.session.execute(
             "INSERT INTO offload_watermarks (pipeline_id, table_name, created_at, kind, status, row_count, max_timestamp, "
-            f"last_successful_run, error_kind, last_error_message, total_records, started_from) {source}",
+            f"last_successful_run, error_kind, last_error_message, total_records, started_from, failure_count) {source}",
             {"pipeline": self.pipeline, **values},
         )
 
@@ -65,6 +67,10 @@ class WrittenLedger:
 _SUCCESS = (
     "CASE WHEN %(status)s = 'success' AND %(kind)s NOT IN ('repair', 'restate') THEN %(at)s::timestamptz "
     "ELSE (SELECT max(last_successful_run) FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s) END"
+)
+_FAILURES = (
+    "CASE WHEN %(status)s IN ('failed', 'halted') THEN 1 + coalesce((SELECT failure_count FROM offload_watermarks "
+    "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s ORDER BY id DESC LIMIT 1), 0) ELSE 0 END"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from offload_airflow.callbacks.failure import job_failed
 from offload_airflow.compat import TriggerRule
 from offload_airflow.operators.audit import (
     AuditTableOperator,
@@ -26,6 +27,7 @@ def audit_tasks(tables: Sequence[TableConfig | InvalidTable], settings: Settings
         task_id="close_audit",
         tables={f"audit_{name}": name for name in names},
         trigger_rule=TriggerRule.ALL_DONE,
+        on_failure_callback=job_failed,
     )
     for name in names:
         audit = AuditTableOperator(task_id=f"audit_{name}", table=name, execution_timeout=timeout)

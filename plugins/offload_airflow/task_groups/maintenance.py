@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from offload_airflow.callbacks.failure import job_failed
 from offload_airflow.compat import TriggerRule
 from offload_airflow.operators.maintenance import (
     CleanLedgerOperator,
@@ -28,7 +29,11 @@ def maintenance_tasks(tables: dict[str, str], settings: Settings) -> CloseMainte
     The tables' tasks take a slot of the offload's pool, and leave it to the offload's whenever both wait for one.
     """
     close = CloseMaintenanceOperator(
-        task_id="close_maintenance", tables=tables, others=[_CLEAN], trigger_rule=TriggerRule.ALL_DONE
+        task_id="close_maintenance",
+        tables=tables,
+        others=[_CLEAN],
+        trigger_rule=TriggerRule.ALL_DONE,
+        on_failure_callback=job_failed,
     )
     for task_id, table in tables.items():
         maintain = MaintainTableOperator(

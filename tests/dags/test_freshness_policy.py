@@ -1,0 +1,78 @@
+"""What the freshness DAG promises, and that every DAG's tasks tell when they fail, read from the DAGs that Airflow loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+import pendulum
+import pytest
+from airflow.models.dag import DAG
+
+from offload_airflow.callbacks.failure import job_failed, table_failed
+from offload_airflow.operators.freshness import FreshnessOperator
+
+DAG_ID = "iceberg_offload_freshness"
+
+LoadDag = Callable[..., DAG]
+SetVariable = Callable[[str, object], None]
+
+
+@pytest.fixture
+def dag(load_dag: LoadDag) -> DAG:
+    return load_dag(DAG_ID)
+
+
+def test_it_has_one_task_with_one_attempt_that_ends_before_the_next_look(dag: DAG) -> None:
+    (task,) = dag.tasks
+    assert isinstance(task, FreshnessOperator)
+    assert (task.task_id, task.retries, task.pool, task.owner) == ("freshness", 0, "default_pool", "data-platform")
+    assert task.execution_timeout == timedelta(minutes=4)
+    assert not task.depends_on_past
+
+
+def test_it_looks_every_five_minutes_three_minutes_after_a_cycle_began(dag: DAG) -> None:
+    looks = dag.iter_dagrun_infos_between(pendulum.datetime(2026, 3, 1, 10, 0), pendulum.datetime(2026, 3, 1, 10, 20))
+    times = [look.run_after for look in looks]
+    assert [moment.minute for moment in times] == [8, 13, 18, 23]
+    assert (dag.catchup, dag.max_active_runs) == (False, 1)
+    assert dag.start_date == datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def test_how_often_is_a_setting(load_dag: LoadDag, set_variable: SetVariable) -> None:
+    set_variable("iceberg_offload_settings", {"freshness_schedule": "*/2 * * * *"})
+    assert load_dag(DAG_ID).timetable.summary == "*/2 * * * *"
+
+
+def test_it_says_what_it_is_and_who_is_told(dag: DAG) -> None:
+    assert str(dag.doc_md).startswith("### Freshness of the Iceberg tables")
+    assert "alert_recipients" in str(dag.doc_md)
+    assert set(dag.tags) >= {"iceberg", "clickhouse", "offload"}
+
+
+@pytest.mark.parametrize("dag_id", ["iceberg_offload", "iceberg_offload_audit"])
+def test_every_table_tells_when_it_fails_for_good(load_dag: LoadDag, dag_id: str) -> None:
+    for task in load_dag(dag_id).tasks:
+        if hasattr(task, "table"):
+            assert task.on_failure_callback is table_failed, task
+            assert task.on_retry_callback is None, task
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "last"),
+    [
+        ("iceberg_offload_audit", "close_audit"),
+        ("iceberg_offload_maintenance", "close_maintenance"),
+        ("iceberg_offload_report", "report"),
+    ],
+)
+def test_the_last_task_of_the_other_dags_tells_when_it_fails_and_no_other(
+    load_dag: LoadDag, dag_id: str, last: str
+) -> None:
+    for task in load_dag(dag_id).tasks:
+        assert (task.on_failure_callback is job_failed) == (task.task_id == last), task
+
+
+def test_airflow_itself_mails_nobody_besides(load_dag: LoadDag) -> None:
+    for dag_id in ("iceberg_offload", "iceberg_offload_audit", "iceberg_offload_maintenance", DAG_ID):
+        assert not any(task.email for task in load_dag(dag_id).tasks), dag_id
