@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from offload_core.alerts.cause import Cause
@@ -16,6 +16,7 @@ from offload_core.mail_page import render
 from offload_core.report.format import amount, clock, duration, listed
 from offload_core.table_state import Condition, TableState
 
+_MINUTE = timedelta(minutes=1)
 _LOST = frozenset(error.kind for error in (ColdRowsLost, HotRowsExpired, LedgerAhead))
 """Kinds of halts behind which rows are missing, or may be."""
 _AT_ONCE = frozenset({LagLevel.EMERGENCY.value, AT_RISK})
@@ -75,7 +76,8 @@ class Alert:
         headline: what is the matter, in a sentence without its full stop.
         subject: the mail's subject.
         reaction: how fast somebody should act; empty if it is over.
-        is_page: whether it can't wait.
+        is_page: whether it goes to those who are paged as well.
+        is_urgent: whether it can't wait.
         is_over: whether there is nothing left to do.
         why: likely causes, those of most tables first.
         late, over: the tables.
@@ -86,6 +88,7 @@ class Alert:
     subject: str
     reaction: str
     is_page: bool
+    is_urgent: bool
     is_over: bool
     scope: str
     why: Sequence[Why]
@@ -131,9 +134,10 @@ def compose(
         subject=f"[{pipeline}] {mark}{headline}",
         reaction=_reaction(news),
         is_page=is_page,
+        is_urgent=is_page or any(item.told != LagLevel.WARNING.value for item in news.late),
         is_over=_is_over(news),
         scope=f"Pipeline {pipeline}, {clock(now)} UTC",
-        why=_why(list(told.values()), causes, runbook_url),
+        why=_why(list(told.values()), causes, runbook_url, sum(state.is_watched for state in states)),
         late=[_late_line(item, waiting.get(item.state.name, "unknown")) for item in told.values()],
         over=[_over_line(item) for item in _one_per_table(news.over)],
         others=_others(states, told, {item.state.name for item in news.over}),
@@ -149,6 +153,7 @@ def ledger_alert(pipeline: str, problem: str, remedy: str, runbook_url: str | No
         subject=f"[{pipeline}] {headline}",
         reaction="Act at once: while the ledger is away, every table's lag grows and can't be told.",
         is_page=True,
+        is_urgent=True,
         is_over=False,
         scope=f"Pipeline {pipeline}, {clock(now)} UTC",
         why=[Why("All tables", problem, remedy, runbook)],
@@ -162,22 +167,25 @@ def ledger_over(pipeline: str, now: datetime) -> Alert:
     """The message that the ledger can be reached again."""
     headline = "Over: the ledger can be reached again"
     scope = f"Pipeline {pipeline}, {clock(now)} UTC"
-    return Alert(headline, f"[{pipeline}] {headline}", "", True, True, scope, [], [], [], "")
+    return Alert(headline, f"[{pipeline}] {headline}", "", True, False, True, scope, [], [], [], "")
 
 
 def job_alert(pipeline: str, dag_id: str, problem: str, now: datetime) -> Alert:
     """The message that a run of another DAG of the package has failed."""
     headline = f"A run of {dag_id} has failed"
-    why = Why(
-        "This run",
-        problem,
-        f"See the logs of its failed tasks in Airflow, then clear them in {dag_id}.",
-        Link("", None),
-    )
-    scope = f"Pipeline {pipeline}, {clock(now)} UTC"
-    subject = f"[{pipeline}] {headline}"
+    remedy = f"See the logs of its failed tasks in Airflow, then clear them in {dag_id}."
     return Alert(
-        headline, subject, "Look at it today; the offload itself goes on.", False, False, scope, [why], [], [], ""
+        headline=headline,
+        subject=f"[{pipeline}] {headline}",
+        reaction="Look at it today; the offload itself goes on.",
+        is_page=False,
+        is_urgent=False,
+        is_over=False,
+        scope=f"Pipeline {pipeline}, {clock(now)} UTC",
+        why=[Why("This run", problem, remedy, Link("", None))],
+        late=[],
+        over=[],
+        others="",
     )
 
 
@@ -228,14 +236,18 @@ def _is_page(news: News) -> bool:
     )
 
 
-def _why(items: Sequence[Item], causes: Mapping[str, Cause], runbook_url: str | None) -> list[Why]:
+def _why(items: Sequence[Item], causes: Mapping[str, Cause], runbook_url: str | None, watched: int) -> list[Why]:
     tables: dict[Cause, list[str]] = {}
     for item in items:
         tables.setdefault(causes[item.state.name], []).append(item.state.name)
-    ordered = sorted(tables.items(), key=lambda entry: -len(entry[1]))
     return [
-        Why(listed(names), cause.finding, cause.remedy, _link(cause.runbook.value, runbook_url))
-        for cause, names in ordered
+        Why(
+            "All tables" if len(names) == watched > 1 else listed(names),
+            cause.finding,
+            cause.remedy,
+            _link(cause.runbook.value, runbook_url),
+        )
+        for cause, names in sorted(tables.items(), key=lambda entry: -len(entry[1]))
     ]
 
 
@@ -254,7 +266,7 @@ def _late_line(item: Item, waiting: str) -> Line:
         table=state.name,
         state=what,
         since=clock(success) if success else "never yet",
-        missed=duration(state.lag) if state.lag is not None else "n/a",
+        missed=_minutes(state.lag) if state.lag is not None else "n/a",
         waiting=waiting,
     )
 
@@ -268,9 +280,14 @@ def _over_line(item: Item) -> Line:
         table=item.state.name,
         state=before.level or ("halted" if any(key.startswith("halted ") for key in before.problems) else "failed"),
         since=clock(success) if success else "",
-        missed=duration(success - began) if success and began else "n/a",
+        missed=_minutes(success - began) if success and began else "n/a",
         waiting="",
     )
+
+
+def _minutes(value: timedelta) -> str:
+    """A duration to the minute."""
+    return duration(value - value % _MINUTE) if value >= _MINUTE else "less than a minute"
 
 
 def _others(states: Sequence[TableState], told: Mapping[str, Item], over: set[str]) -> str:
