@@ -1,13 +1,14 @@
 """Runs jobs one after another in one process, for whoever connects to a local socket: a Spark driver of the tests.
 
-Argument: the socket's path. A request is a pair: `run` with an offload job's command line, `maintain` with that of a maintenance, or `sql`
-with a statement of somebody who knows nothing of the offload.
+Argument: the socket's path. A request is a pair: `run` with the command lines of offload jobs, which run at once, `maintain` with that of a
+maintenance, or `sql` with a statement of somebody who knows nothing of the offload.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from multiprocessing.connection import Listener
 
@@ -20,10 +21,11 @@ from offload_spark.session import start_session
 
 
 def answer(request: tuple[str, object], connections: Connections) -> object:
-    """How many rows a run published, the figures after a maintenance, a statement's rows; or the error's kind and text."""
+    """How many rows each run published, the figures after a maintenance, a statement's rows; or the error's kind and text."""
     match request:
-        case "run", list() as argv:
-            return run(parse(argv), connections).rows
+        case "run", list() as jobs:
+            with ThreadPoolExecutor(len(jobs)) as pool:
+                return [result.rows for result in pool.map(lambda argv: run(parse(argv), connections), jobs)]
         case "maintain", list() as argv:
             return maintain(parse(argv), connections, datetime.now(timezone.utc)).after
         case "sql", str() as statement:

@@ -14,10 +14,10 @@ from tests.support.world import JOB_SECONDS, World, wait_until
 
 
 @contextmanager
-def spark_process(world: World, script: str) -> Iterator[Connection]:
+def spark_process(world: World, script: str, java_options: str = "") -> Iterator[Connection]:
     """Start one of this folder's applications beside a world's servers, and connect to it; it ends with the block."""
     socket = world.folder / f"{Path(script).stem}.socket"
-    job = world.submit(str(Path(__file__).with_name(script)), [str(socket)])
+    job = world.submit(str(Path(__file__).with_name(script)), [str(socket)], java_options=java_options)
     printed: list[str] = []
     # Spark waits for whoever reads what it prints.
     reader = Thread(target=lambda: printed.extend(job.stdout or ()))
