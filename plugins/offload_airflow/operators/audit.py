@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from offload_airflow.compat import AirflowFailException, AirflowSkipException, BaseOperator, Context, task_states
+from offload_airflow.configured import Configured
 from offload_airflow.failures import airflow_failures
 from offload_airflow.hooks.connections import load_connections
-from offload_airflow.hooks.ledger import LedgerHook
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
-from offload_airflow.table_configs import find_table, load_settings
+from offload_airflow.table_configs import find_table
 from offload_core.errors import OffloadError
 from offload_core.job_arguments import JobArguments
 from offload_core.ledger_session import connect
 from offload_core.run_plan import RunMode
-from offload_core.table_config import Settings, TableConfig
+from offload_core.table_config import TableConfig
 
 if TYPE_CHECKING:
     from offload_core.audit.compare import TableAudit, WindowAudit
@@ -27,7 +26,7 @@ _REPAIR, _DIFFERS, _LATE_ROWS = "repair", "differs", "late_rows"
 """What an audit task leaves for those behind it: the interval to repair, whether anything differs, and how many rows were late."""
 
 
-class AuditTableOperator(BaseOperator):
+class AuditTableOperator(Configured, BaseOperator):
     """Compares one table's tiers hour by hour, logs the windows, and records them in `offload_audits`.
 
     What came late is left to the repair behind it, and the rest to the look after that. Where Iceberg has lost rows the table is halted
@@ -43,11 +42,6 @@ class AuditTableOperator(BaseOperator):
     def __init__(self, *, table: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.table = table
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The settings as they are when the task runs."""
-        return load_settings()
 
     def execute(self, context: Context) -> None:
         """Audit the table.
@@ -97,8 +91,7 @@ class AuditTableOperator(BaseOperator):
             return audit_table(Auditor(client, connections, session, self.settings), table, run_id)
 
     def _halt(self, context: Context, loss: OffloadError) -> None:
-        hook = LedgerHook(postgres_conn_id=self.settings.postgres_conn_id, pipeline_id=self.settings.pipeline_id)
-        with hook.open() as ledger:
+        with self.ledger.open() as ledger:
             if self.table not in ledger.halts():
                 run_id, attempt = context["run_id"], context["ti"].try_number
                 ledger.record_failure(self.table, loss.kind, str(loss), run_id=run_id, attempt=attempt, halt=True)

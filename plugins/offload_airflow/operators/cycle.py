@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import cached_property
 from typing import Any
 
 from offload_airflow.compat import (
@@ -18,12 +17,11 @@ from offload_airflow.compat import (
     task_states,
 )
 from offload_airflow.compat_dag_runs import DagRuns
+from offload_airflow.configured import Configured
 from offload_airflow.cycle import TableTasks, completed_line, outcomes
 from offload_airflow.failures import airflow_failures
-from offload_airflow.hooks.ledger import LedgerHook
 from offload_airflow.run_request import require_sound, run_request
 from offload_airflow.table_configs import load_settings, load_tables
-from offload_core.table_config import Settings
 
 _POOL_SLOTS = 2
 
@@ -66,7 +64,7 @@ class OpenCycleOperator(BaseOperator):
             self.log.info("This run was asked for: %s", asked)
 
 
-class CloseCycleOperator(BaseOperator):
+class CloseCycleOperator(Configured, BaseOperator):
     """Logs what became of every table, and fails if any failed, so that the run as a whole is seen to have failed.
 
     Args:
@@ -78,16 +76,6 @@ class CloseCycleOperator(BaseOperator):
     def __init__(self, *, tables: Sequence[TableTasks], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tables = tables
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The settings as they are when the task runs."""
-        return load_settings()
-
-    @cached_property
-    def ledger(self) -> LedgerHook:
-        """PostgreSQL."""
-        return LedgerHook(postgres_conn_id=self.settings.postgres_conn_id, pipeline_id=self.settings.pipeline_id)
 
     def execute(self, context: Context) -> None:
         """Log the cycle's summary and when the next one starts.

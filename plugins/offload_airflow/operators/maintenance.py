@@ -1,4 +1,4 @@
-"""The tasks of the maintenance: one Spark job per table, the ledger's clean-up, and one that says what came of it."""
+"""The tasks of the maintenance: one Spark job per table, the clean-up of ledger and logs, and one that says what came of it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from offload_airflow.compat import AirflowFailException, AirflowSkipException, BaseOperator, Context, task_states
+from offload_airflow.compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
+    Context,
+    log_folders,
+    task_states,
+)
+from offload_airflow.configured import Configured
+from offload_airflow.dag_ids import DAG_IDS
 from offload_airflow.failures import airflow_failures
 from offload_airflow.hooks.connections import postgres_connection
-from offload_airflow.hooks.ledger import LedgerHook
 from offload_airflow.maintenance_request import requested_tables
 from offload_airflow.operators.table_job import TableJobOperator
-from offload_airflow.table_configs import load_settings, load_tables
+from offload_airflow.table_configs import load_tables
 from offload_core import spark_submit
 from offload_core.errors import AttemptTimedOut
 from offload_core.job_arguments import JobArguments
 from offload_core.ledger_session import connect
 from offload_core.maintenance_log import MaintenanceLog
+from offload_core.old_files import delete_old_files
 from offload_core.table_config import InvalidTable, TableConfig
 
 
@@ -52,8 +61,8 @@ class MaintainTableOperator(TableJobOperator):
         )
 
 
-class CleanLedgerOperator(BaseOperator):
-    """Deletes ledger rows and audits that are older than their retention; what is still needed stays whatever its age."""
+class CleanLedgerOperator(Configured, BaseOperator):
+    """Deletes ledger rows, audits and alerts that are older than their retention; what is still needed stays whatever its age."""
 
     ui_color = "#d5f5e3"
 
@@ -63,23 +72,44 @@ class CleanLedgerOperator(BaseOperator):
         Raises:
             AirflowFailException, OffloadError: PostgreSQL can't be reached or refused.
         """
+        from offload_core.alerts.memory import AlertMemory
         from offload_core.audit.store import AuditStore  # takes long to import, which parsing must not
 
         with airflow_failures(self.log, "the ledger's clean-up"):
             requested_tables(context, _names())
-            settings, now = load_settings(), datetime.now(timezone.utc)
-            hook = LedgerHook(postgres_conn_id=settings.postgres_conn_id, pipeline_id=settings.pipeline_id)
-            with hook.open() as ledger:
+            settings, now = self.settings, datetime.now(timezone.utc)
+            with self.ledger.open() as ledger:
                 rows = ledger.clean_up(now - timedelta(days=settings.ledger_retention_days))
             self.log.info("Ledger rows older than %s days deleted: %s", settings.ledger_retention_days, rows)
-            with connect(postgres_connection(hook.connection), "offload airflow") as session:
+            with connect(postgres_connection(self.ledger.connection), "offload airflow") as session:
                 audits = AuditStore(session, settings.pipeline_id).forget(
                     now - timedelta(days=settings.audit_keep_days)
                 )
+                alerts = AlertMemory(session, settings.pipeline_id).forget(
+                    now - timedelta(days=settings.audit_keep_days)
+                )
             self.log.info("Audits older than %s days deleted: %s", settings.audit_keep_days, audits)
+            self.log.info("Alerts that were over before that deleted: %s", alerts)
 
 
-class CloseMaintenanceOperator(BaseOperator):
+class CleanLogsOperator(Configured, BaseOperator):
+    """Deletes the log files of the package's own DAGs that are older than `log_retention_days`, on the machine that it runs on.
+
+    Airflow 2.11 has no setting for it, and a disk that is full of logs stops everything (R104, R105). Other DAGs' logs are not touched.
+    """
+
+    ui_color = "#d5f5e3"
+
+    def execute(self, context: Context) -> None:
+        """Log how many went."""
+        with airflow_failures(self.log, "the logs' clean-up"):
+            requested_tables(context, _names())
+            days = self.settings.log_retention_days
+            deleted = delete_old_files(log_folders(DAG_IDS), datetime.now(timezone.utc) - timedelta(days=days))
+            self.log.info("Log files older than %s days deleted: %s", days, deleted)
+
+
+class CloseMaintenanceOperator(Configured, BaseOperator):
     """Logs what became of every table, and fails if any task failed, so that the run as a whole is seen to have failed.
 
     Args:
@@ -110,10 +140,8 @@ class CloseMaintenanceOperator(BaseOperator):
             raise AirflowFailException(f"{len(failed)} tasks failed: {', '.join(failed)}.")
 
     def _lines(self, context: Context, states: dict[str, str | None]) -> list[str]:
-        settings = load_settings()
-        hook = LedgerHook(postgres_conn_id=settings.postgres_conn_id, pipeline_id=settings.pipeline_id)
-        with connect(postgres_connection(hook.connection), "offload airflow") as session:
-            newest = MaintenanceLog(session, settings.pipeline_id).newest()
+        with connect(postgres_connection(self.ledger.connection), "offload airflow") as session:
+            newest = MaintenanceLog(session, self.settings.pipeline_id).newest()
         lines = []
         for task, table in self.tables.items():
             record = newest.get(table)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from offload_airflow.compat import Context
 from offload_airflow.failures import record_failure
-from offload_airflow.hooks.ledger import LedgerHook
 from offload_airflow.operators.table_job import TableJobOperator
 from offload_airflow.run_request import run_scope
 from offload_core import spark_submit
@@ -45,10 +44,9 @@ class OffloadSubmitOperator(TableJobOperator):
 
     def record(self, context: Context, error: OffloadError) -> None:
         """Count the failure in the ledger."""
-        hook = LedgerHook(postgres_conn_id=self.settings.postgres_conn_id, pipeline_id=self.settings.pipeline_id)
         run_id, attempt = context["run_id"], context["ti"].try_number
         try:
-            with hook.open() as ledger:
+            with self.ledger.open() as ledger:
                 record_failure(ledger, self.log, self.table, error, run_id=run_id, attempt=attempt)
         except OffloadError as second:
             self.log.warning("The failure could not be recorded in the ledger: %s", second)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 
 from offload_airflow.compat import AirflowSkipException, AirflowTaskTimeout, Context
+from offload_airflow.configured import Configured
 from offload_airflow.failures import airflow_failures
 from offload_airflow.hooks.connections import load_connections
 from offload_airflow.hooks.offload_submit import OffloadSubmitHook
-from offload_airflow.table_configs import find_table, load_settings
+from offload_airflow.table_configs import find_table
 from offload_core import spark_submit
 from offload_core.connections import CONNECTIONS_ENV
 from offload_core.errors import AttemptTimedOut, OffloadError, SparkFailed
 from offload_core.job_arguments import JobArguments
-from offload_core.table_config import Settings, TableConfig
+from offload_core.table_config import TableConfig
 
 if TYPE_CHECKING:
     import jinja2
@@ -41,7 +41,7 @@ _PASSED_ON = (
 )
 
 
-class TableJobOperator(SparkSubmitOperator):
+class TableJobOperator(Configured, SparkSubmitOperator):
     """Submits a job of the offload's for one table.
 
     Its arguments are made from the Variables when the task runs, so that an edit counts at once; they show in the
@@ -59,11 +59,6 @@ class TableJobOperator(SparkSubmitOperator):
     def __init__(self, *, table: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.table = table
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The settings as they are when the task runs."""
-        return load_settings()
 
     @property
     def title(self) -> str:

@@ -11,23 +11,24 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from offload_airflow.compat import AirflowSkipException, BaseSensorOperator, Context, leave_note
+from offload_airflow.configured import Configured
 from offload_airflow.failures import airflow_failures, recorded_failures
 from offload_airflow.hooks.connections import load_connections
 from offload_airflow.hooks.hot_tier import HotTierHook
-from offload_airflow.hooks.ledger import LedgerHook
 from offload_airflow.run_request import RunScope, run_request, run_scope
-from offload_airflow.table_configs import find_entry, load_settings
+from offload_airflow.table_configs import find_entry
+from offload_core.attempt_log import attempt_line
 from offload_core.clickhouse import ClickHouse
 from offload_core.errors import RepairInterval, RestateInterval, WaitForOtherRun
 from offload_core.ledger import Ledger, LedgerRow, Step
 from offload_core.run_plan import RunMode, plan_run
 from offload_core.source_query import NOW, any_row_query, driver_placeholder, parse_time, window_parameters
-from offload_core.table_config import InvalidTable, Settings, TableConfig
+from offload_core.table_config import InvalidTable, TableConfig
 from offload_core.verify import Verdict, verify
 from offload_core.window import Interval, Window
 
 
-class WatermarkSensor(BaseSensorOperator):
+class WatermarkSensor(Configured, BaseSensorOperator):
     """Waits until a table's window is complete, and lets its Spark job run only if there is something for it to do.
 
     - The run is not about this table: skips.
@@ -51,22 +52,12 @@ class WatermarkSensor(BaseSensorOperator):
         self.table = table
 
     @cached_property
-    def settings(self) -> Settings:
-        """The settings as they are when the task runs."""
-        return load_settings()
-
-    @cached_property
     def hot_tier(self) -> HotTierHook:
         """ClickHouse."""
         return HotTierHook(
             clickhouse_conn_id=self.settings.clickhouse_conn_id,
             timeout_seconds=self.settings.clickhouse_timeout_seconds,
         )
-
-    @cached_property
-    def ledger(self) -> LedgerHook:
-        """PostgreSQL."""
-        return LedgerHook(postgres_conn_id=self.settings.postgres_conn_id, pipeline_id=self.settings.pipeline_id)
 
     def poke(self, context: Context) -> bool:
         """Whether the Spark job shall run now.
@@ -160,6 +151,7 @@ class WatermarkSensor(BaseSensorOperator):
         except WaitForOtherRun as error:
             self.log.info("%s", error)
             return False
+        self.log.info("%s", _line(table, step))
         return _Nothing("No new data to offload", f"No new data to offload: {table.name} has no row in {step.window}.")
 
     def _end_early(self, context: Context, note: str, reason: str) -> NoReturn:
@@ -185,6 +177,11 @@ class _Nothing:
 
 def _difference(verdict: Verdict) -> str:
     return f"{verdict.table} differs in {verdict.interval}: ClickHouse has {verdict.hot}, Iceberg has {verdict.cold}."
+
+
+def _line(table: TableConfig, step: Step) -> str:
+    window = (step.window.lower.timestamp, step.window.upper) if step.window else (None, None)
+    return attempt_line(table.name, step.run_id, step.attempt, "empty", window=window, rows=0, seconds=step.seconds)
 
 
 def _empty(watermark: LedgerRow, window: Window, run_id: str, attempt: int, seconds: float) -> Step:
