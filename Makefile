@@ -25,7 +25,7 @@ help: ## Explain the targets
 	@echo
 	@echo "Variables: PYTHON (which Python makes the environments), OFFLOAD_HOME (state folder, default .embedded),"
 	@echo "OFFLOAD_ENVS (environments, default .venv), OFFLOAD_PORT_POSTGRES, OFFLOAD_PORT_CLICKHOUSE_HTTP,"
-	@echo "OFFLOAD_PORT_CLICKHOUSE_NATIVE, OFFLOAD_PORT_AIRFLOW (first port to try), WORKERS (how many tests run side by side, 2)."
+	@echo "OFFLOAD_PORT_CLICKHOUSE_NATIVE, OFFLOAD_PORT_AIRFLOW, OFFLOAD_PORT_EXPORTER (first port to try), WORKERS (how many tests run side by side, 2)."
 
 .PHONY: setup
 setup: ## Make the environments under .venv, fetch the jars, find or bring a Java
@@ -43,7 +43,7 @@ demo: setup ## Show the whole thing: real trades, Airflow, Spark, Iceberg; ends 
 	@$(EMBEDDED) demo
 
 .PHONY: up
-up: setup ## Start PostgreSQL, ClickHouse and Airflow; repeat it as often as you like
+up: setup ## Start PostgreSQL, ClickHouse, Airflow and the metrics exporter; repeat it as often as you like
 	@$(EMBEDDED) up --airflow
 
 .PHONY: status

@@ -42,6 +42,7 @@ def up(
     if airflow:
         console.print(f"Airflow: http://127.0.0.1:{stack.airflow.port}, login {ADMIN}, password in")
         console.print(f"  {stack.airflow.password_file}", soft_wrap=True)
+        console.print(f"Metrics: {stack.exporter.url or 'none, the exporter does not run'}")
 
 
 @app.command()

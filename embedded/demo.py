@@ -151,6 +151,7 @@ class Demo:
         airflow = self._stack.airflow
         wide.print(f"Airflow  http://127.0.0.1:{airflow.port}/dags/{DAG_ID}/grid")
         password = airflow.password_file.read_text().strip() if sys.stdout.isatty() else f"in {airflow.password_file}"
+        wide.print(f"Metrics  {self._stack.exporter.url or 'none, the exporter does not run'}")
         wide.print(f"Login    {ADMIN}, password {password}", soft_wrap=True)
         wide.print('The stack is left running: make status, make down. For a shell beside it: eval "$(make -s env)"')
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from embedded.jars import JARS
 from embedded.layout import Layout, archive
 from embedded.ports import LOOPBACK
+from embedded.processes import Part
 
 # What an activated environment or another Airflow on the machine would leak into ours: at worst its database.
 _FOREIGN = ("AIRFLOW", "PYTHON", "VIRTUAL_ENV", "SPARK_", "PYSPARK_", "GUNICORN_", "OFFLOAD_CONNECTIONS")
@@ -26,6 +27,7 @@ def exports(layout: Layout) -> dict[str, str]:
         "PYSPARK_PYTHON": str(layout.python("spark")),
         "PYTHONPATH": os.pathsep.join([str(layout.checkout / "include" / "spark"), str(layout.checkout / "plugins")]),
         "PATH": _path(layout, os.environ),
+        **_metrics(layout),
     }
 
 
@@ -46,6 +48,12 @@ def for_servers(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict
     """Variables for our own Python servers, which run outside the checkout."""
     path = os.pathsep.join([str(layout.checkout), str(layout.checkout / "plugins")])
     return {**environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def _metrics(layout: Layout) -> dict[str, str]:
+    """What `offload doctor` asks where the setting `metrics_url` is empty; nothing while no exporter runs."""
+    port = Part(layout, "exporter").ports().get("exporter")
+    return {"OFFLOAD_METRICS_URL": f"http://{LOOPBACK}:{port}/metrics"} if port else {}
 
 
 def _spark(layout: Layout) -> dict[str, str]:

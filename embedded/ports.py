@@ -17,6 +17,7 @@ DEFAULTS = {
     "clickhouse_http": ("OFFLOAD_PORT_CLICKHOUSE_HTTP", 18123),
     "clickhouse_native": ("OFFLOAD_PORT_CLICKHOUSE_NATIVE", 19000),
     "airflow": ("OFFLOAD_PORT_AIRFLOW", 18080),
+    "exporter": ("OFFLOAD_PORT_EXPORTER", 8000),
 }
 """Per use: the variable that sets the first port to try, and the port when it is unset."""
 

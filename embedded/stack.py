@@ -13,7 +13,8 @@ from pathlib import Path
 
 from embedded.airflow import Airflow
 from embedded.connections import Connections, describe, store
-from embedded.errors import AlreadyStartingError
+from embedded.errors import AlreadyStartingError, PartFailedError
+from embedded.exporter import Exporter
 from embedded.files import private_folder, write_private
 from embedded.gateway import Gateway
 from embedded.layout import Layout
@@ -23,7 +24,8 @@ from embedded.processes import Part
 from embedded.secrets_file import Secrets
 
 SERVERS = ("postgres", "clickhouse")
-AIRFLOW = ("airflow-scheduler", "airflow-webserver")
+AIRFLOW = ("airflow-scheduler", "airflow-webserver", "exporter")
+"""Airflow's parts, and what watches them."""
 
 Report = Callable[[str], None]
 """Takes one line of progress for a person."""
@@ -48,7 +50,7 @@ class PartStatus:
 
 
 class Stack:
-    """PostgreSQL, ClickHouse and, if wanted, Airflow, with all their state under one folder."""
+    """PostgreSQL, ClickHouse and, if wanted, Airflow and the metrics exporter, with all their state under one folder."""
 
     def __init__(self, layout: Layout) -> None:
         """Makes the state folder and its secrets if they are not there yet; starts nothing."""
@@ -62,6 +64,7 @@ class Stack:
         self.postgres = Postgres(layout, self.secrets)
         self.gateway = Gateway(layout, self.secrets)
         self.airflow = Airflow(layout, self.secrets)
+        self.exporter = Exporter(layout)
         self._wanted_file = layout.run / "wanted.json"
 
     def up(self, report: Report, *, airflow: bool) -> Connections:
@@ -82,8 +85,17 @@ class Stack:
             store(self.layout, connections)
             if airflow:
                 with _timed(report, "Airflow"):
-                    self.airflow.start(ports, self.postgres, connections)
+                    airflow_port = self.airflow.start(ports, self.postgres, connections)
+                self._watch(report, ports, postgres=postgres_port, airflow=airflow_port)
             return connections
+
+    def _watch(self, report: Report, ports: Ports, *, postgres: int, airflow: int) -> None:
+        """Start the exporter; the offload needs none, so that one which does not start is told and stops nothing (R75)."""
+        try:
+            with _timed(report, "Exporter"):
+                self.exporter.start(ports, postgres=postgres, airflow=airflow)
+        except PartFailedError as error:
+            report(f"Exporter: {error}")
 
     def down(self, report: Report) -> None:
         """End every process of the stack and wait until all are gone; the data stays.
@@ -94,6 +106,7 @@ class Stack:
         """
         with self._alone():
             for name, stop in (
+                ("Exporter", self.exporter.stop),
                 ("Airflow", self.airflow.stop),
                 ("ClickHouse", self.gateway.stop),
                 ("PostgreSQL", self.postgres.stop),
@@ -121,6 +134,7 @@ class Stack:
             ),
             self._row(self.airflow.scheduler, health.scheduler, "-", self.airflow.home),
             self._row(self.airflow.webserver, health.webserver, web, self.airflow.home),
+            self._row(self.exporter.part, self.exporter.answers(), self.exporter.url or "-", self.layout.run),
         ]
         return [row for row in rows if row.name in wanted]
 

@@ -166,7 +166,8 @@ def _tables(tables: Iterable[TableState], now: datetime) -> Iterator[Metric]:
     )
     yield _by_table(
         "watermark_timestamp_seconds",
-        "The watermark: timestamp of the newest row that is in Iceberg (Unix time). Quiet tables and candles keep theirs for long.",
+        "The watermark: timestamp of the newest row that is in Iceberg (Unix time). Quiet tables and candles keep theirs for long. "
+        "Missing before the first rows.",
         ((state.table, _seconds(state.watermark)) for state in tables),
     )
     yield _by_table(

@@ -13,6 +13,7 @@ from offload_core.connections import PostgresConnection
 from offload_core.ledger_session import LedgerConnection, connect, ledger_errors
 from offload_core.maintenance import Figures
 from offload_core.maintenance_log import MaintenanceLog
+from offload_core.window import ORIGIN
 
 AUDITS_SPAN = timedelta(days=7)
 """How far back the audits' results are told; what needs a person stays visible for a week after its last audit."""
@@ -89,7 +90,7 @@ class TableState:
     Attributes:
         first_row: when the ledger first heard of it; the lag of a table that was never offloaded counts from here.
         last_success: when it was last offloaded with success; None: never.
-        watermark: the newest timestamp that is in Iceberg, or that an operator set.
+        watermark: the newest timestamp that is in Iceberg, or that an operator set; None while it is the first one, 1970.
         read_until: up to where runs have read since then; None: not yet.
         cold_rows: rows of the Iceberg table after the newest commit; None before the first.
         failures: failed attempts since the last success.
@@ -234,7 +235,7 @@ def _table(row: Mapping[str, Any], chunks: Mapping[str, Any] | None) -> TableSta
         table=row["table_name"],
         first_row=row["first_row"],
         last_success=row["last_success"],
-        watermark=row["watermark"],
+        watermark=row["watermark"] if row["watermark"] != ORIGIN.timestamp else None,
         read_until=row["read_until"],
         cold_rows=row["cold_rows"],
         failures=row["failure_count"],

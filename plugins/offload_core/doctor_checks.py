@@ -35,6 +35,8 @@ from offload_core.ledger_session import connect
 from offload_core.table_config import InvalidTable, Settings, TableConfig
 from offload_core.table_state import EXHAUSTED, Condition, TableState, read_states
 
+METRICS_URL_ENV = "OFFLOAD_METRICS_URL"
+"""Where the metrics are, if the setting `metrics_url` is empty; `make env` sets it for the embedded stack."""
 FAILURES_SPAN = timedelta(minutes=60)
 _JAVA_VERSIONS = range(17, 22)
 _HTTP_OK = 200
@@ -54,7 +56,7 @@ class Surroundings:
 
     Attributes:
         connections, tables, settings: as in the command's context.
-        environ: the environment, for Spark.
+        environ: the environment, for Spark and for where the metrics are unless the settings say it.
         now: the present, UTC.
     """
 
@@ -63,6 +65,11 @@ class Surroundings:
     settings: Settings
     environ: Mapping[str, str]
     now: datetime
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Address of the metrics endpoint; None where there is none to ask."""
+        return self.settings.metrics_url or self.environ.get(METRICS_URL_ENV)
 
     @property
     def enabled(self) -> list[TableConfig]:
@@ -83,7 +90,7 @@ def all_checks(around: Surroundings, airflow_checks: Sequence[Check]) -> list[Ch
     )
     return [
         airflow.get(SCHEDULER, _needs_airflow(SCHEDULER)),
-        Check(METRICS, lambda: check_metrics(around.settings.metrics_url), "See that the metrics exporter runs."),
+        Check(METRICS, lambda: check_metrics(around.metrics_url), "See that the metrics exporter runs."),
         Check(LAG, lambda: check_lag(around), ledger),
         airflow.get(CYCLES, _needs_airflow(CYCLES)),
         Check(FAILURES, lambda: check_failures(around), ledger),

@@ -233,6 +233,15 @@ class TestMetrics:
     def test_without_an_address_it_is_not_set_up_which_is_no_fault(self):
         assert check_metrics(None)[0].health is Health.NEUTRAL
 
+    def test_the_environment_says_where_it_is_unless_the_settings_do(self, context: Context):
+        environ = {"OFFLOAD_METRICS_URL": "http://here:8000/metrics"}
+        given = context.settings.model_copy(update={"metrics_url": "http://there:8000/metrics"})
+        around = Surroundings(context.connections, context.tables, context.settings, environ, NOW)
+
+        assert around.metrics_url == "http://here:8000/metrics"
+        assert replace(around, settings=given).metrics_url == "http://there:8000/metrics"
+        assert replace(around, environ={}).metrics_url is None
+
     @pytest.mark.parametrize(("status", "health"), [(200, Health.GREEN), (503, Health.RED), (404, Health.RED)])
     def test_it_has_to_answer_with_200(self, endpoint, status, health):
         (found,) = check_metrics(endpoint(status))

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from embedded.processes import Part
+from tests.support.exporter import running_exporter
 from tests.support.stack import Commands
 
 pytestmark = pytest.mark.integration
@@ -68,7 +69,49 @@ def test_status_counts_airflow_in(airflow):
     code, parts = airflow.status()
 
     assert code == 0
-    assert list(parts) == ["postgres", "clickhouse", *PARTS]
+    assert list(parts) == ["postgres", "clickhouse", *PARTS, "exporter"]
+
+
+def test_the_exporter_tells_of_the_stacks_own_scheduler_and_doctor_finds_it(airflow):
+    address = airflow.status()[1]["exporter"]["address"]
+    with urllib.request.urlopen(address, timeout=30) as response:  # noqa: S310 - loopback
+        metrics = response.read().decode().splitlines()
+    with urllib.request.urlopen(address.replace("/metrics", "/scheduler"), timeout=30) as response:  # noqa: S310
+        assert response.status == 200
+
+    assert "offload_scheduler_up 1.0" in metrics
+    assert f"OFFLOAD_METRICS_URL={address}" in airflow.run("env").stdout.replace("'", "")
+
+
+def test_a_scheduler_that_hangs_is_down_for_prometheus_until_it_goes_on(airflow):
+    web_address = airflow.status()[1]["airflow-webserver"]["address"]
+    scheduler = Part(airflow.layout, "airflow-scheduler").process()
+    settings = {"OFFLOAD_AIRFLOW_URL": web_address, "OFFLOAD_SCHEDULER_SILENCE_SECONDS": "8"}
+    with running_exporter(airflow.connections().postgres, "any", **settings) as exporter:
+
+        def answers(status: int) -> Callable[[], bool]:
+            return lambda: exporter.get("/scheduler")[0] == status
+
+        wait_until(answers(200))
+        scheduler.suspend()
+        try:
+            wait_until(answers(503))
+            assert exporter.scrape().value("offload_scheduler_up") == 0
+        finally:
+            scheduler.resume()
+        wait_until(answers(200))
+
+
+def test_an_exporter_that_died_is_started_again_on_its_port_and_nothing_else_is(airflow):
+    _, before = airflow.status()
+    Part(airflow.layout, "exporter").process().kill()
+
+    airflow.up("--airflow")
+
+    _, after = airflow.status()
+    assert after["exporter"]["address"] == before["exporter"]["address"]
+    assert after["exporter"]["pid"] != before["exporter"]["pid"]
+    assert [after[name]["pid"] for name in PARTS] == [before[name]["pid"] for name in PARTS]
 
 
 def test_the_generated_password_opens_the_web_interface_and_another_one_does_not(airflow):

@@ -132,6 +132,8 @@ class TestTables:
         assert scrape.value("offload_lag_minutes", table=TRADES) == pytest.approx(40, abs=0.5)
         assert TRADES not in scrape.by_table("offload_last_success_timestamp")
         assert TRADES not in scrape.by_table("offload_read_until_timestamp_seconds")
+        assert TRADES not in scrape.by_table("watermark_timestamp_seconds")
+        assert TRADES not in scrape.by_table("offload_data_lag_minutes")
 
     def test_a_plain_insert_by_hand_does_not_make_a_table_look_late(
         self, exporter: Exporter, ledger: Ledger, session: LedgerConnection, pipeline: str
