@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.configuration import AIRFLOW_HOME, ensure_secrets_loaded
+from airflow.configuration import AIRFLOW_HOME, conf, ensure_secrets_loaded
 from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow.hooks.base import BaseHook
 from airflow.models.baseoperator import BaseOperator
@@ -60,6 +61,7 @@ __all__ = [
     "last_word",
     "leave_note",
     "leave_word",
+    "log_folders",
     "next_run_after",
     "notes",
     "plain",
@@ -214,6 +216,12 @@ def next_run_after(context: Context) -> datetime | None:
 def task_states(context: Context) -> dict[str, str | None]:
     """State of every task of this run, by task id; None for a task without one yet."""
     return {instance.task_id: instance.state for instance in context["dag_run"].get_task_instances()}
+
+
+def log_folders(dag_ids: Iterable[str]) -> list[Path]:
+    """Where this machine has the log files of these DAGs' tasks, as Airflow's own `[logging] log_filename_template` names them."""
+    base = Path(conf.get_mandatory_value("logging", "base_log_folder"))
+    return [base / f"dag_id={dag_id}" for dag_id in dag_ids]
 
 
 def sla_argument(after: timedelta) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from logging import Logger
 
 from offload_airflow.compat import AirflowFailException
+from offload_core.attempt_log import attempt_line
 from offload_core.errors import OffloadError, TableHalted
 from offload_core.ledger import Ledger
 
@@ -41,7 +42,8 @@ def recorded_failures(ledger: Ledger, log: Logger, table: str, *, run_id: str, a
 
 
 def record_failure(ledger: Ledger, log: Logger, table: str, error: OffloadError, *, run_id: str, attempt: int) -> None:
-    """Write a failure into the ledger; if even that fails, say so and leave the first error to be raised."""
+    """Log a failure, and write it into the ledger; if that fails, say so and leave the first error to be raised."""
+    log.error("%s", attempt_line(table, run_id, attempt, error.kind))
     try:
         ledger.record_failure(table, error.kind, str(error), run_id=run_id, attempt=attempt)
     except OffloadError as second:

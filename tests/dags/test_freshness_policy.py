@@ -8,8 +8,10 @@ from datetime import datetime, timedelta, timezone
 import pendulum
 import pytest
 from airflow.models.dag import DAG
+from airflow.models.dagbag import DagBag
 
 from offload_airflow.callbacks.failure import job_failed, table_failed
+from offload_airflow.dag_ids import DAG_IDS
 from offload_airflow.operators.freshness import FreshnessOperator
 
 DAG_ID = "iceberg_offload_freshness"
@@ -76,3 +78,8 @@ def test_the_last_task_of_the_other_dags_tells_when_it_fails_and_no_other(
 def test_airflow_itself_mails_nobody_besides(load_dag: LoadDag) -> None:
     for dag_id in ("iceberg_offload", "iceberg_offload_audit", "iceberg_offload_maintenance", DAG_ID):
         assert not any(task.email for task in load_dag(dag_id).tasks), dag_id
+
+
+@pytest.mark.usefixtures("airflow_database")
+def test_every_dag_of_the_package_is_known_by_name() -> None:
+    assert set(DagBag(include_examples=False).dag_ids) == set(DAG_IDS)

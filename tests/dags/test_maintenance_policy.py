@@ -24,8 +24,13 @@ def dag(load_dag: LoadDag) -> DAG:
     return load_dag(DAG_ID)
 
 
-def test_it_has_a_task_per_table_the_ledgers_clean_up_and_a_closing_task(dag: DAG) -> None:
-    assert set(dag.task_ids) == {*(f"maintain_{name}" for name in TABLES), "clean_ledger", "close_maintenance"}
+def test_it_has_a_task_per_table_the_clean_up_of_ledger_and_logs_and_a_closing_task(dag: DAG) -> None:
+    assert set(dag.task_ids) == {
+        *(f"maintain_{name}" for name in TABLES),
+        "clean_ledger",
+        "clean_logs",
+        "close_maintenance",
+    }
 
 
 def test_it_runs_once_a_day_at_a_quiet_hour_without_catching_up_and_never_twice_at_once(dag: DAG) -> None:
@@ -88,5 +93,5 @@ def test_a_broken_entry_gets_its_task_and_a_disabled_one_none(load_dag: LoadDag,
     off = {**DEFAULT_TABLES[1].model_dump(mode="json"), "enabled": False}
     broken = {**DEFAULT_TABLES[2].model_dump(mode="json"), "partition": "week"}
     set_variable("iceberg_offload_tables", [good, off, broken])
-    tasks = set(load_dag(DAG_ID).task_ids) - {"clean_ledger", "close_maintenance"}
+    tasks = set(load_dag(DAG_ID).task_ids) - {"clean_ledger", "clean_logs", "close_maintenance"}
     assert tasks == {"maintain_bronze_trades_binance", "maintain_silver_trades"}

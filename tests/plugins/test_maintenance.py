@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from airflow.exceptions import AirflowException, AirflowFailException
@@ -12,7 +14,12 @@ from airflow.models.dag import DAG
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 
-from offload_airflow.operators.maintenance import CleanLedgerOperator, CloseMaintenanceOperator, MaintainTableOperator
+from offload_airflow.operators.maintenance import (
+    CleanLedgerOperator,
+    CleanLogsOperator,
+    CloseMaintenanceOperator,
+    MaintainTableOperator,
+)
 from offload_core.connections import PostgresConnection
 from offload_core.errors import SparkFailed
 from offload_core.job_arguments import parse
@@ -137,3 +144,26 @@ def test_the_closing_task_tells_every_tables_figures_and_fails_if_a_task_failed(
     end(run, **{f"maintain_{TWO}": "failed", "clean_ledger": "failed"})
     with pytest.raises(AirflowFailException, match=f"2 tasks failed: maintain_{TWO}, clean_ledger"):
         attempt(run, dag.get_task("close_maintenance"))
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_old_logs_of_the_packages_dags_go_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path))
+    ages = {"iceberg_offload": 8, "iceberg_offload_freshness": 8, "iceberg_offload_audit": 6, "somebody_elses": 800}
+    files = {dag_id: tmp_path / f"dag_id={dag_id}" / "run_id=r" / "task_id=t" / "attempt=1.log" for dag_id in ages}
+    for dag_id, file in files.items():
+        file.parent.mkdir(parents=True)
+        file.write_text("a line")
+        moment = datetime.now(timezone.utc).timestamp() - ages[dag_id] * 86_400
+        for path in (file, file.parent, file.parent.parent):
+            os.utime(path, (moment, moment))
+    with DAG(unique_name("maintenance"), schedule=None, start_date=NOON - timedelta(days=1)) as dag:
+        task = CleanLogsOperator(task_id="clean_logs")
+    with caplog.at_level(logging.INFO):
+        attempt(manual_run(dag, NOON), task)
+
+    assert {dag_id for dag_id, file in files.items() if file.exists()} == {"iceberg_offload_audit", "somebody_elses"}
+    assert not files["iceberg_offload"].parent.parent.exists()
+    assert "Log files older than 7 days deleted: 2" in caplog.text

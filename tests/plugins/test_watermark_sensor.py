@@ -154,6 +154,7 @@ def test_no_rows_are_an_empty_success_that_restarts_the_lag_clock_and_keeps_the_
     assert watermark.last_successful_run is not None
     assert row.last_successful_run > watermark.last_successful_run
     assert "No new data to offload" in caplog.text
+    assert f"ATTEMPT table={TABLE} run_id={run.run_id} attempt=1 outcome=empty window_from=" in caplog.text
 
 
 def test_rows_that_are_younger_than_the_buffer_wait_for_the_next_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -48,6 +49,10 @@ def test_a_run_moves_what_is_new_and_records_the_last_row_it_moved(trades: World
     result = trades.run_well(TRADES)
     assert "Rows offloaded: 2" in result.output
     assert "Duration: " in result.output
+    assert re.search(
+        r"ATTEMPT table=trades run_id=\S+ attempt=1 outcome=success window_from=\S+ window_to=\S+ rows=2 ",
+        result.output,
+    )
     newest = trades.history(TRADES)[0]
     assert newest.kind == "increment"
     assert newest.cursor == Cursor(NOON + timedelta(seconds=1), 2)

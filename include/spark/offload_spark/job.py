@@ -12,7 +12,9 @@ import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
+from offload_core.attempt_log import attempt_line
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import Connections
 from offload_core.errors import (
@@ -70,13 +72,29 @@ def run(arguments: JobArguments, connections: Connections) -> Result:
         try:
             with ledger.locked(table.name, settings.lock_wait_seconds):
                 result = _run_from_newest_state(arguments, connections, ledger)
-        except WaitForOtherRun:
-            raise
         except Exception as error:
-            _record(ledger, arguments, error)
+            if not isinstance(error, WaitForOtherRun):
+                _record(ledger, arguments, error)
+            kind = error.kind if isinstance(error, OffloadError) else OffloadError.kind
+            log.error("%s", _line(arguments, kind, seconds=time.monotonic() - started))
             raise
-    log.info("Duration: %.1f seconds", time.monotonic() - started)
+    row, seconds = result.watermark, time.monotonic() - started
+    log.info(
+        "%s",
+        _line(
+            arguments,
+            "success" if result.rows else "empty",
+            window=(row.window_lower, row.window_upper),
+            rows=result.rows,
+            seconds=seconds,
+        ),
+    )
+    log.info("Duration: %.1f seconds", seconds)
     return result
+
+
+def _line(arguments: JobArguments, outcome: str, **known: Any) -> str:
+    return attempt_line(arguments.table.name, arguments.run_id, arguments.attempt, outcome, **known)
 
 
 def _run_from_newest_state(arguments: JobArguments, connections: Connections, ledger: Ledger) -> Result:

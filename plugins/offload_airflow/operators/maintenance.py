@@ -106,7 +106,7 @@ class CleanLogsOperator(Configured, BaseOperator):
             requested_tables(context, _names())
             days = self.settings.log_retention_days
             deleted = delete_old_files(log_folders(DAG_IDS), datetime.now(timezone.utc) - timedelta(days=days))
-            self.log.info("Log files older than %s days deleted: %s", days, deleted)
+            self.log.info("Log files older than %g days deleted: %s", days, deleted)
 
 
 class CloseMaintenanceOperator(Configured, BaseOperator):

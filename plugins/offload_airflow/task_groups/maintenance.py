@@ -9,12 +9,13 @@ from offload_airflow.callbacks.failure import job_failed
 from offload_airflow.compat import TriggerRule
 from offload_airflow.operators.maintenance import (
     CleanLedgerOperator,
+    CleanLogsOperator,
     CloseMaintenanceOperator,
     MaintainTableOperator,
 )
 from offload_core.table_config import InvalidTable, Settings, TableConfig
 
-_CLEAN = "clean_ledger"
+_CLEAN, _CLEAN_LOGS = "clean_ledger", "clean_logs"
 
 
 def maintained_tables(tables: Sequence[TableConfig | InvalidTable]) -> dict[str, str]:
@@ -24,14 +25,15 @@ def maintained_tables(tables: Sequence[TableConfig | InvalidTable]) -> dict[str,
 
 
 def maintenance_tasks(tables: dict[str, str], settings: Settings) -> CloseMaintenanceOperator:
-    """One task per table, the ledger's clean-up beside them, and one that waits for all; whatever becomes of one, the others run.
+    """One task per table, the clean-up of ledger and logs beside them, and one that waits for all; whatever becomes of one, the others run.
 
     The tables' tasks take a slot of the offload's pool, and leave it to the offload's whenever both wait for one.
     """
+    timeout = timedelta(minutes=settings.maintenance_timeout_minutes)
     close = CloseMaintenanceOperator(
         task_id="close_maintenance",
         tables=tables,
-        others=[_CLEAN],
+        others=[_CLEAN, _CLEAN_LOGS],
         trigger_rule=TriggerRule.ALL_DONE,
         on_failure_callback=job_failed,
     )
@@ -42,11 +44,9 @@ def maintenance_tasks(tables: dict[str, str], settings: Settings) -> CloseMainte
             pool=settings.pool,
             priority_weight=1,
             weight_rule="absolute",
-            execution_timeout=timedelta(minutes=settings.maintenance_timeout_minutes),
+            execution_timeout=timeout,
         )
         maintain >> close
-    (
-        CleanLedgerOperator(task_id=_CLEAN, execution_timeout=timedelta(minutes=settings.maintenance_timeout_minutes))
-        >> close
-    )
+    CleanLedgerOperator(task_id=_CLEAN, execution_timeout=timeout) >> close
+    CleanLogsOperator(task_id=_CLEAN_LOGS, execution_timeout=timeout) >> close
     return close
