@@ -13,6 +13,7 @@ from offload_core.connections import PostgresConnection
 from offload_core.ledger_session import LedgerConnection, connect, ledger_errors
 from offload_core.maintenance import Figures
 from offload_core.maintenance_log import MaintenanceLog
+from offload_core.table_register import TableRegister
 from offload_core.window import ORIGIN
 
 AUDITS_SPAN = timedelta(days=7)
@@ -154,6 +155,7 @@ class Reader:
         self._tables = tables
         self._timeout_milliseconds = round(timeout_seconds * 1000)
         self._steps_from: datetime | None = None
+        self._switched_off: set[str] = set()
 
     def read(self) -> Reading:
         """Look now.
@@ -173,6 +175,8 @@ class Reader:
     def _read(self, session: LedgerConnection) -> Reading:
         (moment,) = session.execute("SELECT clock_timestamp() AS now").fetchall()
         now: datetime = moment["now"]
+        register = TableRegister(session, self._pipeline)
+        self._switched_off = register.switched_off() if _exists(session, "offload_tables") else set()
         # As far back as the last look, or as one cycle reaches, whatever is longer.
         since = min(now - LONGEST_PAUSE * 6, (self._steps_from or now) - OVERLAP)
         scope: dict[str, object] = {"pipeline": self._pipeline, "since": since}
@@ -186,8 +190,8 @@ class Reader:
         return Reading(
             now=now,
             steps_since=since,
-            tables=[_table(row, chunks.get(row["table_name"])) for row in states if self._tells_of(row)],
-            steps=[step for step in steps if self._tables is None or step.table_name in self._tables],
+            tables=[_table(row, chunks.get(row["table_name"])) for row in states if self._tells_of(row["table_name"])],
+            steps=[step for step in steps if self._tells_of(step.table_name)],
             jobs=jobs,
             audits=self._audits(session, now),
             maintenance=self._maintenance(session),
@@ -207,7 +211,7 @@ class Reader:
                 row["audited_at"],
             )
             for row in rows
-            if self._tells_of(row)
+            if self._tells_of(row["table_name"])
         ]
 
     def _maintenance(self, session: LedgerConnection) -> list[MaintenanceState]:
@@ -217,11 +221,11 @@ class Reader:
         return [
             MaintenanceState(record.table, record.created_at, record.after)
             for record in newest
-            if self._tables is None or record.table in self._tables
+            if self._tells_of(record.table)
         ]
 
-    def _tells_of(self, row: Mapping[str, Any]) -> bool:
-        return self._tables is None or row["table_name"] in self._tables
+    def _tells_of(self, table: str) -> bool:
+        return table not in self._switched_off if self._tables is None else table in self._tables
 
 
 def _exists(session: LedgerConnection, table: str) -> bool:

@@ -33,7 +33,10 @@ class ExporterSettings(BaseModel):
     postgres: PostgresConnection
     pipeline: str = Settings().pipeline_id
     tables: Annotated[
-        frozenset[str] | None, Field(description="Names of the tables to tell of; None: all that the ledger knows.")
+        frozenset[str] | None,
+        Field(
+            description="Names of the tables to tell of; None: all but those that the newest cycle found switched off."
+        ),
     ] = None
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port of /metrics and /scheduler (R71).")] = 8000
     address: Annotated[str, Field(min_length=1, description="Address to listen on; 0.0.0.0: all of the machine's.")] = (

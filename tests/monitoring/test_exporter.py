@@ -21,7 +21,8 @@ from offload_core.ledger_session import LedgerConnection, connect
 from offload_core.maintenance import Figures
 from offload_core.maintenance_log import MaintenanceLog
 from offload_core.row_hash import RowHash
-from offload_core.table_config import DEFAULT_TABLES
+from offload_core.table_config import DEFAULT_TABLES, InvalidTable
+from offload_core.table_register import TableRegister
 from offload_core.window import Cursor, Interval, Window
 from tests.support.exporter import Exporter, HealthPage, environment, exporter_process, free_port, running_exporter
 
@@ -210,6 +211,22 @@ class TestTables:
             scrape = exporter.scrape()
 
         assert list(scrape.by_table("offload_lag_minutes")) == [TRADES]
+
+    def test_a_table_that_is_switched_off_or_taken_out_of_the_configuration_is_not_told_of_until_it_is_back(
+        self, exporter: Exporter, ledger: Ledger, session: LedgerConnection, pipeline: str
+    ):
+        register = TableRegister(session, pipeline)
+        trades, silver, candles = DEFAULT_TABLES[0], DEFAULT_TABLES[2], DEFAULT_TABLES[8]
+        for table in (trades, silver, candles):
+            offload(ledger, table.name)
+        wrong = InvalidTable(name=trades.name, layer=trades.layer, problem="It is wrong.")
+
+        register.tell([wrong, silver.model_copy(update={"enabled": False})])
+
+        assert list(exporter.scrape().by_table("offload_lag_minutes")) == [trades.name]
+        assert list(exporter.scrape().by_table("offload_rows_total")) == [trades.name]
+        register.tell([trades, silver, candles])
+        assert len(exporter.scrape().by_table("offload_lag_minutes")) == 3
 
     def test_a_catch_up_shows_its_chunks_and_how_far_it_has_read(self, exporter: Exporter, ledger: Ledger):
         for hours in (3, 2, 1):

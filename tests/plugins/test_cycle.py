@@ -21,6 +21,9 @@ from offload_core.clickhouse import quote_identifier
 from offload_core.connections import PostgresConnection
 from offload_core.errors import LedgerUnavailable
 from offload_core.ledger import Ledger, Step
+from offload_core.ledger_session import connect
+from offload_core.table_config import DEFAULT_TABLES
+from offload_core.table_register import TableRegister
 from offload_core.window import ORIGIN
 from tests.plugins.conftest import SetConnection, clickhouse_fields
 from tests.support.fake_spark import FakeSpark, report
@@ -62,6 +65,30 @@ def test_the_opening_task_says_that_the_cycle_started(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.usefixtures("airflow_database")
+def test_the_opening_task_tells_the_exporter_which_tables_are_switched_on(
+    set_variable: SetVariable, connect_postgres: PostgresConnection, pipeline: str
+) -> None:
+    off = DEFAULT_TABLES[0].model_copy(update={"enabled": False}).model_dump(mode="json")
+    set_variable("iceberg_offload_tables", [off, DEFAULT_TABLES[2].model_dump(mode="json")])
+    dag, opening, _ = frame()
+
+    attempt(scheduled_run(dag, NOON), opening)
+
+    with connect(connect_postgres) as session:
+        assert TableRegister(session, pipeline).switched_off() == {DEFAULT_TABLES[0].name}
+
+
+def test_the_opening_task_succeeds_when_the_exporter_can_not_be_told(
+    set_connection: SetConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_connection("postgres_default", conn_type="postgres", host="127.0.0.1", port=1, login="x", schema="x")
+    dag, opening, _ = frame()
+
+    attempt(scheduled_run(dag, NOON), opening)
+
+    assert "The metrics exporter can't be told which tables are switched on" in caplog.text
+
+
 def test_the_opening_task_makes_the_missing_pool_and_leaves_an_existing_one_as_it_is(set_variable: SetVariable) -> None:
     pool = unique_name("pool")
     set_variable("iceberg_offload_settings", {"pool": pool})

@@ -11,7 +11,7 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from offload_airflow.hooks.connections import postgres_connection
 from offload_airflow.hooks.lookup import RequiresConnection
 from offload_core.ledger import Ledger
-from offload_core.ledger_session import connect
+from offload_core.ledger_session import LedgerConnection, connect
 
 
 class LedgerHook(RequiresConnection, PostgresHook):
@@ -36,5 +36,11 @@ class LedgerHook(RequiresConnection, PostgresHook):
             FixCredentials: PostgreSQL refused the user or the password.
             LedgerUnavailable: it can't be reached.
         """
-        with connect(postgres_connection(self.connection), self.application_name) as session:
+        with self.open_session() as session:
             yield Ledger(session, self.pipeline_id)
+
+    @contextmanager
+    def open_session(self) -> Iterator[LedgerConnection]:
+        """A session with the ledger's database, for its other tables. Raises as `open`."""
+        with connect(postgres_connection(self.connection), self.application_name) as session:
+            yield session

@@ -21,16 +21,17 @@ from offload_airflow.configured import Configured
 from offload_airflow.cycle import TableTasks, completed_line, outcomes
 from offload_airflow.failures import airflow_failures
 from offload_airflow.run_request import require_sound, run_request
-from offload_airflow.table_configs import load_settings, load_tables
+from offload_airflow.table_configs import load_tables
+from offload_core.table_register import TableRegister
 
 _POOL_SLOTS = 2
 
 
-class OpenCycleOperator(BaseOperator):
+class OpenCycleOperator(Configured, BaseOperator):
     """Logs the start of a cycle, and what it was asked for; a request that makes no sense ends the run here.
 
     Makes the Spark tasks' pool if it is missing, for which they would wait for ever, and gives the scheduler the runs that backfills
-    have left behind, which it would never look at again.
+    have left behind, which it would never look at again. Tells the metrics exporter which tables are switched on.
 
     Args:
         tables: names of the run's tables.
@@ -50,7 +51,7 @@ class OpenCycleOperator(BaseOperator):
         """
         with airflow_failures(self.log, "this run"):
             require_sound(context, load_tables())
-        pool = load_settings().pool
+        pool = self.settings.pool
         if ensure_pool(pool, _POOL_SLOTS, "Spark jobs of the Iceberg offload that run at once"):
             self.log.warning(
                 "Created the missing pool %s with %s slots; change their number in Airflow.", pool, _POOL_SLOTS
@@ -62,6 +63,14 @@ class OpenCycleOperator(BaseOperator):
         asked = run_request(context).model_dump(mode="json", by_alias=True, exclude_defaults=True)
         if asked:
             self.log.info("This run was asked for: %s", asked)
+        self._tell_the_exporter()
+
+    def _tell_the_exporter(self) -> None:
+        try:
+            with self.ledger.open_session() as session:
+                TableRegister(session, self.settings.pipeline_id).tell(load_tables())
+        except Exception as error:  # no cycle fails for its metrics (R75)
+            self.log.warning("The metrics exporter can't be told which tables are switched on: %s", error)
 
 
 class CloseCycleOperator(Configured, BaseOperator):
