@@ -2,7 +2,8 @@
 
 Once a day, table by table, beside the running offload: small files of closed partitions become few sorted ones, manifests are
 rewritten, old snapshots expire (never the newest commit), files of dead attempts and old metadata go. `clean_ledger` deletes old
-ledger rows that nothing needs any more, `clean_logs` old log files of these DAGs. `close_maintenance` logs every table's figures and fails if a task failed.
+ledger rows that nothing needs any more, `clean_logs` the log files of these DAGs that are older than a week. `close_maintenance` logs
+every table's figures and fails if a task failed.
 
 - **One table now**: trigger the DAG and choose it in the form, or `offload maintain TABLE`.
 - **Clear a table's `maintain_…`**: it looks at the table as it is now and does what is left to do; doing it twice changes nothing.

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
+from airflow.dag_processing.processor import DagFileProcessor
 from airflow.models.dag import DAG
+from airflow.models.dagbag import DagBag
+from airflow.models.dagrun import DagRun
+from airflow.models.slamiss import SlaMiss
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
 
 from offload_airflow.callbacks.sla import sla_miss_callback
 from offload_core.connections import PostgresConnection
@@ -15,6 +23,8 @@ from offload_core.ledger import Ledger, Step
 from offload_core.window import ORIGIN
 from tests.plugins.conftest import SetConnection
 from tests.support.mail_server import MailServer, silent_server
+from tests.support.runs import quiet, scheduled_run
+from tests.support.servers import CHECKOUT
 from tests.support.watched import TABLES, Watched, subjects
 
 pytestmark = pytest.mark.integration
@@ -87,3 +97,35 @@ def test_a_mail_server_that_takes_the_call_and_says_nothing_does_not_hold_it_up(
 
     assert messages[-1].startswith("The lag of the tables can't be told")
     assert "It took longer than 2 seconds." in caplog.text
+
+
+def test_airflow_calls_it_when_no_run_has_come_for_long_and_its_check_after_that_tells_nothing_new(
+    watched: Watched, mails: MailServer
+) -> None:
+    now = datetime.now(timezone.utc)
+    due = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0) - timedelta(minutes=30)
+    watched.cycle(due)
+    dag = DagBag(include_examples=False).get_dag("iceberg_offload")
+    with past_runs(), create_session() as session:
+        for instance in scheduled_run(dag, due).get_task_instances(session=session):
+            instance.state = "success"
+        session.commit()
+        for _ in range(2):
+            with quiet():
+                DagFileProcessor.manage_slas(str(CHECKOUT / "dags"), "iceberg_offload", session=session)
+        misses = session.query(SlaMiss).all()
+
+        assert {miss.task_id for miss in misses} >= {f"bronze.offload_{LATE}", "silver.offload_silver_trades"}
+        assert all(miss.notification_sent for miss in misses)
+    assert subjects(mails) == ["Critical: 9 tables are more than 30 minutes late"]
+
+
+@contextmanager
+def past_runs() -> Iterator[None]:
+    """What is left of runs is gone afterwards."""
+    try:
+        yield
+    finally:
+        with create_session() as session:
+            for model in (SlaMiss, TaskInstance, DagRun):
+                session.query(model).delete()
