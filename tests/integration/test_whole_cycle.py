@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -15,11 +16,13 @@ from offload_core.ledger import Ledger
 from offload_core.ledger_session import connect
 from tests.support.airflow_stack import AirflowStack
 from tests.support.servers import CHECKOUT
+from tests.support.webhook import Webhook, webhook
 
 FILES = {
     "binance": CHECKOUT.parent / "shared" / "data" / "binance_xrpeth_trades.csv",
     "kraken": CHECKOUT.parent / "shared" / "data" / "kraken_bcheur_trades.csv",
 }
+FRESHNESS = "iceberg_offload_freshness"
 Trade = tuple[str, str, str, str, Decimal, Decimal, int]
 
 
@@ -96,7 +99,21 @@ def test_a_cycle_without_new_rows_succeeds_without_starting_spark(unpaused: Airf
     assert {row.run_id for row in rows.values()} == {run.run_id}
 
 
-def test_a_broken_table_entry_fails_its_own_table_and_nothing_else(unpaused: AirflowStack) -> None:
+@pytest.fixture
+def slack(unpaused: AirflowStack) -> Iterator[Webhook]:
+    """Somebody to tell: a webhook that the settings name."""
+    with webhook() as found:
+        address = ["--conn-type", "slackwebhook", "--conn-password", f"{found.url}/T0/B0/secret"]
+        unpaused.airflow("connections", "add", "slack_alerts", *address)
+        unpaused.api.set_variable("iceberg_offload_settings", json.dumps({"slack_conn_id": "slack_alerts"}))
+        yield found
+        unpaused.api.delete_variable("iceberg_offload_settings")
+        unpaused.airflow("connections", "delete", "slack_alerts")
+
+
+def test_a_broken_table_entry_fails_its_own_table_and_nothing_else_and_is_told_once(
+    unpaused: AirflowStack, slack: Webhook
+) -> None:
     good = {
         "source": "bronze_trades_kraken",
         "target": "cold.bronze_trades_kraken",
@@ -122,12 +139,28 @@ def test_a_broken_table_entry_fails_its_own_table_and_nothing_else(unpaused: Air
             (start + timedelta(seconds=10)).isoformat(),
         )
         run, states = unpaused.run_dag()
+        looked = look_at_freshness(unpaused)
     finally:
         unpaused.api.delete_variable("iceberg_offload_tables")
     assert run.state == "failed"
     assert states["bronze.offload_bronze_trades_kraken"] == "success"
     assert states["bronze.wait_bronze_trades_binance"] == "failed"
     assert "partition" in unpaused.task_log(run.run_id, "bronze.wait_bronze_trades_binance")
+    (message,) = slack.messages
+    assert message.startswith("*[iceberg_offload] The offload of bronze_trades_binance failed (configuration)*")
+    assert "bronze_trades_kraken: lag 0." in looked
+
+
+def look_at_freshness(stack: AirflowStack) -> str:
+    """What the freshness DAG's task logs now."""
+    stack.api.unpause(FRESHNESS)
+    try:
+        run_id = stack.api.trigger(FRESHNESS)
+        *_, run = stack.api.follow(FRESHNESS, run_id, 120)
+    finally:
+        stack.api.pause(FRESHNESS)
+    assert run.state == "success"
+    return stack.task_log(run_id, "freshness", FRESHNESS)
 
 
 def test_an_operator_runs_the_job_alone_with_only_the_five_arguments(unpaused: AirflowStack) -> None:
