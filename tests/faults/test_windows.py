@@ -55,16 +55,35 @@ def test_trades_that_share_the_last_timestamp_of_several_windows_arrive_once(tra
     assert [row.row_count for row in trades.valid_history(table)] == [0, 2, 3, 2]
 
 
-def test_numbers_that_start_again_from_zero_lose_nothing_because_time_orders_first(trades: OperatedTrades) -> None:
-    table = trades.take(10)
-    trades.world.run_well(table)
+def start_again(trades: OperatedTrades, table: TableConfig) -> Cursor:
+    """Insert five trades of a minute past noon whose numbers begin at zero; the position of the last."""
     later = NOON + timedelta(minutes=1)
     trades.world.hot.command(
         f"INSERT INTO {table.source} SELECT 100 + number, toDateTime64('{later:%F %T}', 6, 'UTC') + number, number, 1 FROM numbers(5)"
     )
+    return Cursor(later + timedelta(seconds=4), 4)
+
+
+def test_numbers_that_start_again_from_zero_lose_nothing_because_time_orders_first(trades: OperatedTrades) -> None:
+    table = trades.take(10)
     trades.world.run_well(table)
-    assert trades.valid_history(table)[-1].cursor == Cursor(later + timedelta(seconds=4), 4)
+    last = start_again(trades, table)
+    trades.world.run_well(table)
+    assert trades.valid_history(table)[-1].cursor == last
     assert_exact(trades.world, table, rows=15)
+
+
+def test_numbers_that_start_again_within_a_window_end_it_at_its_last_row_not_at_its_highest_number(
+    trades: OperatedTrades,
+) -> None:
+    table = trades.take(10)
+    last = start_again(trades, table)
+    trades.world.run_well(table)
+    assert trades.valid_history(table)[-1].cursor == last
+    # On the last row's timestamp, with a number that is higher than the last but not than the highest.
+    trades.world.hot.command(f"INSERT INTO {table.source} VALUES (105, '{last.timestamp:%F %T}', 7, 1)")
+    trades.world.run_well(table)
+    assert_exact(trades.world, table, rows=16)
 
 
 def test_a_scheduler_whose_clock_is_ten_minutes_ahead_moves_nothing_from_inside_the_buffer(
@@ -119,7 +138,9 @@ def test_after_a_thousand_empty_windows_the_next_rows_arrive_once(trades: Operat
         for number in range(1, 1001):
             with ledger.locked(table.name, wait_seconds=0):
                 row = ledger.append(ledger.watermark(table.name), empty(row, NOON + number * timedelta(minutes=15)))
+    files = set(world.warehouse.rglob("*"))
     world.run_well(table)
+    assert set(world.warehouse.rglob("*")) == files, "the job's own empty window commits nothing, not even a branch"
     with world.ledger() as ledger:
         rows = ledger.history(table.name, 2000)[-2::-1]
     assert [row.kind for row in rows] == ["increment", *["empty"] * 1001]
