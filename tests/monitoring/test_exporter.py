@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from monitoring.exporter.reading import Reader
 from offload_core.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
 from offload_core.audit.store import AuditStore
 from offload_core.connections import PostgresConnection
@@ -139,7 +140,12 @@ class TestTables:
     def test_a_plain_insert_by_hand_does_not_make_a_table_look_late(
         self, exporter: Exporter, ledger: Ledger, session: LedgerConnection, pipeline: str
     ):
+        age(session, offload(ledger), 60 * MINUTE)
         offload(ledger)
+        session.execute(
+            "UPDATE offload_watermarks SET created_at = created_at - interval '1 hour' WHERE pipeline_id = %s",
+            (pipeline,),
+        )
         session.execute(
             "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp) VALUES (%s, %s, now())",
             (pipeline, TRADES),
@@ -336,6 +342,18 @@ class TestCounters:
         fail(ledger)
 
         assert exporter.scrape().value("offload_errors_total", type="clickhouse_connection") == 1
+
+    def test_after_an_outage_of_hours_a_look_goes_back_to_the_last_one(
+        self, ledger_database: PostgresConnection, ledger: Ledger, session: LedgerConnection, pipeline: str
+    ):
+        reader = Reader(ledger_database, pipeline, None, timeout_seconds=5)
+        age(session, offload(ledger), 120 * MINUTE)
+        assert [step.kind for step in reader.read().steps] == ["init"]
+
+        assert reader._steps_from is not None
+        reader._steps_from -= 180 * MINUTE
+
+        assert [step.kind for step in reader.read().steps] == ["init", "increment"]
 
 
 class TestAuditsAndMaintenance:
