@@ -317,10 +317,12 @@ class TestWhatItNeverDoes:
         with webhook() as slack:
             configure_alerts(slack_conn_id="slack_alerts")
             set_connection("slack_alerts", conn_type="slackwebhook", password=f"{slack.url}/T0/B0/s3cret")
-            with caplog.at_level(logging.DEBUG):
-                watched.look(NOON + 25 * MINUTE)
-                slack.status = 404
-                watched.look(NOON + 35 * MINUTE)
+            caplog.set_level(logging.DEBUG)
+            for name in ("airflow.task.hooks", "offload"):
+                caplog.set_level(logging.DEBUG, logger=name)
+            watched.look(NOON + 25 * MINUTE)
+            slack.status = 404
+            watched.look(NOON + 35 * MINUTE)
 
         assert len(slack.messages) == 2
         secret = connect_postgres.password.get_secret_value()

@@ -165,6 +165,7 @@ class TestTheOffload:
 
         assert states == [*["up_for_retry"] * (len(states) - 1), "failed"]
         assert f"The failure of {BINANCE} could not be told" in caplog.text
+        assert ("It took longer than 2 seconds." in caplog.text) == ("silent" in broken)
         assert alerts.mails == []
 
 
