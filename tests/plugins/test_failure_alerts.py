@@ -222,6 +222,17 @@ class TestTheFreshnessDag:
         ]
         assert alerts.mails[0].recipients == [OPS, PAGER]
 
+    def test_a_ledger_that_was_not_upgraded_fails_the_look_and_says_what_to_run(
+        self, alerts, load, connect_postgres, set_connection
+    ):
+        # A database without the package's tables.
+        set_connection("postgres_default", **{**postgres_fields(connect_postgres), "schema": "postgres"})
+        dag = load(FRESHNESS)
+        with pytest.raises(AirflowFailException, match="offload init"):
+            attempt(scheduled_run(dag, NOW), dag.get_task("freshness"))
+
+        assert alerts.mails == []
+
     def test_a_mail_that_could_not_be_sent_fails_the_look_and_is_sent_by_the_next(
         self, watched: Watched, mails, load, monkeypatch
     ):
@@ -234,6 +245,12 @@ class TestTheFreshnessDag:
         attempt(scheduled_run(dag, NOW + 5 * MINUTE), dag.get_task("freshness"))
 
         assert subjects(mails) == ["Warning: 9 tables are more than 20 minutes late"]
+
+
+def postgres_fields(connection: PostgresConnection) -> dict[str, object]:
+    secret = connection.password.get_secret_value()
+    address = {"host": connection.host, "port": connection.port, "login": connection.user, "password": secret}
+    return {"conn_type": "postgres", **address, "schema": connection.database}
 
 
 def set_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from offload_airflow.alerts import NotTold, tell, tell_every_channel
 from offload_airflow.compat import AirflowFailException, BaseOperator, Context, last_word, leave_word
 from offload_airflow.table_configs import load_settings
-from offload_core.errors import FixCredentials, LedgerUnavailable, OffloadError, RunInit
+from offload_core.errors import FixCredentials, LedgerUnavailable, OffloadError
 
 _LEDGER, _AWAY, _BACK = "offload_ledger", "away", "back"
 """What runs leave for those after them: the ledger remembers what was told, but not that it can't be reached."""
@@ -29,7 +29,7 @@ class FreshnessOperator(BaseOperator):
             tell(now)
         except NotTold as error:
             raise AirflowFailException(str(error)) from error
-        except (LedgerUnavailable, FixCredentials, RunInit) as error:
+        except (LedgerUnavailable, FixCredentials) as error:
             self._ledger_is_away(context, error, now)
             raise AirflowFailException(str(error)) from error
         except OffloadError as error:
