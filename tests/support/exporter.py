@@ -114,7 +114,12 @@ def exporter_process(postgres: PostgresConnection, pipeline: str, **settings: st
         yield process
     finally:
         process.terminate()
-        process.communicate(timeout=_SECONDS)
+        try:
+            process.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
 
 
 def free_port() -> int:
