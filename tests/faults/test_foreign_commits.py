@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.faults import assert_exact
+from tests.support.faults import assert_exact, visible_rows
 from tests.support.foreign_writer import ForeignWriter
 from tests.support.operated import OperatedTrades
 
@@ -67,6 +67,7 @@ def test_a_foreign_commit_between_audit_and_publish_makes_the_run_start_over_at_
     assert ended.status == 0, ended.output
     assert "Starting over at once, start 2 of 3" in ended.output
     assert [row.kind for row in shared.valid_history(table)] == ["init", "increment"]
+    assert visible_rows(shared.world, table) == 17
     assert_exact(shared.world, table, rows=10)
 
 

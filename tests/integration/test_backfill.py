@@ -111,6 +111,7 @@ def test_a_backfill_that_is_told_to_end_leaves_nothing_unfinished_and_the_schedu
     span = ["--from", past.midnight.isoformat(), "--to", past.span[1]]
     with backfilling(past, "--rerun", *span) as command:
         wait_until(lambda: "running" in stack.api.task_states(DAG_ID, run_id).values(), "the backfill to begin")
+        assert stack.api.is_paused(DAG_ID), "the scheduler would take the backfill's runs"
         command.send_signal(signal.SIGTERM)
         _, errors = command.communicate(timeout=120)
     assert command.returncode not in (0, None)
