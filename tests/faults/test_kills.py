@@ -91,8 +91,10 @@ def test_a_run_after_an_attempt_whose_jvm_was_killed_carries_on(trades: Trades, 
         os.kill(job.pid, signal.SIGKILL)
     world.finish(job)
     wait_until(lambda: not any(map(is_alive, processes)), "the job's Python to notice")
-    # The ledger is not the JVM's: what was published is recorded there, and nothing else.
+    # The ledger is not the JVM's: what was published is recorded there, or that nobody knows, and nothing else.
     assert trades.kinds(table) == (["increment"] if point == "after-publish" else [])
+    newest = world.history(table)[0]
+    assert newest.error_kind == (None if point == "after-publish" else "commit_state_unknown")
     trades.insert(table, 10, 5)
     world.run_well(table)
     assert [row.row_count for row in trades.valid_history(table)[1:]] == ([10, 5] if point == "after-publish" else [15])

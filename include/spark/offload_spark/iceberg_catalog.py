@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from py4j.protocol import Py4JJavaError, Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JJavaError
 
 from offload_core.connections import IcebergConnection
 from offload_core.disk import full_disk, says_full
@@ -14,6 +15,8 @@ from offload_core.projection import Column
 from offload_core.table_config import TableConfig
 from offload_core.window import Partition
 from offload_spark.jvm import JavaObject, java_class_names, java_message
+
+log = logging.getLogger("offload")
 
 _ICEBERG_ERRORS = "org.apache.iceberg.exceptions."
 
@@ -39,11 +42,6 @@ def iceberg_errors(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except Py4JNetworkError as error:
-        raise CommitStateUnknown(
-            f"The JVM went away while {what}.",
-            "The next attempt finds out from Iceberg whether it was done, and carries on from there.",
-        ) from error
     except Py4JJavaError as error:
         names, message = java_class_names(error), java_message(error)
         if f"{_ICEBERG_ERRORS}CommitStateUnknownException" in names:
@@ -69,8 +67,17 @@ def iceberg_errors(what: str) -> Iterator[None]:
             f"The Iceberg catalog or warehouse failed while {what}: {message}.",
             "See that both can be reached and written to; the next attempt carries on from the same watermark.",
         ) from error
+    except Py4JError as error:
+        if _IS_A_MISTAKE in str(error):
+            raise
+        raise CommitStateUnknown(
+            f"The JVM went away while {what}.",
+            "The next attempt finds out from Iceberg whether it was done, and carries on from there.",
+        ) from error
 
 
+_IS_A_MISTAKE = "Trace:"
+"""In py4j's errors about calls that the JVM does not know. Others without an exception of the JVM's: the connection broke."""
 _MOVED = (
     "is not an ancestor",
     "refresh is required",
@@ -89,15 +96,23 @@ def _moved(names: list[str], message: str) -> bool:
     return any(text in message for text in _MOVED)
 
 
-def open_catalog(jvm: JavaObject, connection: IcebergConnection) -> JavaObject:
-    """The Iceberg catalog of a connection. Raises as `iceberg_errors` says."""
+@contextmanager
+def open_catalog(jvm: JavaObject, connection: IcebergConnection) -> Iterator[JavaObject]:
+    """The Iceberg catalog of a connection, closed with the block. Raises as `iceberg_errors` says."""
     with iceberg_errors("opening the catalog"):
         # Hadoop's own configuration files matter to hdfs:// and s3a:// only, and cost a tenth of a second.
         local = connection.warehouse.startswith(("file:", "/"))
         configuration = jvm.org.apache.hadoop.conf.Configuration(not local)
-        return jvm.org.apache.iceberg.CatalogUtil.buildIcebergCatalog(
+        catalog = jvm.org.apache.iceberg.CatalogUtil.buildIcebergCatalog(
             connection.name, connection.catalog_properties(), configuration
         )
+    try:
+        yield catalog
+    finally:
+        try:
+            catalog.close()
+        except Py4JError as error:  # what was done is done, and what went wrong before is the error to tell
+            log.warning("The catalog could not be closed: %s", error)
 
 
 def identifier(jvm: JavaObject, target: str) -> JavaObject:

@@ -35,7 +35,7 @@ def init_tables(tables: Sequence[TableConfig], connections: Connections) -> None
     """
     jvm = attach()
     with (
-        closing(open_catalog(jvm, connections.iceberg)) as catalog,
+        open_catalog(jvm, connections.iceberg) as catalog,
         closing(ClickHouse(connections.clickhouse)) as client,
     ):
         for table in tables:

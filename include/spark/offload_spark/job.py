@@ -154,8 +154,7 @@ class Offload:
             described = source.describe()
             columns = project(self._table, described.columns)
             jvm = attach()
-            catalog = open_catalog(jvm, self._connections.iceberg)
-            with closing(catalog):
+            with open_catalog(jvm, self._connections.iceberg) as catalog:
                 attempt_id = uuid.uuid4().hex
                 iceberg = IcebergTable(jvm, catalog, self._table, attempt_id)
                 before = self._ledger.progress(self._table.name, watermark)

@@ -68,7 +68,7 @@ def plan(arguments: JobArguments, connections: Connections, now: datetime) -> No
     table, settings = arguments.table, arguments.settings
     with closing(connect(connections.postgres, f"offload plan {table.name}")) as session:
         ledger = Ledger(session, settings.pipeline_id)
-        with closing(open_catalog(attach(), connections.iceberg)) as catalog:
+        with open_catalog(attach(), connections.iceberg) as catalog:
             upkeep = _open(catalog, arguments, connections, ledger, now)
             for line in figure_lines(["now"], [measure(upkeep.place)]):
                 log.info("%s", line)
@@ -102,7 +102,7 @@ def maintain(arguments: JobArguments, connections: Connections, now: datetime) -
         ledger, history = Ledger(session, settings.pipeline_id), MaintenanceLog(session, settings.pipeline_id)
         history.newest()  # fails before the work, not after it, where the ledger's tables are of an older version
         lock = table_lock(session, settings.pipeline_id, f"{table.name}/maintenance", settings.lock_wait_seconds)
-        with lock, closing(open_catalog(attach(), connections.iceberg)) as catalog:
+        with lock, open_catalog(attach(), connections.iceberg) as catalog:
             upkeep = _open(catalog, arguments, connections, ledger, now)
             before = measure(upkeep.place)
             steps, failures = _work(upkeep)
