@@ -190,7 +190,7 @@ class TestTheFigures:
         written.add(BINANCE, MONDAY - 70 * DAY, "init")
         written.add(BINANCE, MONDAY - 10 * MINUTE, rows=5)
         written.write(
-            "VALUES (%(pipeline)s, %(table)s, %(at)s, 'reset', 'initialized', 0, %(at)s, NULL, NULL, NULL, NULL, NULL)",
+            "VALUES (%(pipeline)s, %(table)s, %(at)s, 'reset', 'initialized', 0, %(at)s, NULL, NULL, NULL, NULL, NULL, 0)",
             {"table": BINANCE, "at": MONDAY - 5 * MINUTE},
         )
 
@@ -327,7 +327,7 @@ class TestWhatNeedsAttention:
         written.ordinary_week(SILVER, CANDLES)
         written.ordinary_week(BINANCE, week=Interval(MONDAY - 7 * DAY, MONDAY))
         written.write(
-            "SELECT %(pipeline)s, %(table)s, moment, 'empty', 'success', 0, moment, moment, NULL, NULL, NULL, NULL "
+            "SELECT %(pipeline)s, %(table)s, moment, 'empty', 'success', 0, moment, moment, NULL, NULL, NULL, NULL, 0 "
             "FROM generate_series(%(start)s, %(end)s, interval '15 minutes') AS moment",
             {"table": BINANCE, "start": MONDAY, "end": W08.end},
         )
