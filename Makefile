@@ -9,7 +9,7 @@ MYPY := $(AIRFLOW_ENV)/mypy --cache-dir .mypy_cache
 PYTEST := $(AIRFLOW_ENV)/python -m pytest
 # Each worker has servers of its own. The order stays: what takes long must not be left to the end.
 WORKERS ?= 2
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV := $(ENVS)/bootstrap/bin/uv
 # The Python that made the environments stays the one in use until `make clean-all`.
 BASE_PYTHON := $(or $(wildcard $(ENVS)/bootstrap/bin/python),$(PYTHON))

@@ -8,8 +8,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import pytest
-
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Before anything imports Airflow: it reads its configuration once, and its default database is the user's own.
@@ -27,11 +25,3 @@ os.environ |= {
     "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file run one after another where several run side by side; so do files that share a stack of Airflow's."""
-    for item in items:
-        shared = "past" if "past" in getattr(item, "fixturenames", ()) else None
-        item.add_marker(pytest.mark.xdist_group(shared or item.path.relative_to(CHECKOUT).as_posix()))
