@@ -76,7 +76,7 @@ test-integration: readers ## The tests that start servers, Spark or Airflow
 
 .PHONY: test-faults
 test-faults: setup ## Every fault against the real job, the long ones included
-	@$(PYTEST) tests/faults -m 'full or not full'
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/faults -m 'full or not full'
 
 .PHONY: test-faults-random
 test-faults-random: setup ## Random schedules of runs, kills, resets, re-runs, late rows and compactions: N=200 SEED=1

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from embedded.ports import DEFAULTS
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Before anything imports Airflow: it reads its configuration once, and its default database is the user's own.
@@ -25,3 +27,8 @@ os.environ |= {
     "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
+
+# A stack that is stopped and started again shall find its ports free: whoever runs beside has ports of their own.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+for _variable, _port in DEFAULTS.values():
+    os.environ.setdefault(_variable, str(_port + 250 * (_worker + 1)))
