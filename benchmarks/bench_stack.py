@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from embedded.layout import Layout
 from embedded.stack import Stack
 from offload_core import spark_submit
 from offload_core.connections import load_connections
+from offload_core.failpoints import FAILPOINT_ENV, Failpoint
 from offload_core.job_arguments import JobArguments
 from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig
 
@@ -64,6 +66,17 @@ class BenchStack:
         if result.returncode:
             raise CommandFailed(f"{' '.join(command[:3])}: {result.stdout}{result.stderr}")
         return result.stdout
+
+    def run_killed(self, job: Sequence[str], point: Failpoint) -> None:
+        """Run a job that dies, as by `kill -9`, at a failpoint.
+
+        Raises:
+            CommandFailed: it lived on.
+        """
+        environ = {**self.environ, FAILPOINT_ENV: f"{point.value}:kill"}
+        result = subprocess.run(job, env=environ, capture_output=True, text=True, check=False)
+        if result.returncode != 128 + signal.SIGKILL:
+            raise CommandFailed(f"A job that was to die ended with {result.returncode}: {result.stdout}{result.stderr}")
 
     def offload(self, *arguments: str) -> str:
         """Run the operator's command."""

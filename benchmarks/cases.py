@@ -8,6 +8,7 @@ from benchmarks.audit_cases import audit_1h_10m, audit_9_clean
 from benchmarks.bench_stack import BenchStack, bench_stack, hours_ago
 from benchmarks.measure import CommandFailed, Measurement, measure, run_at_once
 from embedded.demo import DAG_ID
+from offload_core.failpoints import Failpoint
 
 BRONZE = ("bronze_trades_binance", "bronze_trades_kraken")
 EXCHANGES = ("binance", "kraken")
@@ -27,6 +28,19 @@ def bronze_2x100k(runs: int) -> Measurement:
             if number:  # the first run warms the page cache
                 costs.append(cost)
         return Measurement.of("bronze-2x100k", "ours", 2 * ROWS, costs, parity=bench.is_right(*BRONZE))
+
+
+def recovery_100k(runs: int) -> Measurement:
+    """The run after one that died between publishing 100,000 rows and recording that: it repairs the ledger and reads no row."""
+    with bench_stack(airflow=False) as bench:
+        job, costs = bench.job(bench.table(BRONZE[0])), []
+        for number in range(runs + 1):
+            bench.feed(ROWS, hours_ago(20 - number), hours_ago(20 - number - 0.25), EXCHANGES[:1])
+            bench.run_killed(job, Failpoint.AFTER_PUBLISH)
+            cost = run_at_once([job], bench.environ, bench.servers())
+            if number:  # the first run warms the page cache
+                costs.append(cost)
+        return Measurement.of("recovery-100k", "ours", ROWS, costs, parity=bench.is_right(BRONZE[0]))
 
 
 def cycle_9_empty(runs: int) -> Measurement:
@@ -59,6 +73,7 @@ def _empty_cycle(bench: BenchStack) -> None:
 
 CASES: dict[str, Callable[[int], Measurement]] = {
     "bronze-2x100k": bronze_2x100k,
+    "recovery-100k": recovery_100k,
     "cycle-9-empty": cycle_9_empty,
     "audit-1h-10m": audit_1h_10m,
     "audit-9-clean": audit_9_clean,
