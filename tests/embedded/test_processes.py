@@ -14,6 +14,7 @@ import pytest
 
 from embedded.layout import Layout
 from embedded.processes import Part
+from tests.support.world import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 IGNORES_TERM = [
@@ -146,6 +147,8 @@ def test_a_stack_does_not_touch_the_same_part_of_another_one(start, tmp_path):
 def test_a_process_whose_record_was_lost_is_found_by_its_mark(layout, start):
     part = start(SLEEP)
     pid = part.process().pid
+    # A program that has only just been started has no environment to be seen yet.
+    wait_until(lambda: bool(psutil.Process(pid).environ()), "the process's environment")
     (layout.run / "part.json").write_text("{")
 
     assert part.process() is None
