@@ -1,4 +1,4 @@
-"""The whole stack with Airflow's own scheduler, once for all tests of ordinary cycles and once for those of re-runs."""
+"""The whole stack with Airflow's own scheduler, once for the tests of each file: a scheduler that nobody needs costs the others time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def stack() -> Iterator[AirflowStack]:
     """PostgreSQL, ClickHouse and Airflow on free ports, with the nine tables made; ended and deleted afterwards."""
     with (
@@ -29,7 +29,7 @@ def stack() -> Iterator[AirflowStack]:
         yield found
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def past() -> Iterator[OffloadedPast]:
     """Another stack, for what is done to runs of the past; its DAG starts paused."""
     with (
