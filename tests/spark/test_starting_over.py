@@ -16,6 +16,7 @@ __all__ = ["ledger_database"]
 _SCRIPT = """
 import os, sys
 from contextlib import closing
+from types import SimpleNamespace
 import offload_spark.job as job
 from offload_core.connections import load_connections
 from offload_core.errors import StartOver
@@ -36,7 +37,7 @@ class Moving:
             with closing(connect(connections.postgres)) as other:
                 other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'offload % moving try %'")
         if sys.argv[1] == "once" and starts == 2:
-            return job.Result(5, None)
+            return job.Result(5, SimpleNamespace(window_lower=None, window_upper=None))
         raise StartOver("The table moved.", "Start over.")
 
 job.Offload = Moving
