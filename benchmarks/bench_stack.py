@@ -25,7 +25,8 @@ from offload_core import spark_submit
 from offload_core.connections import load_connections
 from offload_core.failpoints import FAILPOINT_ENV, Failpoint
 from offload_core.job_arguments import JobArguments
-from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES, TableConfig
 
 
 @dataclass

@@ -20,7 +20,8 @@ from embedded.stack import Stack
 from offload_core import spark_submit
 from offload_core.connections import load_connections
 from offload_core.job_arguments import JobArguments
-from offload_core.table_config import DEFAULT_TABLES, Settings
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES
 
 
 def train(layout: Layout) -> None:

@@ -18,7 +18,8 @@ from offload_core.errors import ClickHouseUnavailable, FixConfiguration, Offload
 from offload_core.lag import LagLevel
 from offload_core.ledger import Ledger
 from offload_core.ledger_session import LedgerConnection, connect
-from offload_core.table_config import Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import TableConfig
 from offload_core.table_state import Problem, TableState, read_states
 from offload_core.window import Window
 

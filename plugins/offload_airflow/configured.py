@@ -6,7 +6,7 @@ from functools import cached_property
 
 from offload_airflow.hooks.ledger import LedgerHook
 from offload_airflow.table_configs import load_settings
-from offload_core.table_config import Settings
+from offload_core.settings import Settings
 
 
 class Configured:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from offload_airflow.compat import Context, Param, run_conf
 from offload_airflow.run_request import several
 from offload_core.errors import FixConfiguration
-from offload_core.table_config import explain
+from offload_core.variables import explain
 
 
 class MaintenanceRequest(BaseModel):

@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from offload_airflow.compat import Context, Param, data_interval, run_conf
 from offload_core.errors import FixConfiguration
 from offload_core.run_plan import RunMode
-from offload_core.table_config import InvalidTable, Layer, TableConfig, explain
+from offload_core.table_config import InvalidTable, Layer, TableConfig
+from offload_core.variables import explain
 from offload_core.window import require_utc
 
 _MODES = {

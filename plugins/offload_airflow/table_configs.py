@@ -8,17 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from offload_airflow.compat import find_variable
-from offload_core.table_config import (
-    DEFAULT_TABLES,
-    SETTINGS_VARIABLE,
-    TABLES_VARIABLE,
-    InvalidTable,
-    Layer,
-    Settings,
-    TableConfig,
-    parse_settings,
-    parse_tables,
-)
+from offload_core.settings import SETTINGS_VARIABLE, Settings, parse_settings
+from offload_core.table_config import DEFAULT_TABLES, TABLES_VARIABLE, InvalidTable, Layer, TableConfig, parse_tables
 
 # DAG files import from this package only.
 __all__ = ["Layer", "find_entry", "find_table", "load_settings", "load_tables"]

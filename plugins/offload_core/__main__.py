@@ -11,7 +11,8 @@ import sys
 
 from offload_core.cli import Context, run
 from offload_core.connections import load_connections
-from offload_core.table_config import DEFAULT_TABLES, Settings, parse_settings, parse_tables
+from offload_core.settings import Settings, parse_settings
+from offload_core.table_config import DEFAULT_TABLES, parse_tables
 
 
 def load() -> Context:

@@ -19,7 +19,8 @@ from offload_core.errors import FixConfiguration
 from offload_core.ledger import Ledger
 from offload_core.ledger_session import connect
 from offload_core.report.history import AirflowHistory
-from offload_core.table_config import InvalidTable, Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import InvalidTable, TableConfig
 from offload_core.window import Interval, require_utc
 
 EXIT_DIFFERENT = 1

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from offload_core.errors import FixConfiguration
-from offload_core.table_config import explain
+from offload_core.variables import explain
 
 CONNECTIONS_ENV = "OFFLOAD_CONNECTIONS"
 CONNECTIONS_FILE_ENV = "OFFLOAD_CONNECTIONS_FILE"

@@ -32,7 +32,8 @@ from offload_core.errors import FixConfiguration
 from offload_core.lag import LagLevel
 from offload_core.ledger import Ledger
 from offload_core.ledger_session import connect
-from offload_core.table_config import InvalidTable, Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import InvalidTable, TableConfig
 from offload_core.table_state import EXHAUSTED, Condition, TableState, read_states
 
 METRICS_URL_ENV = "OFFLOAD_METRICS_URL"

@@ -18,7 +18,9 @@ from pydantic import ValidationError
 
 from offload_core.errors import FixConfiguration
 from offload_core.run_plan import RunMode
-from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig, explain
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES, TableConfig
+from offload_core.variables import explain
 from offload_core.window import require_utc
 
 _NO_SEQUENCE = "-"

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta, timezone
 
-from offload_core.table_config import Settings, TableConfig, WriteMode
+from offload_core.settings import Settings
+from offload_core.table_config import TableConfig, WriteMode
 from offload_core.window import Partition
 
 MEGABYTE = 1024 * 1024

@@ -18,7 +18,7 @@ from offload_core.connections import CONNECTIONS_ENV, Connections
 from offload_core.errors import FixConfiguration, OffloadError, SparkFailed, SparkOutOfMemory
 from offload_core.job_arguments import JobArguments
 from offload_core.job_outcome import ReportedError, read_line
-from offload_core.table_config import Settings
+from offload_core.settings import Settings
 
 MASTER_ENV = "OFFLOAD_SPARK_MASTER"
 

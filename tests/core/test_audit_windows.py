@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from offload_core.audit.windows import Grain, Grid, grid, recent
 from offload_core.errors import FixConfiguration
-from offload_core.table_config import DEFAULT_TABLES, Settings
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES
 from offload_core.window import EPOCH, MICROSECOND, Cursor, Interval
 
 TRADES = DEFAULT_TABLES[0]

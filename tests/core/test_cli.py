@@ -16,7 +16,8 @@ from offload_core.cli import Context
 from offload_core.connections import Connections
 from offload_core.errors import FixConfiguration
 from offload_core.ledger import Ledger, Step
-from offload_core.table_config import DEFAULT_TABLES, InvalidTable, Layer, Settings
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES, InvalidTable, Layer
 from offload_core.window import Cursor
 from tests.support.offload_command import Offload
 

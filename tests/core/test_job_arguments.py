@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from offload_core.errors import FixConfiguration
 from offload_core.job_arguments import JobArguments, parse
-from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig, WriteMode
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES, TableConfig, WriteMode
 
 BINANCE = [
     *("--source-table", "bronze_trades_binance", "--target-table", "cold.bronze_trades_binance"),

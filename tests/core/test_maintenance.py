@@ -25,7 +25,8 @@ from offload_core.maintenance import (
     step_lines,
 )
 from offload_core.maintenance_log import MaintenanceLog
-from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES, TableConfig
 from offload_core.window import Partition
 
 DAY = datetime(2026, 11, 1, tzinfo=timezone.utc)

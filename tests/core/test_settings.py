@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offload_core.errors import FixConfiguration
-from offload_core.table_config import Settings, parse_settings
+from offload_core.settings import Settings, parse_settings
 
 SECRET = "hunter2"
 

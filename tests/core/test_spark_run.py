@@ -13,8 +13,9 @@ from offload_core.connections import Connections
 from offload_core.errors import FixConfiguration, SparkFailed, SparkOutOfMemory
 from offload_core.job_arguments import JobArguments, parse
 from offload_core.run_plan import RunMode
+from offload_core.settings import Settings
 from offload_core.spark_run import JobFailed, run_job
-from offload_core.table_config import DEFAULT_TABLES, Settings
+from offload_core.table_config import DEFAULT_TABLES
 from tests.support.fake_spark import FakeSpark, install, report
 from tests.support.world import wait_until
 

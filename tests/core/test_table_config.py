@@ -17,9 +17,9 @@ from offload_core.table_config import (
     Layer,
     TableConfig,
     WriteMode,
-    explain,
     parse_tables,
 )
+from offload_core.variables import explain
 from offload_core.window import Partition
 
 TRADES = {

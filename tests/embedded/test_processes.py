@@ -16,11 +16,11 @@ from embedded.layout import Layout
 from embedded.processes import Part
 from tests.support.world import wait_until
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import signal; signal.pause()"]
 IGNORES_TERM = [
     sys.executable,
     "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)",
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()",
 ]
 
 
@@ -29,15 +29,15 @@ def _parent_of(child: str) -> list[str]:
     return [
         sys.executable,
         "-c",
-        f"import subprocess, sys, time; print({child}.pid, flush=True); time.sleep(60)",
+        f"import signal, subprocess, sys; print({child}.pid, flush=True); signal.pause()",
     ]
 
 
-ORDINARY_CHILD = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
+ORDINARY_CHILD = "subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])"
 CHILD_IN_ITS_OWN_SESSION = (
-    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)"
+    "subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], start_new_session=True)"
 )
-CHILD_WITHOUT_THE_MARK = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], env={})"
+CHILD_WITHOUT_THE_MARK = "subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], env={})"
 
 
 @pytest.fixture

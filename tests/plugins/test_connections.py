@@ -17,7 +17,7 @@ from offload_airflow.hooks.connections import (
 )
 from offload_core.connections import ClickHouseConnection, IcebergConnection
 from offload_core.errors import FixConfiguration
-from offload_core.table_config import Settings
+from offload_core.settings import Settings
 from tests.plugins.conftest import SetConnection
 from tests.support.airflow_home import CHECKOUT, process_environment
 

@@ -22,7 +22,8 @@ from offload_core.connections import load_connections
 from offload_core.errors import StartOver
 from offload_core.job_arguments import JobArguments
 from offload_core.ledger_session import connect
-from offload_core.table_config import DEFAULT_TABLES, Settings
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES
 
 connections, starts = load_connections(os.environ), 0
 

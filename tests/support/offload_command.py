@@ -15,7 +15,8 @@ import pytest
 
 from offload_core.cli import Context, run
 from offload_core.connections import Connections, PostgresConnection
-from offload_core.table_config import DEFAULT_TABLES, Settings
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES
 from tests.support.servers import HotTier
 
 

@@ -31,8 +31,9 @@ from offload_core.job_arguments import JobArguments
 from offload_core.ledger import Ledger, LedgerRow
 from offload_core.ledger_session import connect
 from offload_core.run_plan import RunMode
+from offload_core.settings import Settings
 from offload_core.sql_files import statements
-from offload_core.table_config import DEFAULT_TABLES, Settings, TableConfig
+from offload_core.table_config import DEFAULT_TABLES, TableConfig
 from offload_core.verify import Verdict, verify
 from offload_core.window import Cursor
 from tests.support.servers import CHECKOUT, clickhouse_database, postgres_database, unique_name

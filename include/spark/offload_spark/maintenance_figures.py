@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from offload_core.maintenance import MEGABYTE, SMALL, Figures, PartitionFiles, partition_start, sort_columns
-from offload_core.table_config import Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import TableConfig
 from offload_spark.iceberg_catalog import iceberg_errors
 from offload_spark.jvm import JavaObject
 from offload_spark.merge import quote, spark_errors

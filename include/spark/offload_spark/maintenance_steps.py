@@ -11,8 +11,9 @@ from offload_core.errors import WaitForOtherRun
 from offload_core.ledger import Ledger
 from offload_core.maintenance import MEGABYTE, PartitionFiles, batches, due, sort_columns
 from offload_core.marker import PREFIX
+from offload_core.settings import Settings
 from offload_core.source_query import format_time
-from offload_core.table_config import Settings, TableConfig
+from offload_core.table_config import TableConfig
 from offload_core.window import to_micros
 from offload_spark.iceberg_catalog import TABLE_PROPERTIES, iceberg_errors
 from offload_spark.iceberg_table import BRANCH_PREFIX

@@ -9,8 +9,9 @@ from offload_core.job_arguments import JobArguments
 from offload_core.ledger import Ledger, LedgerRow, Step
 from offload_core.marker import Marker
 from offload_core.projection import Column
+from offload_core.settings import Settings
 from offload_core.source_table import SourceTable
-from offload_core.table_config import Settings, TableConfig
+from offload_core.table_config import TableConfig
 from offload_core.window import Cursor, Window
 from offload_spark.clickhouse_source import ClickHouseSource, Slice
 from offload_spark.iceberg_table import IcebergTable

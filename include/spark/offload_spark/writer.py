@@ -18,7 +18,8 @@ from offload_core.errors import AuditFailed, CommitStateUnknown, OffloadError, S
 from offload_core.failpoints import Failpoint, reach
 from offload_core.marker import Marker
 from offload_core.projection import Column, project
-from offload_core.table_config import Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import TableConfig
 from offload_core.window import MICROSECOND, Window
 from offload_spark.clickhouse_source import ClickHouseSource, FileRequest, Selection, Slice
 from offload_spark.iceberg_table import DataFile, IcebergTable

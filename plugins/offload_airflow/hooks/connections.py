@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from offload_airflow.compat import Connection, find_connection, require_connection
 from offload_core.connections import ClickHouseConnection, Connections, IcebergConnection, PostgresConnection
 from offload_core.errors import FixConfiguration
-from offload_core.table_config import Settings, explain
+from offload_core.settings import Settings
+from offload_core.variables import explain
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

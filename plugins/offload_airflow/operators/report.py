@@ -27,7 +27,7 @@ from offload_core.report.upkeep import read_upkeep
 from offload_core.window import Interval
 
 if TYPE_CHECKING:
-    from offload_core.table_config import Settings
+    from offload_core.settings import Settings
 
 
 class ReportOperator(BaseOperator):

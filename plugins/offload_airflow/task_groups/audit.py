@@ -13,7 +13,8 @@ from offload_airflow.operators.audit import (
     LookAgainOperator,
     RepairAuditedOperator,
 )
-from offload_core.table_config import InvalidTable, Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import InvalidTable, TableConfig
 
 
 def audit_tasks(tables: Sequence[TableConfig | InvalidTable], settings: Settings) -> CloseAuditOperator:

@@ -9,7 +9,8 @@ from offload_airflow.compat import TaskGroup, TriggerRule, sla_argument
 from offload_airflow.cycle import TableTasks
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_airflow.sensors.watermark import WatermarkSensor
-from offload_core.table_config import InvalidTable, Layer, Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import InvalidTable, Layer, TableConfig
 
 _POKE_SECONDS = 10
 RETRIES = 2

@@ -13,7 +13,8 @@ from offload_airflow.operators.maintenance import (
     CloseMaintenanceOperator,
     MaintainTableOperator,
 )
-from offload_core.table_config import InvalidTable, Settings, TableConfig
+from offload_core.settings import Settings
+from offload_core.table_config import InvalidTable, TableConfig
 
 _CLEAN, _CLEAN_LOGS = "clean_ledger", "clean_logs"
 

@@ -25,8 +25,9 @@ from offload_core.ledger_session import LedgerConnection
 from offload_core.projection import project
 from offload_core.row_hash import NO_ROWS
 from offload_core.schema_drift import plan_changes
+from offload_core.settings import Settings
 from offload_core.source_table import SourceTable, describe
-from offload_core.table_config import SchemaContract, Settings, TableConfig
+from offload_core.table_config import SchemaContract, TableConfig
 from offload_core.verify import cold_fields, meaning_of_null
 from offload_core.window import EARLIEST, MICROSECOND, Interval
 

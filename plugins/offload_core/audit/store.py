@@ -26,7 +26,7 @@ _COLUMNS = f"table_name, {_VALUES}, created_at"
 
 @dataclass(frozen=True)
 class StoredAudit:
-    """One row of `offload_audits`: what one audit said of one window. Times are UTC; see `audit_model.WindowAudit`."""
+    """One row of `offload_audits`: what one audit said of one window. Times are UTC; see `audit.model.WindowAudit`."""
 
     table_name: str
     window: Interval

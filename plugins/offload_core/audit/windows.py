@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from offload_core.errors import FixConfiguration
-from offload_core.table_config import Settings, TableConfig, WriteMode
+from offload_core.settings import Settings
+from offload_core.table_config import TableConfig, WriteMode
 from offload_core.window import EPOCH, MICROSECOND, Cursor, Interval
 
 _MOST_WINDOWS = 20_000
