@@ -104,7 +104,7 @@ def test_airflow_calls_it_when_no_run_has_come_for_long_and_its_check_after_that
 ) -> None:
     now = datetime.now(timezone.utc)
     due = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0) - timedelta(minutes=30)
-    watched.cycle(due)
+    watched.cycle(now - timedelta(minutes=35))
     dag = DagBag(include_examples=False).get_dag("iceberg_offload")
     with past_runs(), create_session() as session:
         for instance in scheduled_run(dag, due).get_task_instances(session=session):
