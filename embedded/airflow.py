@@ -6,6 +6,7 @@ import configparser
 import hashlib
 import io
 import json
+import os
 import socket
 import subprocess
 import urllib.request
@@ -193,6 +194,15 @@ def _ask(port: int | None) -> dict[str, dict[str, str | None]]:
     return answer
 
 
+def _mail(server: str | None) -> dict[str, str]:
+    """Where Airflow's mails go, `host:port` without login or TLS: a mail catcher. None: to port 25 of this machine, as Airflow does."""
+    host, _, port = (server or "").partition(":")
+    sender = {"smtp_mail_from": "iceberg-offload@example.com"}
+    if not host:
+        return sender
+    return {**sender, "smtp_host": host, "smtp_port": port or "25", "smtp_starttls": "False", "smtp_ssl": "False"}
+
+
 def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_port: int) -> dict[str, dict[str, str]]:
     home = layout.home / "airflow"
     logs = layout.logs / "airflow"
@@ -233,6 +243,7 @@ def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_por
         },
         "api": {"auth_backends": "airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session"},
         "usage_data_collection": {"enabled": "False"},
+        "smtp": _mail(os.environ.get("OFFLOAD_MAIL_SERVER")),
         # As in Airflow 3; without it every command warns that it will change.
         "metrics": {"timer_unit_consistency": "True"},
     }

@@ -72,7 +72,7 @@ def tell(
         session.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
         memory = AlertMemory(session, settings.pipeline_id)
         with memory.locked(_LOCK_SECONDS):
-            states = read_states(Ledger(session, settings.pipeline_id), load_tables(), now)
+            states = read_states(Ledger(session, settings.pipeline_id), load_tables(), settings.lag_minutes, now)
             for state in states:
                 is_calm = state.level in (None, LagLevel.NORMAL) and state.problem is None
                 log.log(logging.INFO if is_calm else logging.WARNING, "%s", state.line())

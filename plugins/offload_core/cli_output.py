@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from offload_core.doctor import Finding, Health
-from offload_core.lag import lag_level
 from offload_core.ledger import LedgerRow
 from offload_core.table_state import Condition, TableState
 from offload_core.verify import Verdict
@@ -31,7 +30,7 @@ def status_fields(state: TableState) -> Fields:
         "watermark": row.cursor.timestamp if row else None,
         "last_success": state.last_success,
         "lag_minutes": round(late.total_seconds() / 60, 1) if late is not None else None,
-        "lag_level": lag_level(late).value if late is not None else None,
+        "lag_level": state.bounds.level(late).value if late is not None else None,
         "failures": row.failure_count if row else None,
         "error": problem.message if problem else None,
         "next_step": problem.remedy if problem else None,

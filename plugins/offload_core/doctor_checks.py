@@ -135,7 +135,7 @@ def check_metrics(url: str | None) -> list[Finding]:
 def check_lag(around: Surroundings) -> list[Finding]:
     """Each table's lag against the severity matrix; a halted table is red whatever its lag."""
     with _ledger(around) as ledger:
-        return [_lag(state) for state in read_states(ledger, around.tables, around.now)]
+        return [_lag(state) for state in read_states(ledger, around.tables, around.settings.lag_minutes, around.now)]
 
 
 def _lag(state: TableState) -> Finding:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_Minutes = Annotated[float, Field(gt=0, le=1440)]
 
 
 class LagLevel(str, Enum):
@@ -17,22 +23,39 @@ class LagLevel(str, Enum):
     EMERGENCY = "Emergency"
 
 
-_NORMAL_BELOW = timedelta(minutes=15)
-_AT_MOST = (
-    (timedelta(minutes=20), LagLevel.ELEVATED),
-    (timedelta(minutes=30), LagLevel.WARNING),
-    (timedelta(minutes=45), LagLevel.CRITICAL),
-    (timedelta(minutes=60), LagLevel.SEVERE),
-)
+class LagMinutes(BaseModel):
+    """The bounds between the levels, in minutes. The defaults are those of the severity matrix (R85), for a cycle every 15 minutes.
+
+    Bounds are as in the alerts (`> 20`, `> 30`): a lag that is equal to one has not crossed it. Only 15 minutes are no longer normal.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    elevated: _Minutes = 15
+    warning: _Minutes = 20
+    critical: _Minutes = 30
+    severe: _Minutes = 45
+    emergency: _Minutes = 60
+
+    @model_validator(mode="after")
+    def _grow(self) -> LagMinutes:
+        for (name, minutes), (following, more) in pairwise(self):
+            if more <= minutes:
+                raise ValueError(f"{following} must be more than {name}, which is {minutes:g}")
+        return self
+
+    def bound(self, level: LagLevel) -> timedelta:
+        """The lag above which a table has this level; none of Normal."""
+        return timedelta() if level is LagLevel.NORMAL else timedelta(minutes=getattr(self, level.name.lower()))
+
+    def level(self, value: timedelta) -> LagLevel:
+        """The level of a lag."""
+        if value < self.bound(LagLevel.ELEVATED):
+            return LagLevel.NORMAL
+        worse = (LagLevel.EMERGENCY, LagLevel.SEVERE, LagLevel.CRITICAL, LagLevel.WARNING)
+        return next((level for level in worse if value > self.bound(level)), LagLevel.ELEVATED)
 
 
 def lag(last_success: datetime, now: datetime) -> timedelta:
     """Time since the last successful offload, never negative; both moments zone-aware."""
     return max(now - last_success, timedelta())
-
-
-def lag_level(value: timedelta) -> LagLevel:
-    """The level of a lag; bounds are as in the alerts (`> 20`, `> 30`), and 15 minutes are no longer normal."""
-    if value < _NORMAL_BELOW:
-        return LagLevel.NORMAL
-    return next((level for bound, level in _AT_MOST if value <= bound), LagLevel.EMERGENCY)

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from offload_core.errors import FixConfiguration
+from offload_core.lag import LagMinutes
 from offload_core.variables import explain, parse_json
 
 SETTINGS_VARIABLE = "iceberg_offload_settings"
@@ -130,6 +131,12 @@ class Settings(BaseModel):
             description="Cron expression of the look at every table's lag, UTC; three minutes past the cycle's start, most tables are done."
         ),
     ] = "3-59/5 * * * *"
+    lag_minutes: Annotated[
+        LagMinutes,
+        Field(
+            description="Lag above which a table is at which level (R85); raise them together with the schedule's period."
+        ),
+    ] = LagMinutes()
     alert_recipients: Annotated[
         Addresses,
         Field(

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from offload_core.errors import OffloadError, TableHalted, WatermarkNotFound, may_pass
-from offload_core.lag import LagLevel, lag, lag_level
+from offload_core.lag import LagLevel, LagMinutes, lag
 from offload_core.ledger import Ledger, LedgerRow
 from offload_core.table_config import InvalidTable, TableConfig
 from offload_core.window import Cursor
@@ -63,6 +63,7 @@ class TableState:
     Attributes:
         name: the table's short name.
         condition: how it stands.
+        bounds: of the lag's levels.
         row: its newest ledger row of any status; None before the first.
         lag: time since the last success, or since the first ledger row where there was none yet; None without a watermark.
         problem: why it stands or fails; None where it does neither.
@@ -70,6 +71,7 @@ class TableState:
 
     name: str
     condition: Condition
+    bounds: LagMinutes
     row: LedgerRow | None = None
     lag: timedelta | None = None
     problem: Problem | None = None
@@ -77,7 +79,7 @@ class TableState:
     @property
     def level(self) -> LagLevel | None:
         """The lag's place in the severity matrix (R85); None without a lag, and for a table that is switched off."""
-        return None if self.lag is None or self.condition is Condition.DISABLED else lag_level(self.lag)
+        return None if self.lag is None or self.condition is Condition.DISABLED else self.bounds.level(self.lag)
 
     @property
     def last_success(self) -> datetime | None:
@@ -108,12 +110,15 @@ class TableState:
         return f"{self.name}: {', '.join(parts)}"
 
 
-def read_states(ledger: Ledger, tables: Sequence[TableConfig | InvalidTable], now: datetime) -> list[TableState]:
+def read_states(
+    ledger: Ledger, tables: Sequence[TableConfig | InvalidTable], bounds: LagMinutes, now: datetime
+) -> list[TableState]:
     """The state of every configured table, in their order.
 
     Args:
         ledger: the watermarks.
         tables: the configuration.
+        bounds: the levels' bounds.
         now: the present (UTC).
 
     Raises:
@@ -122,7 +127,7 @@ def read_states(ledger: Ledger, tables: Sequence[TableConfig | InvalidTable], no
     """
     newest, halts, since = ledger.newest_rows(), ledger.halts(), ledger.known_since()
     return [
-        table_state(table, newest.get(table.name), halts.get(table.name), since.get(table.name), now)
+        table_state(table, newest.get(table.name), halts.get(table.name), since.get(table.name), bounds, now)
         for table in tables
     ]
 
@@ -132,6 +137,7 @@ def table_state(
     row: LedgerRow | None,
     halt: LedgerRow | None,
     known_since: datetime | None,
+    bounds: LagMinutes,
     now: datetime,
 ) -> TableState:
     """The state of one table.
@@ -141,12 +147,13 @@ def table_state(
         row: its newest ledger row of any status.
         halt: the row that says why it is halted.
         known_since: when its first ledger row was written (UTC).
+        bounds: the levels' bounds.
         now: the present (UTC).
     """
     zero = (row.last_successful_run or known_since or row.created_at) if row else None
     late = lag(zero, now) if zero else None
     condition, problem = _condition(table, row, halt)
-    return TableState(table.name, condition, row, late, problem)
+    return TableState(table.name, condition, bounds, row, late, problem)
 
 
 def _condition(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from pydantic import ValidationError
 
-from offload_core.lag import LagLevel, lag, lag_level
+from offload_core.lag import LagLevel, LagMinutes, lag
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 
@@ -29,7 +30,19 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
     ],
 )
 def test_a_lag_has_the_level_of_the_matrix(minutes: float, level: LagLevel) -> None:
-    assert lag_level(timedelta(minutes=minutes)) is level
+    assert LagMinutes().level(timedelta(minutes=minutes)) is level
+
+
+def test_the_bounds_follow_the_settings() -> None:
+    bounds = LagMinutes(elevated=30, warning=40, critical=60, severe=90, emergency=120)
+    assert bounds.level(timedelta(minutes=29)) is LagLevel.NORMAL
+    assert bounds.level(timedelta(minutes=41)) is LagLevel.WARNING
+    assert bounds.level(timedelta(minutes=121)) is LagLevel.EMERGENCY
+
+
+def test_bounds_that_do_not_grow_are_refused_by_name() -> None:
+    with pytest.raises(ValidationError, match="critical must be more than warning, which is 40"):
+        LagMinutes(warning=40)
 
 
 def test_lag_is_the_time_since_the_last_success() -> None:

@@ -14,10 +14,11 @@ import pytest
 
 from offload_core.cli import Context
 from offload_core.errors import FixConfiguration
+from offload_core.lag import LagMinutes
 from offload_core.ledger_session import LedgerConnection, connect
 from offload_core.report.attention import attention
 from offload_core.report.compute import compute
-from offload_core.report.format import change, duration, listed, share, size
+from offload_core.report.format import change, duration, in_words, listed, share, size
 from offload_core.report.history import AirflowHistory, read_ledger
 from offload_core.report.model import Report, last_week, week_name
 from offload_core.report.pages import as_file, as_html, as_json_text, as_text, file_name, subject, write
@@ -69,7 +70,9 @@ def make(session: LedgerConnection, pipeline: str) -> Make:
     ) -> Report:
         history = read_ledger(session, pipeline, period)
         found = read_upkeep(session, pipeline, period) if upkeep is None else upkeep
-        return compute(pipeline, period, TABLES if tables is None else tables, history, airflow, found, now)
+        return compute(
+            pipeline, period, TABLES if tables is None else tables, history, airflow, found, LagMinutes(), now
+        )
 
     return make
 
@@ -515,6 +518,10 @@ class TestWeeks:
         ("1 min", duration(timedelta(seconds=60))),
         ("2 h 10 min", duration(timedelta(minutes=130, seconds=5))),
         ("8 d 1 h", duration(timedelta(days=8, hours=1))),
+        ("1.5 minutes", in_words(timedelta(seconds=90))),
+        ("an hour", in_words(timedelta(hours=1))),
+        ("90 minutes", in_words(timedelta(minutes=90))),
+        ("2 hours", in_words(timedelta(hours=2))),
         ("1 KiB", size(1024)),
         ("1.5 GiB", size(3 << 29)),
         ("0 B", size(0)),

@@ -48,6 +48,7 @@ def test_the_defaults_are_those_that_are_documented():
         "iceberg_conn_id": "iceberg_default",
         "metrics_url": None,
         "freshness_schedule": "3-59/5 * * * *",
+        "lag_minutes": {"elevated": 15, "warning": 20, "critical": 30, "severe": 45, "emergency": 60},
         "alert_recipients": [],
         "page_recipients": [],
         "slack_conn_id": None,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from offload_core.errors import ClickHouseUnavailable, OffloadError, SourceReplaced, may_pass
-from offload_core.lag import LagLevel
+from offload_core.lag import LagLevel, LagMinutes
 from offload_core.ledger import Ledger, Step
 from offload_core.table_config import DEFAULT_TABLES, InvalidTable, Layer
 from offload_core.table_state import Condition, Problem, TableState, read_states
@@ -28,7 +28,7 @@ def offloaded(ledger: Ledger) -> datetime:
 
 def state(ledger: Ledger, now: datetime | None = None, *, enabled: bool = True) -> TableState:
     table = TABLE.model_copy(update={"enabled": enabled})
-    (found,) = read_states(ledger, [table], now or datetime.now(timezone.utc))
+    (found,) = read_states(ledger, [table], LagMinutes(), now or datetime.now(timezone.utc))
     return found
 
 
@@ -102,7 +102,7 @@ class TestTheLedgersTables:
     def test_a_wrong_entry_names_the_entrys_fault(self, ledger: Ledger):
         wrong = InvalidTable(name=NAME, layer=Layer.BRONZE, problem="Entry 1 is wrong.")
 
-        (found,) = read_states(ledger, [wrong], NOON)
+        (found,) = read_states(ledger, [wrong], LagMinutes(), NOON)
 
         assert (found.condition, found.is_watched) == (Condition.WRONG_ENTRY, True)
         assert found.problem is not None

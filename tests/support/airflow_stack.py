@@ -102,10 +102,13 @@ class AirflowStack:
 
 
 @contextmanager
-def started_stack(home: Path) -> Iterator[AirflowStack]:
-    """A stack on free ports with all its state in `home`, made ready by `offload init`, ended at the end."""
+def started_stack(home: Path, **settings: str) -> Iterator[AirflowStack]:
+    """A stack on free ports with all its state in `home`, made ready by `offload init`, ended at the end.
+
+    `settings` are further environment variables of the embedded stack.
+    """
     base = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "OFFLOAD_HOME"))}
-    environ = {**base, "OFFLOAD_HOME": str(home)}
+    environ = {**base, **settings, "OFFLOAD_HOME": str(home)}
     layout = Layout.of_checkout(environ)
     embedded = [str(layout.python("embedded")), "-m", "embedded"]
     try:

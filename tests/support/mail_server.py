@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,11 +20,12 @@ PASSWORD = "sm7p secret"
 
 @dataclass
 class Mail:
-    """A mail as it arrived."""
+    """A mail as it arrived, and when: seconds since the epoch."""
 
     sender: str
     recipients: list[str]
     message: EmailMessage
+    arrived: float = field(default_factory=time.time)
 
     def part(self, content_type: str) -> EmailMessage:
         """The one part of this type."""

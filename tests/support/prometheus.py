@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,15 +52,24 @@ class Watch:
             for alert in found
         }
 
-    def wait_for(self, look: Callable[[], Found], what: str) -> Found:
+    def starts(self, key: tuple[str, str]) -> float:
+        """When an alert that is on began to fire, by name and table; seconds since the epoch."""
+        found: list[dict[str, Any]] = _get(f"{self.alertmanager}/api/v2/alerts", {})
+        return min(
+            datetime.fromisoformat(alert["startsAt"].replace("Z", "+00:00")).timestamp()
+            for alert in found
+            if (alert["labels"]["alertname"], alert["labels"].get("table", "")) == key
+        )
+
+    def wait_for(self, look: Callable[[], Found], what: str, seconds: float = _SECONDS) -> Found:
         """What `look` finds, as soon as it is something."""
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             found = look()
             if found:
                 return found
             time.sleep(0.1)
-        raise AssertionError(f"{what}: not within {_SECONDS:g} seconds; alerts: {self.alerts()}")
+        raise AssertionError(f"{what}: not within {seconds:g} seconds; alerts: {self.alerts()}")
 
 
 def _get(url: str, fields: Mapping[str, str]) -> Any:
@@ -67,24 +78,40 @@ def _get(url: str, fields: Mapping[str, str]) -> Any:
 
 
 @contextmanager
-def watching(exporter_url: str, folder: Path, speed: int) -> Iterator[Watch]:
+def watching(
+    exporter_url: str, folder: Path, speed: float, *, mail_port: int | None = None, scrape_seconds: float = 0.5
+) -> Iterator[Watch]:
     """Prometheus and Alertmanager over an exporter, with the shipped configuration in which time runs `speed` times as fast.
 
-    Scrapes come every 500 ms, evaluations every 200; what an alert waits for (`for:`) is that much shorter; thresholds stay.
+    What an alert waits for (`for:`) is that much shorter, and so are scrapes and evaluations if they are not given.
+
+    Args:
+        exporter_url: the exporter.
+        folder: for their files.
+        speed: how fast time runs for the rules' `for:`.
+        mail_port: the mail server's port. Then the thresholds and Alertmanager's own waits are shorter as well, for a stack whose settings
+            are, and Alertmanager mails the shipped receivers. None: nobody is mailed, thresholds stay.
+        scrape_seconds: how often is scraped.
     """
     target = exporter_url.removeprefix("http://")
     alertmanager, prometheus = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
     mails = yaml.safe_load((MONITORING / "alertmanager" / "alertmanager.yml").read_text())
-    # Nobody is mailed: the receivers keep their names and lose their addresses.
-    mails["receivers"] = [{"name": receiver["name"]} for receiver in mails["receivers"]]
     mails["templates"] = [str(MONITORING / "alertmanager" / "templates" / "*.tmpl")]
+    if mail_port is None:
+        # The receivers keep their names and lose their addresses.
+        mails["receivers"] = [{"name": receiver["name"]} for receiver in mails["receivers"]]
+    else:
+        mails["global"] |= {"smtp_smarthost": f"{LOOPBACK}:{mail_port}", "smtp_require_tls": False}
+        _quicken(mails["route"], speed)
     rules = yaml.safe_load((MONITORING / "prometheus" / "rules" / "iceberg-offload-alerts.yml").read_text())
-    for group in rules["groups"]:
-        for rule in group["rules"]:
-            if "for" in rule:
-                rule["for"] = f"{max(_seconds(rule['for']) * 1000 // speed, 1)}ms"
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        if "for" in rule:
+            rule["for"] = _shorter(rule["for"], speed)
+        if mail_port is not None:
+            rule["expr"] = quicker(rule["expr"], speed)
     settings = yaml.safe_load((MONITORING / "prometheus" / "prometheus.yml").read_text())
-    settings["global"] |= {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "200ms"}
+    scrapes = f"{scrape_seconds * 1000:.0f}ms"
+    settings["global"] |= {"scrape_interval": scrapes, "scrape_timeout": scrapes, "evaluation_interval": "200ms"}
     settings["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
     for job in settings["scrape_configs"]:
         job["static_configs"][0]["targets"] = [target]
@@ -106,6 +133,27 @@ def watching(exporter_url: str, folder: Path, speed: int) -> Iterator[Watch]:
         ),
     ):
         yield Watch(f"http://{prometheus}", f"http://{alertmanager}")
+
+
+def quicker(expression: str, speed: float) -> str:
+    """A rule's expression for a pipeline that runs `speed` times as fast: its durations, in ranges and in comparisons, are shorter.
+
+    Counts are compared with less than ten, durations (minutes or seconds) with more; products (hours) stay.
+    """
+    shorter = re.sub(r"\[(\d+[smh])\]", lambda found: f"[{_shorter(found[1], speed)}]", expression)
+    return re.sub(r"([<>]=? )(\d{2,})\b(?! \*)", lambda found: f"{found[1]}{int(found[2]) / speed:.6g}", shorter)
+
+
+def _quicken(route: dict[str, Any], speed: float) -> None:
+    for field in ("group_wait", "group_interval", "repeat_interval"):
+        if field in route:
+            route[field] = _shorter(route[field], speed)
+    for below in route.get("routes", ()):
+        _quicken(below, speed)
+
+
+def _shorter(duration: str, speed: float) -> str:
+    return f"{max(int(_seconds(duration) * 1000 / speed), 1)}ms"
 
 
 def _seconds(text: str) -> int:

@@ -93,4 +93,4 @@ def made(settings: Settings, period: Interval, now: datetime) -> Report:
         ledger = read_ledger(session, settings.pipeline_id, period)
         upkeep = read_upkeep(session, settings.pipeline_id, period)
     airflow = airflow_history(DAG_ID, settings.schedule, period)
-    return compute(settings.pipeline_id, period, load_tables(), ledger, airflow, upkeep, now)
+    return compute(settings.pipeline_id, period, load_tables(), ledger, airflow, upkeep, settings.lag_minutes, now)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 
 from offload_core.alerts.model import Cycles
+from offload_core.lag import LagLevel
 from offload_core.table_state import Condition, TableState
-
-_SILENCE = timedelta(minutes=20)
-"""With a cycle every quarter of an hour, none has begun for too long then."""
 
 
 class Runbook(str, Enum):
@@ -40,7 +38,7 @@ def likely_cause(state: TableState, cycles: Cycles | None, now: datetime) -> Cau
         cycles: the offload's DAG; None where Airflow can't be asked.
         now: the present (UTC).
     """
-    return _stopped_table(state) or _no_cycles(cycles) or _failing(state) or _slow_cycle(cycles, now)
+    return _stopped_table(state) or _no_cycles(cycles) or _failing(state) or _slow_cycle(state, cycles, now)
 
 
 def _stopped_table(state: TableState) -> Cause | None:
@@ -94,7 +92,9 @@ def _failing(state: TableState) -> Cause | None:
     return Cause(f"Its last attempt failed{times}: {problem.message}", problem.remedy or "", Runbook.FAILURE)
 
 
-def _slow_cycle(cycles: Cycles | None, now: datetime) -> Cause:
+def _slow_cycle(state: TableState, cycles: Cycles | None, now: datetime) -> Cause:
+    # In a healthy pipeline, a cycle begins before any table is that late.
+    silence = state.bounds.bound(LagLevel.WARNING)
     if cycles is not None and cycles.running_since is not None:
         minutes = (now - cycles.running_since).total_seconds() / 60
         return Cause(
@@ -102,7 +102,7 @@ def _slow_cycle(cycles: Cycles | None, now: datetime) -> Cause:
             "See in Airflow's Gantt view which task takes so long, and whether ClickHouse holds many more rows than usual.",
             Runbook.PERFORMANCE,
         )
-    if cycles is not None and (cycles.last_started is None or now - cycles.last_started > _SILENCE):
+    if cycles is not None and (cycles.last_started is None or now - cycles.last_started > silence):
         last = f"since {_clock(cycles.last_started)}" if cycles.last_started else "yet"
         return Cause(
             f"No cycle has begun {last}: the scheduler was stopped or had no free slot.",

@@ -13,23 +13,16 @@ from offload_core.alerts.news import AT_RISK, LEVELS
 from offload_core.errors import ColdRowsLost, HotRowsExpired, LedgerAhead
 from offload_core.lag import LagLevel
 from offload_core.mail_page import render
-from offload_core.report.format import amount, clock, duration, listed
+from offload_core.report.format import amount, clock, duration, in_words, listed
 from offload_core.table_state import Condition, TableState
 
 _MINUTE = timedelta(minutes=1)
 _LOST = frozenset(error.kind for error in (ColdRowsLost, HotRowsExpired, LedgerAhead))
 """Kinds of halts behind which rows are missing, or may be."""
 _AT_ONCE = frozenset({LagLevel.EMERGENCY.value, AT_RISK})
-_OVER_MINUTES = {
-    LagLevel.WARNING.value: "more than 20 minutes late",
-    LagLevel.CRITICAL.value: "more than 30 minutes late",
-    LagLevel.SEVERE.value: "more than 45 minutes late",
-    LagLevel.EMERGENCY.value: "more than an hour late",
-    AT_RISK: "more than 20 hours late: ClickHouse may soon delete rows that are not in Iceberg",
-}
 _REACTIONS = {
     LagLevel.WARNING.value: "Find out why, in business hours.",
-    LagLevel.CRITICAL.value: "Act at once: the objective of 30 minutes is missed.",
+    LagLevel.CRITICAL.value: "Act at once: the objective of {objective} is missed.",
     LagLevel.SEVERE.value: "Act at once; have it caught up by hand.",
     LagLevel.EMERGENCY.value: "Escalate, and have it caught up.",
     AT_RISK: "Act at once: what TTL takes before it is offloaded is lost.",
@@ -199,7 +192,7 @@ def _headline(news: News) -> str:
     if news.late:
         level = _worst(news)
         late = [item for item in news.late if item.told == level and not item.is_ahead]
-        return f"{level}: {_names(late)} {_are(late)} {_OVER_MINUTES[level]}"
+        return f"{level}: {_names(late)} {_are(late)} {_how_late(late[0])}"
     if news.problems:
         kinds = sorted({item.state.problem.kind for item in news.problems if item.state.problem})
         return f"The offload of {_names(news.problems)} failed ({', '.join(kinds)})"
@@ -211,8 +204,16 @@ def _reaction(news: News) -> str:
     if any(item.state.condition is Condition.HALTED for item in news.problems):
         return "Act at once: nothing of it is offloaded until somebody says so."
     if news.late:
-        return _REACTIONS[_worst(news)]
+        objective = in_words(news.late[0].state.bounds.bound(LagLevel.CRITICAL))
+        return _REACTIONS[_worst(news)].format(objective=objective)
     return "See why; the next cycle tries again by itself." if news.problems else ""
+
+
+def _how_late(item: Item) -> str:
+    """The bound that a table has crossed, in words."""
+    if item.told == AT_RISK:
+        return "more than 20 hours late: ClickHouse may soon delete rows that are not in Iceberg"
+    return f"more than {in_words(item.state.bounds.bound(LagLevel(item.told)))} late"
 
 
 def _worst(news: News) -> str:

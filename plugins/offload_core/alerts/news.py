@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from offload_core.alerts.model import OVER, Item, Memory, News, Told, Topic
@@ -19,7 +20,7 @@ from offload_core.errors import (
     FreeDiskSpace,
     LedgerUnavailable,
 )
-from offload_core.lag import LagLevel, lag_level
+from offload_core.lag import LagLevel
 from offload_core.table_state import Condition, Problem, TableState
 
 AT_RISK = "Rows at risk"
@@ -34,8 +35,6 @@ LEVELS = (
     AT_RISK,
 )
 """The levels that are told. Below lies what a healthy table reaches before each cycle's end (X22)."""
-_TOGETHER = timedelta(minutes=3)
-"""Tables that reach a level this soon after another one are told with it: those of one cycle end minutes apart."""
 _OF_ALL = frozenset(
     error.kind
     for error in (ClickHouseUnavailable, LedgerUnavailable, CatalogUnavailable, FreeDiskSpace, FixCredentials)
@@ -92,7 +91,7 @@ def level_of(state: TableState, now: datetime) -> str | None:
         return AT_RISK
     if state.row is not None and state.row.kind == "resume":
         value = min(value, max(now - state.row.created_at, timedelta()))
-    level = lag_level(value).value
+    level = state.bounds.level(value).value
     return level if level in LEVELS else None
 
 
@@ -107,7 +106,7 @@ def _late(watched: Sequence[TableState], memory: Memory, now: datetime) -> list[
     names = {item.state.name for item in crossed}
     for state in watched:
         if crossed and state.name not in names and state.lag is not None:
-            soon = level_of(_later(state), now + _TOGETHER)
+            soon = level_of(_later(state), now + _together(state))
             if soon in levels:
                 crossed += _crossing(state, memory, soon, is_ahead=True)
     return crossed
@@ -152,7 +151,7 @@ def _final(state: TableState, given_up: Problem | None) -> Problem | None:
 def _with(state: TableState, problem: Problem) -> TableState:
     if state.problem is problem:
         return state
-    return TableState(state.name, Condition.FAILED, state.row, state.lag, problem)
+    return replace(state, condition=Condition.FAILED, problem=problem)
 
 
 def _is_over(state: TableState, told: Told) -> bool:
@@ -178,4 +177,9 @@ def _rank(level: str | None) -> int:
 
 
 def _later(state: TableState) -> TableState:
-    return TableState(state.name, state.condition, state.row, (state.lag or timedelta()) + _TOGETHER, state.problem)
+    return replace(state, lag=(state.lag or timedelta()) + _together(state))
+
+
+def _together(state: TableState) -> timedelta:
+    """Tables that reach a level this soon after another one are told with it: those of one cycle end minutes apart, 3 of 15."""
+    return state.bounds.bound(LagLevel.ELEVATED) / 5

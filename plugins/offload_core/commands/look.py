@@ -40,7 +40,7 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
     """Show each table's watermark, last success, lag and state; of halted and failing tables also why, and what to do."""
     context = context_of(ctx)
     with context.ledger() as ledger:
-        states = read_states(ledger, context.tables, datetime.now(timezone.utc))
+        states = read_states(ledger, context.tables, context.settings.lag_minutes, datetime.now(timezone.utc))
     rows = [status_fields(state) for state in states]
     print_rows(
         rows,

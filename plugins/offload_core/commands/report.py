@@ -62,4 +62,6 @@ def _made(context: Context, period: Interval, now: datetime) -> Report:
         ledger = read_ledger(session, context.settings.pipeline_id, period)
         upkeep = read_upkeep(session, context.settings.pipeline_id, period)
     airflow = context.airflow_history(period) if context.airflow_history else None
-    return compute(context.settings.pipeline_id, period, context.tables, ledger, airflow, upkeep, now)
+    return compute(
+        context.settings.pipeline_id, period, context.tables, ledger, airflow, upkeep, context.settings.lag_minutes, now
+    )

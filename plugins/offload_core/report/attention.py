@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from offload_core.report.format import amount, clock, duration, listed, share
+from offload_core.lag import LagLevel
+from offload_core.report.format import amount, clock, duration, in_words, listed, share
 from offload_core.report.model import Report
 
 LOWEST_SUCCESS_RATE = 0.95
@@ -98,7 +99,7 @@ def _lag(report: Report) -> Iterator[Attention]:
         worst = max(late, key=lambda name: late[name].longest)
         total = sum((one.too_late for one in late.values()), timedelta())
         yield Attention(
-            f"{listed(list(late))}: more than 30 minutes late, together for {duration(total)}; "
+            f"{listed(list(late))}: more than {in_words(report.bounds.bound(LagLevel.CRITICAL))} late, together for {duration(total)}; "
             f"at worst {worst}, {duration(late[worst].longest)}.",
             "Compare with the outages and failures of these days below; docs/recovery.md says how to catch up.",
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from offload_core.lag import LagMinutes
 from offload_core.report.history import OFFLOADED, AirflowHistory, Before, Cycle, Entry, LedgerHistory
 from offload_core.report.lag import Freshness, freshness
 from offload_core.report.model import (
@@ -35,6 +36,7 @@ def compute(
     ledger: LedgerHistory,
     airflow: AirflowHistory | None,
     upkeep: Upkeep,
+    bounds: LagMinutes,
     now: datetime,
 ) -> Report:
     """The report on a period.
@@ -46,11 +48,12 @@ def compute(
         ledger: what the ledger holds of the period.
         airflow: what Airflow knows of it; None where there is none to ask.
         upkeep: what audits and maintenance left of it.
+        bounds: the bounds of the lag's levels.
         now: the present (UTC).
     """
     days = _days(period)
     told = tuple(
-        _table(name, config, ledger, period, days, now) for name, config in _names(tables, ledger.since).items()
+        _table(name, config, ledger, period, days, bounds, now) for name, config in _names(tables, ledger.since).items()
     )
     failures = _by_day(((entry.at, entry.status == "failed") for entry in ledger.entries), days)
     installed = min(
@@ -74,6 +77,7 @@ def compute(
         cycles=_cycles(airflow, period, installed, now) if airflow else None,
         scheduler=SchedulerReport(airflow.up_since, len(airflow.restarts)) if airflow else None,
         upkeep=upkeep,
+        bounds=bounds,
         known_since=max(
             (ledger.since[name] for name in ledger.cleaned if ledger.since[name] > period.start), default=None
         ),
@@ -105,6 +109,7 @@ def _table(
     ledger: LedgerHistory,
     period: Interval,
     days: Sequence[Interval],
+    bounds: LagMinutes,
     now: datetime,
 ) -> TableReport:
     entries = [entry for entry in ledger.entries if entry.table == name]
@@ -129,7 +134,7 @@ def _table(
         halts=sum(entry.status == "halted" for entry in entries),
         halt=ledger.halts.get(name),
         cold_rows=_cold_rows(entries, ledger.before.get(name)),
-        freshness=_freshness(name, entries, ledger, period, now) if is_offloaded else None,
+        freshness=_freshness(name, entries, ledger, period, bounds, now) if is_offloaded else None,
     )
 
 
@@ -150,14 +155,14 @@ def _cold_rows(entries: Sequence[Entry], before: Before | None) -> int | None:
 
 
 def _freshness(
-    name: str, entries: Sequence[Entry], ledger: LedgerHistory, period: Interval, now: datetime
+    name: str, entries: Sequence[Entry], ledger: LedgerHistory, period: Interval, bounds: LagMinutes, now: datetime
 ) -> Freshness | None:
     since, until = ledger.since.get(name), min(period.end, now)
     if since is None or since >= until:
         return None
     # Every row repeats when the table had last been offloaded with success.
     successes = {entry.last_success for entry in (ledger.before.get(name), *entries) if entry and entry.last_success}
-    return freshness(successes, since, period.start, period.end, until)
+    return freshness(successes, since, period.start, period.end, until, bounds)
 
 
 def _cycles(airflow: AirflowHistory, part: Interval, installed: datetime | None, now: datetime) -> CycleReport:

@@ -40,6 +40,14 @@ def duration(value: timedelta | None) -> str:
     return f"{seconds} s" if seconds or not value else "under 1 s"
 
 
+def in_words(value: timedelta) -> str:
+    """A threshold in a sentence: `20 minutes`, `an hour`, `2 hours`."""
+    hours, minutes = value / timedelta(hours=1), value / timedelta(minutes=1)
+    if hours >= 1 and hours.is_integer():
+        return "an hour" if hours == 1 else f"{hours:.0f} hours"
+    return f"{minutes:.4g} minutes"
+
+
 def size(value: int) -> str:
     """Bytes in the unit that leaves a number below 1,000."""
     number = float(value)

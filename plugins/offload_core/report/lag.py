@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-LATE = timedelta(minutes=20)
-"""Lag is expected to stay below this with a run every quarter of an hour (R89)."""
-TOO_LATE = timedelta(minutes=30)
-"""The service level objective (R89): no table is later than this."""
+from offload_core.lag import LagLevel, LagMinutes
+
 HOUR = timedelta(hours=1)
 
 
@@ -20,7 +18,8 @@ class Freshness:
 
     Attributes:
         observed: how much of the period is known: from the table's first ledger row to the period's end or the present.
-        late, too_late: how long its lag was over `LATE` and over `TOO_LATE`.
+        late, too_late: how long its lag was over the bound of Warning, below which it is expected to stay, and over that of Critical, the
+            objective (R89).
         longest: its greatest lag.
         by_hour: its greatest lag in each hour of the period; None where it is not known.
     """
@@ -50,7 +49,12 @@ class _Stretch:
 
 
 def freshness(
-    successes: Iterable[datetime], since: datetime, start: datetime, end: datetime, until: datetime
+    successes: Iterable[datetime],
+    since: datetime,
+    start: datetime,
+    end: datetime,
+    until: datetime,
+    bounds: LagMinutes,
 ) -> Freshness:
     """How late a table was from `start` to `end`.
 
@@ -59,6 +63,7 @@ def freshness(
         since: the table's first ledger row. Until the first success, its lag counts from here.
         start, end: the period.
         until: where the known part of the period ends: at its end, or now.
+        bounds: the levels' bounds.
     """
     stretches = list(_stretches(successes, since, max(start, since), until))
     by_hour: list[timedelta | None] = [None] * -((start - end) // HOUR)
@@ -67,8 +72,8 @@ def freshness(
             by_hour[hour] = max(by_hour[hour] or timedelta(), lag)
     return Freshness(
         observed=sum((stretch.end - stretch.begin for stretch in stretches), timedelta()),
-        late=sum((stretch.over(LATE) for stretch in stretches), timedelta()),
-        too_late=sum((stretch.over(TOO_LATE) for stretch in stretches), timedelta()),
+        late=sum((stretch.over(bounds.bound(LagLevel.WARNING)) for stretch in stretches), timedelta()),
+        too_late=sum((stretch.over(bounds.bound(LagLevel.CRITICAL)) for stretch in stretches), timedelta()),
         longest=max((stretch.end - stretch.zero for stretch in stretches), default=timedelta()),
         by_hour=tuple(by_hour),
     )

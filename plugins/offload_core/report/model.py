@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from offload_core.lag import LagMinutes
 from offload_core.report.history import Halt
 from offload_core.report.lag import Freshness
 from offload_core.report.upkeep import Upkeep
@@ -119,6 +120,7 @@ class Report:
         tables: in the order of the configuration.
         cycles, scheduler: None where Airflow was not asked.
         upkeep: what audits found and what maintenance did.
+        bounds: the bounds of the lag's levels; that of Critical is the objective.
         known_since: where the ledger's rows begin, if the maintenance has deleted some of the period; else None.
         wrong_entries: what is wrong with entries of the configuration that can't be used.
     """
@@ -131,6 +133,7 @@ class Report:
     cycles: CycleReport | None
     scheduler: SchedulerReport | None
     upkeep: Upkeep
+    bounds: LagMinutes
     known_since: datetime | None = None
     wrong_entries: tuple[str, ...] = ()
 
@@ -165,7 +168,7 @@ class Report:
 
     @property
     def in_time(self) -> float | None:
-        """Share of the time that tables were at most 30 minutes late, over all tables; None if none is known."""
+        """Share of the time that the objective was met, over all tables; None if none is known."""
         known = [table.freshness for table in self.tables if table.freshness is not None]
         observed = sum((one.observed for one in known), timedelta())
         return 1 - sum((one.too_late for one in known), timedelta()) / observed if observed else None

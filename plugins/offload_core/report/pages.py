@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from offload_core.errors import FixConfiguration
+from offload_core.lag import LagMinutes
 from offload_core.mail_page import render
 from offload_core.report.attention import attention
 from offload_core.report.format import clock
@@ -149,4 +150,6 @@ def _plain(value: object) -> Any:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, LagMinutes):
+        return value.model_dump()
     raise TypeError(f"{type(value).__name__} has no place in a report.")

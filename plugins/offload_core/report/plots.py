@@ -14,8 +14,9 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from offload_core.lag import LagLevel
 from offload_core.report.format import amount, duration
-from offload_core.report.lag import HOUR, LATE, TOO_LATE
+from offload_core.report.lag import HOUR
 from offload_core.report.model import Report, TableReport
 from offload_core.report.sections import LAG, LATE_ROWS, ROWS
 
@@ -81,10 +82,11 @@ def _lag_panel(panel: Axes, table: TableReport, report: Report) -> None:
     hours = [report.period.start + number * HOUR for number in range(len(table.freshness.by_hour))]
     minutes = [float("nan") if lag is None else lag / timedelta(minutes=1) for lag in table.freshness.by_hour]
     panel.plot(date2num(hours), minutes, color=_COLOURS[0], linewidth=0.9)
-    for bound, style in ((LATE, ":"), (TOO_LATE, "--")):
+    for level, style in ((LagLevel.WARNING, ":"), (LagLevel.CRITICAL, "--")):
+        bound = report.bounds.bound(level)
         panel.axhline(bound / timedelta(minutes=1), color=_INK, linewidth=0.7, linestyle=style)
         panel.annotate(
-            f"{bound // timedelta(minutes=1)} min",
+            duration(bound),
             (1, bound / timedelta(minutes=1)),
             xycoords=("axes fraction", "data"),
             xytext=(-1, 1),

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from offload_core.lag import LagLevel
 from offload_core.report.attention import LOWEST_SUCCESS_RATE
-from offload_core.report.format import NOTHING, amount, change, clock, duration, share, size
+from offload_core.report.format import NOTHING, amount, change, clock, duration, in_words, share, size
 from offload_core.report.model import Report, TableReport
 
 LAG, ROWS, LATE_ROWS = "lag", "rows", "late-rows"
@@ -80,7 +81,8 @@ def _cycle_figures(report: Report) -> Iterator[Figure]:
 
 
 def _table_figures(report: Report) -> Iterator[Figure]:
-    yield Figure("At most 30 min late", share(report.in_time), "of the time, all tables together")
+    objective = duration(report.bounds.bound(LagLevel.CRITICAL))
+    yield Figure(f"At most {objective} late", share(report.in_time), "of the time, all tables together")
     trend = change(report.rows, report.rows_before)
     yield Figure(
         "Rows offloaded", amount(report.rows), f"{trend} against the time before" if trend != NOTHING else "new rows"
@@ -97,6 +99,7 @@ def _table_figures(report: Report) -> Iterator[Figure]:
 
 def _freshness(report: Report) -> Section:
     rows = []
+    expected, objective = report.bounds.bound(LagLevel.WARNING), report.bounds.bound(LagLevel.CRITICAL)
     for table in report.tables:
         fresh = table.freshness
         if fresh is None:
@@ -107,12 +110,21 @@ def _freshness(report: Report) -> Section:
         rows.append((table.table, _state(table), *figures))
     return Section(
         "Freshness",
-        "Lag is the time since a table was last offloaded with success. The objective: at most 30 minutes, expected below 20.",
-        _columns("Table", "State", "At most 30 min", "Over 20 min", "Over 30 min", "Longest", words=2),
+        "Lag is the time since a table was last offloaded with success. "
+        f"The objective: at most {in_words(objective)}, expected below {in_words(expected)}.",
+        _columns(
+            "Table",
+            "State",
+            f"At most {duration(objective)}",
+            f"Over {duration(expected)}",
+            f"Over {duration(objective)}",
+            "Longest",
+            words=2,
+        ),
         tuple(rows),
         nothing="No table is configured.",
         plot=LAG,
-        shows="Each table's greatest lag in every hour, with lines at 20 and 30 minutes.",
+        shows=f"Each table's greatest lag in every hour, with lines at {duration(expected)} and {duration(objective)}.",
     )
 
 
