@@ -32,3 +32,5 @@ os.environ |= {
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 for _variable, _port in DEFAULTS.values():
     os.environ.setdefault(_variable, str(_port + 250 * (_worker + 1)))
+
+from tests.support.servers import servers  # noqa: E402, F401

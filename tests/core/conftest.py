@@ -12,9 +12,9 @@ from offload_core.connections import PostgresConnection
 from offload_core.ledger import Ledger
 from offload_core.ledger_session import LedgerConnection, connect
 from tests.support.offload_command import context, offload
-from tests.support.servers import clickhouse, ledger_database, servers, unique_name
+from tests.support.servers import clickhouse, ledger_database, unique_name
 
-__all__ = ["clickhouse", "context", "ledger_database", "offload", "servers"]
+__all__ = ["clickhouse", "context", "ledger_database", "offload"]
 
 # How long an example takes says nothing on a machine that is busy with other things.
 settings.register_profile("core", deadline=None)

@@ -12,9 +12,7 @@ from clickhouse_connect.driver.client import Client
 from embedded.market_feed import connect
 from offload_core.connections import ClickHouseConnection, Connections
 from offload_core.sql_files import statements
-from tests.support.servers import clickhouse_database, servers
-
-__all__ = ["servers"]
+from tests.support.servers import clickhouse_database
 
 SQL = Path(__file__).parents[2] / "include" / "sql" / "clickhouse"
 

@@ -1,5 +1,3 @@
 """Tests that take an hour: `make test-long`."""
 
 from __future__ import annotations
-
-from tests.support.servers import servers  # noqa: F401

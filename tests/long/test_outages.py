@@ -1,7 +1,7 @@
 """The whole stack in trouble: metrics, alerts and mails agree, come in the time that they promise, and end.
 
-Nothing is made up: Airflow's scheduler, Spark, ClickHouse, PostgreSQL, Prometheus, Alertmanager and a mail server. Only settings make two minutes
-out of fifteen (tests/support/drill.py). What was seen is printed; docs/alerts.md has it as a table.
+Nothing is made up: Airflow's scheduler, Spark, ClickHouse, PostgreSQL, Prometheus, Alertmanager and a mail server. Only settings make two
+minutes out of fifteen (tests/support/drill.py). What was seen is printed; docs/alerts.md has it as a table.
 """
 
 from __future__ import annotations

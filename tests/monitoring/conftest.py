@@ -12,9 +12,9 @@ from offload_core.connections import PostgresConnection
 from offload_core.ledger import Ledger
 from offload_core.ledger_session import LedgerConnection, connect
 from tests.support.exporter import Exporter, HealthPage, running_exporter
-from tests.support.servers import ledger_database, servers, unique_name
+from tests.support.servers import ledger_database, unique_name
 
-__all__ = ["ledger_database", "servers"]
+__all__ = ["ledger_database"]
 
 
 @pytest.fixture

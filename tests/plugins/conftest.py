@@ -14,7 +14,7 @@ from offload_core.ledger_session import connect
 from tests.support.airflow_home import airflow_database, set_variable
 from tests.support.fake_spark import FakeSpark, install
 from tests.support.mail_server import PASSWORD, MailServer, mail_server
-from tests.support.servers import clickhouse, ledger_database, servers, unique_name
+from tests.support.servers import clickhouse, ledger_database, unique_name
 from tests.support.watched import configure_alerts, watched
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "clickhouse",
     "configure_alerts",
     "ledger_database",
-    "servers",
     "set_variable",
     "watched",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.servers import servers  # noqa: F401
 from tests.support.world import world  # noqa: F401
 
 

@@ -2,9 +2,9 @@
 
 Take the fixtures into a suite by importing them in its conftest.py:
 
-    from tests.support.servers import clickhouse, ledger_database, servers  # noqa: F401
+    from tests.support.servers import clickhouse, ledger_database  # noqa: F401
 
-- `servers` (session): an `offload_core.connections.Connections` of running servers.
+- `servers` (session; in tests/conftest.py, so that all suites share them): an `offload_core.connections.Connections` of running servers.
 - `ledger_database` (session): a PostgreSQL database of this run's own with the ledger's tables, dropped at the end.
 - `clickhouse` (session): a ClickHouse database of this run's own with the hot tier's tables, dropped at the end.
 

@@ -1,6 +1,5 @@
 """A whole offload in small: a hot tier, a ledger, a catalog and a warehouse of a test's own, and the real Spark job to run on them.
 
-from tests.support.servers import servers  # noqa: F401
 from tests.support.world import world  # noqa: F401
 """
 
