@@ -227,7 +227,7 @@ def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_por
             "scheduler_idle_sleep_time": "0.1",
             # Edits of DAG files and of the Variables they read show within half a minute.
             "dag_dir_list_interval": "10",
-            "min_file_process_interval": "10",
+            "min_file_process_interval": "20",
             "parsing_processes": "1",
             "child_process_log_directory": str(logs / "scheduler"),
         },

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import re
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from embedded.errors import AirflowRefusedError
 
 _FINISHED = {"success", "failed"}
+_LOGGED_OUT = {401, 403}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class DagRun:
 
 
 class AirflowApi:
-    """One Airflow's stable REST API with basic authentication.
+    """One Airflow's stable REST API, in a session like a browser's: checking a password anew costs Airflow 0.1 s of CPU each time.
 
     Args:
         url: its web address.
@@ -48,8 +50,9 @@ class AirflowApi:
     """
 
     def __init__(self, url: str, user: str, password: str) -> None:
-        self._url = f"{url}/api/v1"
-        self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._url = url
+        self._login = {"username": user, "password": password}
+        self._browser: urllib.request.OpenerDirector | None = None
 
     def wait_for_dag(self, dag_id: str, seconds: float) -> None:
         """Wait until the DAG processor has stored the DAG.
@@ -160,24 +163,53 @@ class AirflowApi:
                 return
             time.sleep(0.5)
 
+    def page(self, path: str) -> str:
+        """A page of the web interface.
+
+        Raises:
+            AirflowRefusedError: it doesn't answer, or not with a page.
+        """
+        return self._open("GET", path).decode()
+
     def _call(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310 - loopback http, built above
-            self._url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": self._authorization}
-            | ({} if body is None else {"Content-Type": "application/json"}),
+        answer: dict[str, Any] = json.loads(self._open(method, f"/api/v1{path}", body) or b"{}")
+        return answer
+
+    def _open(self, method: str, path: str, body: dict[str, object] | None = None) -> bytes:
+        data, headers = (
+            (None, {}) if body is None else (json.dumps(body).encode(), {"Content-Type": "application/json"})
         )
+        request = urllib.request.Request(self._url + path, data, headers, method=method)  # noqa: S310 - loopback http
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-                answer: dict[str, Any] = json.loads(response.read() or b"{}")
+            try:
+                return self._read(request)
+            except urllib.error.HTTPError as error:
+                if error.code not in _LOGGED_OUT:
+                    raise
+                self._browser = None
+                return self._read(request)
         except urllib.error.HTTPError as error:
             raise AirflowRefusedError(
                 f"Airflow answered {method} {path} with {error.code}: {_reason(error)}. See make logs."
             ) from error
         except OSError as error:
             raise AirflowRefusedError(f"Airflow doesn't answer {method} {path}: {error}. See make status.") from error
-        return answer
+
+    def _read(self, request: urllib.request.Request) -> bytes:
+        if self._browser is None:
+            self._browser = self._log_in()
+        with self._browser.open(request, timeout=30) as response:
+            content: bytes = response.read()
+        return content
+
+    def _log_in(self) -> urllib.request.OpenerDirector:
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(f"{self._url}/login/", timeout=30) as response:
+            (token,) = re.findall(r'name="csrf_token" type="hidden" value="([^"]+)"', response.read().decode())
+        form = urllib.parse.urlencode({**self._login, "csrf_token": token}).encode()
+        with browser.open(f"{self._url}/login/", form, timeout=30) as response:
+            response.read()
+        return browser
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

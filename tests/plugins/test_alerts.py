@@ -159,6 +159,17 @@ class TestWhatIsTold:
         assert subjects(mails) == ["Warning: 2 tables are more than 20 minutes late"]
         assert text(mails).count("soon Warning") == 7
 
+    def test_the_levels_follow_the_settings_of_a_slower_schedule(self, watched, mails, configure_alerts):
+        configure_alerts(lag_minutes={"elevated": 30, "warning": 40, "critical": 60, "severe": 75, "emergency": 90})
+        for minutes in (38, 44, 64):
+            watched.look(NOON + minutes * MINUTE)
+
+        assert subjects(mails) == [
+            "Warning: 9 tables are more than 40 minutes late",
+            "Critical: 9 tables are more than an hour late",
+        ]
+        assert "the objective of an hour is missed" in text(mails)
+
     def test_tables_that_recover_while_the_cycle_is_at_work_are_told_together_when_it_ends(self, watched, mails):
         watched.look(NOON + 35 * MINUTE)
         watched.cycles = replace(watched.cycles, running_since=NOON + 45 * MINUTE)

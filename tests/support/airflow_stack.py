@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,13 +79,7 @@ class AirflowStack:
 
     def page(self, path: str) -> str:
         """A page of Airflow's web interface, as its administrator sees it."""
-        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        form = opener.open(f"{self.url}/login/", timeout=30).read().decode()
-        (token,) = re.findall(r'name="csrf_token" type="hidden" value="([^"]+)"', form)
-        login = urllib.parse.urlencode({"username": "admin", "password": self.password, "csrf_token": token})
-        opener.open(f"{self.url}/login/", login.encode(), timeout=30)
-        page: str = opener.open(f"{self.url}{path}", timeout=30).read().decode()
-        return page
+        return self.api.page(path)
 
     def task_log(self, run_id: str, task_id: str, dag_id: str = DAG_ID) -> str:
         """All that a task's attempts have logged."""
