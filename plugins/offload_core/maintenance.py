@@ -16,6 +16,8 @@ from offload_core.table_config import TableConfig, WriteMode
 from offload_core.window import Partition
 
 MEGABYTE = 1024 * 1024
+MORE_MANIFESTS = 10
+"""So many more manifests than wanted are left alone."""
 SMALL = 0.75
 """A file below this share of the target size is a small one; Iceberg's own planner draws the line there too."""
 
@@ -132,6 +134,21 @@ def batches(partitions: Sequence[PartitionFiles], batch_bytes: int) -> Iterator[
         batch.append(files)
     if batch:
         yield batch
+
+
+def manifests_wanted(files: int, partitions: int) -> int:
+    """Over how many manifests, sorted by partition, a table's files are spread so that planning the read of a day stays quick.
+
+    A plan reads the list of manifests and those whose partitions match. To pyiceberg an entry of a manifest costs about twice what a
+    line of the list does (20 and 10 µs), so `manifests + 2 * files / manifests` is to be least: at `sqrt(2 * files)`. Without it, all
+    entries of a small table would lie in one manifest, and every plan would read all of them.
+    """
+    return max(1, min(math.ceil(math.sqrt(2 * files)), partitions))
+
+
+def manifests_are_due(manifests: int, wanted: int) -> bool:
+    """Whether rewriting is worth it: commits have added many, or a few large ones hold most."""
+    return manifests > wanted + MORE_MANIFESTS or manifests * 3 < wanted
 
 
 def sort_columns(table: TableConfig) -> tuple[str, ...]:

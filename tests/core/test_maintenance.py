@@ -20,6 +20,8 @@ from offload_core.maintenance import (
     closed_before,
     due,
     figure_lines,
+    manifests_are_due,
+    manifests_wanted,
     partition_start,
     sort_columns,
     step_lines,
@@ -156,3 +158,23 @@ class TestTheLog:
             session.execute("ALTER TABLE offload_maintenance RENAME TO away")
             with pytest.raises(RunInit, match=r"offload_maintenance.*Run `offload init`"):
                 MaintenanceLog(session, pipeline).newest()
+
+
+@pytest.mark.parametrize(
+    ("files", "partitions", "wanted"), [(0, 0, 1), (1, 1, 1), (8, 7, 4), (38, 31, 9), (365, 365, 28), (5000, 3, 3)]
+)
+def test_a_tables_files_are_spread_over_as_many_manifests_as_plans_are_quickest_with(files, partitions, wanted):
+    assert manifests_wanted(files, partitions) == wanted
+
+
+@given(files=st.integers(1, 100_000))
+def test_no_other_number_of_manifests_makes_a_plan_read_less(files: int) -> None:
+    def lines(manifests: int) -> float:
+        return manifests + 2 * files / manifests
+
+    wanted = manifests_wanted(files, files)
+    assert lines(wanted) <= min(lines(max(1, wanted - 2)), lines(wanted + 1)) + 1
+
+
+def test_manifests_are_rewritten_when_commits_have_added_many_or_few_hold_all():
+    assert [manifests_are_due(count, 9) for count in (1, 2, 3, 9, 19, 20)] == [True, True, False, False, False, True]

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from offload_core.cold_table import open_cold_table
 from offload_core.lag import LagLevel
 from tests.support.airflow_stack import DAG_ID
 from tests.support.drill import FED, LEVELS, OPS, PAGER, SPEED, TABLES, Drill, drill, fed
@@ -121,7 +120,7 @@ def test_a_dead_postgresql(whole: Drill) -> None:
 def test_lost_rows_halt_their_table(whole: Drill) -> None:
     with whole.outage(), fed(whole.stack):
         whole.watch.wait_for(lambda: whole.rows(BRONZE) > 100, "rows", 400)
-        open_cold_table(whole.stack.connections.iceberg, f"cold.{BRONZE}").delete("trade_id >= 0")
+        whole.delete_cold_rows(BRONZE)
         began = time.time()
         whole.mail(f"PAGE: Data loss: {BRONZE} is halted", PAGER, seconds=300, since=began)
         whole.alert("DataLoss", BRONZE, seconds=30)

@@ -20,7 +20,7 @@ import pytest
 
 from offload_core.audit.compare import Differences, Finding, TableAudit
 from offload_core.connections import Connections
-from offload_core.maintenance import Figures
+from offload_core.maintenance import MORE_MANIFESTS, Figures, manifests_wanted
 from offload_core.run_plan import RunMode
 from offload_core.table_config import TableConfig, WriteMode
 from tests.support.faults import assert_exact
@@ -210,7 +210,7 @@ def stays_small(figures: list[Figures]) -> None:
     week, last = figures[: len(figures) // 4 + 1][-1], figures[-1]
     assert last.snapshots <= SNAPSHOTS + 1
     assert last.metadata_files <= max(week.metadata_files, 101)
-    assert last.manifests <= week.manifests + 2
+    assert last.manifests <= manifests_wanted(last.data_files, last.data_files) + MORE_MANIFESTS
     assert last.planned_files <= week.planned_files + 1
     assert last.delete_files == 0
 

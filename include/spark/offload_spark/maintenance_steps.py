@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from offload_core.errors import WaitForOtherRun
 from offload_core.ledger import Ledger
-from offload_core.maintenance import MEGABYTE, PartitionFiles, batches, due, sort_columns
+from offload_core.maintenance import (
+    MEGABYTE,
+    PartitionFiles,
+    batches,
+    due,
+    manifests_are_due,
+    manifests_wanted,
+    sort_columns,
+)
 from offload_core.marker import PREFIX
 from offload_core.settings import Settings
 from offload_core.source_query import format_time
@@ -33,8 +43,7 @@ PROPERTIES = {
 }
 """Put on every table that doesn't say otherwise itself."""
 
-_MANIFESTS = 10
-"""More manifests than this are rewritten into fewer."""
+_MANIFEST_BYTES = "commit.manifest.target-size-bytes"
 
 
 class Upkeep:
@@ -170,14 +179,37 @@ class Upkeep:
         return (f"'{key}', '{value}'" for key, value in options.items())
 
     def rewrite_manifests(self) -> int:
-        """Rewrite many manifests into few that are sorted by partition; how many went."""
+        """Rewrite the manifests into as many as planning is quickest with, sorted by partition; how many went."""
         with iceberg_errors(f"reading the manifests of {self.place.config.target}"):
             self.place.table.refresh()
             snapshot = self.place.table.currentSnapshot()
-            count = len(snapshot.allManifests(self.place.table.io())) if snapshot is not None else 0
-        if count <= _MANIFESTS:
+            manifests = list(snapshot.dataManifests(self.place.table.io())) if snapshot is not None else []
+            sizes = [int(manifest.length()) for manifest in manifests]
+            files = sum(int(manifest.addedFilesCount() + manifest.existingFilesCount()) for manifest in manifests)
+        wanted = manifests_wanted(files, len(partition_files(self.place)) if sizes else 0)
+        if not manifests_are_due(len(sizes), wanted):
             return 0
-        return int(self._call("rewrite_manifests", "use_caching => false")[0]["rewritten_manifests_count"])
+        with self._property(_MANIFEST_BYTES, str(math.ceil(sum(sizes) / wanted))):
+            return int(self._call("rewrite_manifests", "use_caching => false")[0]["rewritten_manifests_count"])
+
+    @contextmanager
+    def _property(self, key: str, value: str) -> Iterator[None]:
+        """A table property that has this value meanwhile."""
+        held = self.place.table.properties().get(key)
+        self._set_property(key, value)
+        try:
+            yield
+        finally:
+            self._set_property(key, held)
+
+    def _set_property(self, key: str, value: str | None) -> None:
+        change = (
+            f"UNSET TBLPROPERTIES ({_text(key)})"
+            if value is None
+            else f"SET TBLPROPERTIES ({_text(key)} = {_text(value)})"
+        )
+        with spark_errors(f"setting {key} of {self.place.config.target}"):
+            self.place.session.sql(f"ALTER TABLE {self.place.name} {change}")
 
     def expire_snapshots(self) -> int:
         """Expire old snapshots with the files that only they refer to; how many went.

@@ -1,0 +1,91 @@
+"""Planning the read of one hour does not get slower with the days that a table holds."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
+
+from offload_core.connections import Connections
+from offload_core.table_config import TableConfig
+from tests.support.fault_tables import Trades, prepared
+from tests.support.faults import assert_exact
+from tests.support.maintained import cold, maintain_well
+from tests.support.world import World
+
+pytestmark = [pytest.mark.integration, pytest.mark.full]
+
+START = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=400)
+HOUR = timedelta(hours=1)
+A_WEEK, A_MONTH, A_YEAR = 7, 31, 365
+
+
+class Hourly(Trades):
+    """A trade in every hour."""
+
+    def insert(self, table: TableConfig, first: int, count: int) -> None:
+        """Insert trades; their number is their hour."""
+        self.world.hot.command(
+            f"INSERT INTO {table.source} SELECT number + {first} AS id, toDateTime64('{START:%F %T}', 6, 'UTC') + id * 3600, id, "
+            f"toDecimal128(cityHash64(id) / 1e9, 8) FROM numbers({count})"
+        )
+
+
+@pytest.fixture(scope="module")
+def trades(
+    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hourly]:
+    with prepared(Hourly, request, servers, tmp_path_factory) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def taken() -> dict[int, float]:
+    """How long planning took, by days."""
+    return {}
+
+
+@pytest.mark.parametrize("days", [A_WEEK, A_MONTH, A_YEAR])
+def test_a_plan_reads_one_or_two_manifests_however_many_days_there_are(
+    trades: Hourly, days: int, taken: dict[int, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = trades.take(24 * days)
+    trades.world.run_well(table)
+    maintain_well(trades.world, table)
+    taken[days] = planning_milliseconds(trades.world, table, days)
+    with capsys.disabled():
+        count = len(cold(trades.world, table).inspect.manifests())
+        print(
+            f" {days} days: {count} manifests, {taken[days]:.2f} ms, {taken[days] / taken[min(taken)]:.2f} times ",
+            end="",
+        )
+    for day in range(days):
+        assert 1 <= len(manifests_of(trades.world, table, START + timedelta(days=day))) <= 2
+    assert_exact(trades.world, table, rows=24 * days)
+
+
+def manifests_of(world: World, table: TableConfig, day: datetime) -> list[str]:
+    """The manifests that a plan for a day has to read."""
+    return [
+        manifest["path"]
+        for manifest in cold(world, table).inspect.manifests().to_pylist()
+        for summary in manifest["partition_summaries"]
+        if summary["lower_bound"] <= f"{day:%F}" <= summary["upper_bound"]
+    ]
+
+
+def planning_milliseconds(world: World, table: TableConfig, days: int) -> float:
+    """CPU time in which pyiceberg plans the read of an hour of the last day: the median of 25."""
+    found, start = cold(world, table), START + timedelta(days=days) - 2 * HOUR
+    column = table.timestamp_col
+    hour = And(GreaterThanOrEqual(column, start.isoformat()), LessThan(column, (start + HOUR).isoformat()))  # type: ignore[call-arg,arg-type]
+    taken = []
+    for _ in range(25):
+        began = time.process_time()
+        assert len(list(found.scan(row_filter=hour).plan_files())) == 1
+        taken.append(time.process_time() - began)
+    return statistics.median(taken) * 1000
