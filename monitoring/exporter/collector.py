@@ -14,12 +14,12 @@ from prometheus_client.registry import Collector
 from monitoring.exporter.airflow_health import SchedulerHealth
 from monitoring.exporter.cached import Cached, NotRead
 from monitoring.exporter.counters import Counted, StepCounters
-from monitoring.exporter.cycles import CycleTime, newest_cycle
-from monitoring.exporter.reading import AuditState, MaintenanceState, Reading, TableState
 from offload_core import __version__
 from offload_core.audit.model import Finding
+from offload_core.cycle_time import CycleTime, newest_cycle
 from offload_core.errors import ColdRowsLost, HotRowsExpired
 from offload_core.lag import lag
+from offload_core.survey import AuditState, MaintenanceState, Reading, TableFigures
 
 log = logging.getLogger("offload.exporter")
 
@@ -152,7 +152,7 @@ def _scheduler(health: SchedulerHealth) -> Iterator[Metric]:
         )
 
 
-def _tables(tables: Iterable[TableState], now: datetime) -> Iterator[Metric]:
+def _tables(tables: Iterable[TableFigures], now: datetime) -> Iterator[Metric]:
     tables = list(tables)
     yield _by_table(
         "offload_lag_minutes",

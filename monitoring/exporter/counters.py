@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitoring.exporter.cycles import StepRow
+from offload_core.cycle_time import StepRow
 from offload_core.errors import OffloadError
 
 _FAILED = frozenset({"failure", "halt"})

@@ -14,8 +14,8 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from monitoring.exporter.airflow_health import AirflowHealth, SchedulerHealth
 from monitoring.exporter.cached import Cached
 from monitoring.exporter.collector import OffloadCollector, counting
-from monitoring.exporter.reading import Reader
 from monitoring.exporter.settings import ExporterSettings
+from offload_core.survey import Reader
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from monitoring.exporter.reading import Reader
 from offload_core.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
 from offload_core.audit.store import AuditStore
 from offload_core.connections import PostgresConnection
@@ -22,6 +21,7 @@ from offload_core.ledger_session import LedgerConnection, connect
 from offload_core.maintenance import Figures
 from offload_core.maintenance_log import MaintenanceLog
 from offload_core.row_hash import RowHash
+from offload_core.survey import Reader
 from offload_core.table_config import DEFAULT_TABLES, InvalidTable
 from offload_core.table_register import TableRegister
 from offload_core.window import Cursor, Interval, Window

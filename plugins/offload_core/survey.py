@@ -1,15 +1,15 @@
-"""One look at the ledger's database: everything that the metrics need, of one moment. Reads only; times are UTC, by PostgreSQL's clock."""
+"""One look at the ledger's database: what metrics and pages tell, of one moment. Reads only; times are UTC, by PostgreSQL's clock."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitoring.exporter.cycles import LONGEST_PAUSE, Job, StepRow
 from offload_core.connections import PostgresConnection
+from offload_core.cycle_time import LONGEST_PAUSE, Job, StepRow
 from offload_core.ledger_session import LedgerConnection, connect, ledger_errors
 from offload_core.maintenance import Figures
 from offload_core.maintenance_log import MaintenanceLog
@@ -64,7 +64,8 @@ WHERE names.table_name IS NOT NULL
 """  # noqa: S608 - constants only
 
 _CHUNKS = (
-    "SELECT table_name, count(*) AS chunks, sum(row_count)::bigint AS rows FROM offload_watermarks WHERE pipeline_id = %(pipeline)s "
+    "SELECT table_name, count(*) AS chunks, sum(row_count)::bigint AS rows, min(window_lower) AS lower FROM offload_watermarks "
+    "WHERE pipeline_id = %(pipeline)s "
     "AND (table_name, run_id) IN (SELECT * FROM unnest(%(tables)s::text[], %(runs)s::text[])) AND status = 'success' "
     "AND kind = 'increment' AND created_at >= %(yesterday)s GROUP BY table_name"
 )
@@ -85,7 +86,7 @@ _AUDITS = (
 
 
 @dataclass(frozen=True)
-class TableState:
+class TableFigures:
     """Where one table stands.
 
     Attributes:
@@ -96,7 +97,9 @@ class TableState:
         cold_rows: rows of the Iceberg table after the newest commit; None before the first.
         failures: failed attempts since the last success.
         halted: the kind of error that stopped it; None where it is not stopped.
-        chunks, run_rows: commits and rows of the newest run that moved it.
+        last_run: the run that read past its watermark last; None: none yet.
+        chunks, run_rows: commits and rows of that run.
+        run_from: where that run began to read; None before its first commit.
     """
 
     table: str
@@ -109,6 +112,8 @@ class TableState:
     halted: str | None
     chunks: int
     run_rows: int
+    last_run: str | None = None
+    run_from: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -137,11 +142,31 @@ class Reading:
 
     now: datetime
     steps_since: datetime
-    tables: Sequence[TableState]
+    tables: Sequence[TableFigures]
     steps: Sequence[StepRow]
     jobs: Sequence[Job]
     audits: Sequence[AuditState]
     maintenance: Sequence[MaintenanceState]
+
+
+@contextmanager
+def one_moment(postgres: PostgresConnection, name: str, timeout_seconds: float) -> Iterator[LedgerConnection]:
+    """A session in which everything that is read is of one moment, and nothing can be written.
+
+    Args:
+        postgres: the ledger's database.
+        name: how the session shows in `pg_stat_activity`.
+        timeout_seconds: the longest that one question may take.
+
+    Raises:
+        LedgerUnavailable, FixCredentials, RunInit: as the ledger does; the message says what to do.
+    """
+    with closing(connect(postgres, name)) as session, ledger_errors():
+        session.execute("SELECT set_config('statement_timeout', %s, false)", (str(round(timeout_seconds * 1000)),))
+        session.execute("SET default_transaction_isolation = 'repeatable read'")
+        session.execute("SET default_transaction_read_only = on")
+        with session.transaction():
+            yield session
 
 
 class Reader:
@@ -153,7 +178,7 @@ class Reader:
         self._postgres = postgres
         self._pipeline = pipeline
         self._tables = tables
-        self._timeout_milliseconds = round(timeout_seconds * 1000)
+        self._timeout_seconds = timeout_seconds
         self._steps_from: datetime | None = None
         self._switched_off: set[str] = set()
 
@@ -163,16 +188,13 @@ class Reader:
         Raises:
             LedgerUnavailable, FixCredentials, RunInit: as the ledger does; the message says what to do.
         """
-        with closing(connect(self._postgres, "offload exporter")) as session, ledger_errors():
-            session.execute("SELECT set_config('statement_timeout', %s, false)", (str(self._timeout_milliseconds),))
-            session.execute("SET default_transaction_isolation = 'repeatable read'")
-            session.execute("SET default_transaction_read_only = on")
-            with session.transaction():
-                reading = self._read(session)
+        with one_moment(self._postgres, "offload exporter", self._timeout_seconds) as session:
+            reading = self.read_in(session)
         self._steps_from = reading.now
         return reading
 
-    def _read(self, session: LedgerConnection) -> Reading:
+    def read_in(self, session: LedgerConnection) -> Reading:
+        """The same in a session that the caller opened with `one_moment`, and reads more from."""
         (moment,) = session.execute("SELECT clock_timestamp() AS now").fetchall()
         now: datetime = moment["now"]
         register = TableRegister(session, self._pipeline)
@@ -234,8 +256,8 @@ def _exists(session: LedgerConnection, table: str) -> bool:
     return bool(row and row["found"])
 
 
-def _table(row: Mapping[str, Any], chunks: Mapping[str, Any] | None) -> TableState:
-    return TableState(
+def _table(row: Mapping[str, Any], chunks: Mapping[str, Any] | None) -> TableFigures:
+    return TableFigures(
         table=row["table_name"],
         first_row=row["first_row"],
         last_success=row["last_success"],
@@ -246,4 +268,6 @@ def _table(row: Mapping[str, Any], chunks: Mapping[str, Any] | None) -> TableSta
         halted=row["halted"],
         chunks=chunks["chunks"] if chunks else 0,
         run_rows=chunks["rows"] if chunks else 0,
+        last_run=row["last_run"],
+        run_from=chunks["lower"] if chunks else None,
     )
