@@ -102,6 +102,7 @@ def test_airflows_own_backfill_with_reset_repairs_late_rows_and_its_runs_can_be_
     assert past.differing() == set()
 
 
+@pytest.mark.full
 def test_a_backfill_that_is_told_to_end_leaves_nothing_unfinished_and_the_scheduler_at_work(
     past: OffloadedPast,
 ) -> None:

@@ -135,6 +135,7 @@ def test_verify_fails_where_rows_are_missing_and_a_run_from_to_inserts_them(
     assert past.differing() == set()
 
 
+@pytest.mark.full
 def test_restate_replaces_an_interval_and_is_refused_where_clickhouse_no_longer_holds_it(
     past: OffloadedPast, unpaused: AirflowStack
 ) -> None:

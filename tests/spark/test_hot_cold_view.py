@@ -215,6 +215,7 @@ class TestEveryRowIsThereOnce:
         trades.operate("view", table, "--create")
         trades.require_whole(table, 69)
 
+    @pytest.mark.full
     def test_of_late_rows_only_once_the_repair_has_put_them_into_iceberg(
         self, trades: ViewedTrades, table: TableConfig
     ) -> None:

@@ -38,7 +38,7 @@ def offloaded(world: World) -> World:
 TABLES = ("bronze_trades_kraken", "gold_ohlcv_1m")
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [TABLES[0], pytest.param(TABLES[1], marks=pytest.mark.full)])
 def test_all_readers_agree_with_the_hot_tier(offloaded: World, name: str) -> None:
     table = offloaded.table(name)
     middle = MIDNIGHT - timedelta(hours=2)

@@ -99,6 +99,7 @@ class TestRepair:
         assert trades.history(TRADES) == rows
         assert_exact(trades, TRADES, rows=ROWS)
 
+    @pytest.mark.full
     def test_a_large_interval_is_repaired_in_chunks(self, trades: World) -> None:
         small = trades.with_settings(max_rows_per_commit=100)
         insert(small, NOON + timedelta(seconds=1), ROWS, first_id=1001)
@@ -111,6 +112,7 @@ class TestRepair:
         assert sum(repairs) == ROWS - 1
         assert_exact(small, TRADES, rows=2 * ROWS)
 
+    @pytest.mark.full
     def test_an_interval_that_reaches_past_the_watermark_is_repaired_and_offloaded(self, trades: World) -> None:
         insert(trades, NOON + timedelta(seconds=1), 1, first_id=1001)
         insert(trades, NOON + 6 * HOUR, 10, first_id=2001)
@@ -188,7 +190,7 @@ class TestRestate:
         assert rerun(trades, RunMode.RESTATE, NOON + HOUR, NOON + 7 * HOUR).status == 0
         assert_exact(trades, TRADES, rows=ROWS - 2)
 
-    @pytest.mark.parametrize("point", ["after-branch-commit", "after-publish"])
+    @pytest.mark.parametrize("point", [pytest.param("after-branch-commit", marks=pytest.mark.full), "after-publish"])
     def test_a_job_that_is_killed_leaves_the_interval_old_or_new(self, trades: World, point: str) -> None:
         trades.hot.command("ALTER TABLE trades UPDATE price = 2 WHERE id <= 60 SETTINGS mutations_sync = 2")
 

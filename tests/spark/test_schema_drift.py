@@ -188,6 +188,7 @@ class TestEvolve:
         old = (-5, Decimal("99999.9999"), 0.5, "old", None, None)
         all_readers_see(world, table, [row(1, *old), row(2, *wide), row(3, *wide)], "id")
 
+    @pytest.mark.full
     def test_added_and_widened_columns_of_a_candle_table_are_exact_when_replaced_and_when_merged(
         self, world: World
     ) -> None:
