@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
-from embedded.ports import LOOPBACK
+from embedded.ports import DEFAULTS, LOOPBACK
 from embedded.processes import Part
 from offload_core.lag import LagLevel, LagMinutes
 from offload_core.table_config import DEFAULT_TABLES
@@ -40,6 +41,8 @@ SETTINGS: dict[str, object] = {
     "alert_recipients": [OPS],
     "page_recipients": [PAGER],
 }
+_PORTS = {variable: str(port + 10_000) for variable, port in DEFAULTS.values()}
+"""Nobody else shall take the port of a server that is down for a while."""
 _LOOK = 60.0
 """Seconds between two looks of the freshness DAG: a crontab knows no seconds."""
 _TASK = 45.0
@@ -166,6 +169,20 @@ class Drill:
     def _saw(self, what: str, moment: float) -> None:
         self.sights.append(Sight(what, moment - self.began))
 
+    def delete_cold_rows(self, table: str) -> None:
+        """Somebody deletes every row of an Iceberg table, with pyiceberg."""
+        iceberg = self.stack.connections.iceberg
+        login = f"{iceberg.user}:{quote(iceberg.password.get_secret_value())}"
+        settings = f"PYICEBERG_CATALOG__{iceberg.name.upper()}__"
+        catalog = {
+            f"{settings}TYPE": "sql",
+            f"{settings}URI": f"postgresql+psycopg://{login}@{iceberg.uri.partition('://')[2]}",
+            f"{settings}WAREHOUSE": iceberg.warehouse,
+        }
+        script = f"from pyiceberg.catalog import load_catalog; load_catalog('{iceberg.name}').load_table('cold.{table}').delete()"
+        readers = self.stack.layout.python("readers")
+        subprocess.run([str(readers), "-c", script], env={**self.stack.environ, **catalog}, check=True)
+
     def process(self, part: str) -> psutil.Process:
         """A part's main process."""
         process = Part(self.stack.layout, part).process()
@@ -197,7 +214,9 @@ def drill(home: Path) -> Iterator[Drill]:
     entries = [table.model_dump(mode="json") for table in DEFAULT_TABLES if table.name in TABLES]
     with ExitStack() as closing:
         mails = closing.enter_context(mail_server())
-        stack = closing.enter_context(started_stack(home / "stack", OFFLOAD_MAIL_SERVER=f"{LOOPBACK}:{mails.port}"))
+        stack = closing.enter_context(
+            started_stack(home / "stack", OFFLOAD_MAIL_SERVER=f"{LOOPBACK}:{mails.port}", **_PORTS)
+        )
         stack.environ |= {"OFFLOAD_TABLES": json.dumps(entries), "OFFLOAD_SETTINGS": json.dumps(SETTINGS)}
         stack.api.set_variable("iceberg_offload_tables", json.dumps(entries))
         stack.api.set_variable("iceberg_offload_settings", json.dumps(SETTINGS))
@@ -206,7 +225,6 @@ def drill(home: Path) -> Iterator[Drill]:
         span = ["--from", noon.isoformat(), "--to", (noon + timedelta(minutes=20)).isoformat()]
         for exchange in ("binance", "kraken"):
             stack.feed("history", "--exchange", exchange, "--rows", "50", *span)
-        stack.run_dag()
         (home / "watch").mkdir()
         exporter = Part(stack.layout, "exporter").ports()["exporter"]
         url = f"http://{LOOPBACK}:{exporter}"
