@@ -240,4 +240,6 @@ def runbook_stack(home: Path) -> Iterator[RunbookStack]:
         run, states = stack.finished(run_id)
         assert run.state == "success", states
         stack.api.pause(DAG_ID)
+        # This shell has another JAVA_HOME than the one that set the environments up. The set-up notes that once, on stdout.
+        stack.shell("make setup")
         yield RunbookStack(stack, run_id)
