@@ -24,10 +24,10 @@ def render(folder: Path, template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["code"] = _code
+    templates.filters["code"] = as_code
     return templates.get_template(template).render(**values)
 
 
-def _code(text: str) -> Markup:
+def as_code(text: str) -> Markup:
     """Escaped text in which what stands between backticks is set as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before

@@ -140,7 +140,7 @@ def compose(
 def ledger_alert(pipeline: str, problem: str, remedy: str, runbook_url: str | None, now: datetime) -> Alert:
     """The message that the ledger can't be reached, so that nothing can be said of any table."""
     headline = "The ledger can't be reached: nothing is offloaded"
-    runbook = _link("iceberg-offload-watermark-recovery.md", runbook_url)
+    runbook = runbook_link("iceberg-offload-watermark-recovery.md", runbook_url)
     return Alert(
         headline=headline,
         subject=f"[{pipeline}] {headline}",
@@ -246,13 +246,14 @@ def _why(items: Sequence[Item], causes: Mapping[str, Cause], runbook_url: str | 
             "All tables" if len(names) == watched > 1 else listed(names),
             cause.finding,
             cause.remedy,
-            _link(cause.runbook.value, runbook_url),
+            runbook_link(cause.runbook.value, runbook_url),
         )
         for cause, names in sorted(tables.items(), key=lambda entry: -len(entry[1]))
     ]
 
 
-def _link(name: str, runbook_url: str | None) -> Link:
+def runbook_link(name: str, runbook_url: str | None) -> Link:
+    """A runbook, with its address below the one that the settings have for all of them."""
     return Link(name, f"{runbook_url.rstrip('/')}/{name}" if runbook_url else None)
 
 

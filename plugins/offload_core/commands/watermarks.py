@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from offload_core.cli_context import Context, DryRun, Json, Speaker, Table, Yes, ask, context_of, parse_moment
-from offload_core.clickhouse import ClickHouse
-from offload_core.cold_table import cold_rows, newest_marker
-from offload_core.errors import FixConfiguration, OffloadError, TargetTableMissing, WatermarkInvalid, WatermarkNotFound
-from offload_core.halt import cause_of_stop, what_is_accepted
-from offload_core.ledger import Ledger, LedgerRow
+from offload_core.cold_table import newest_marker
+from offload_core.errors import FixConfiguration, TargetTableMissing, WatermarkInvalid, WatermarkNotFound
+from offload_core.ledger import Ledger
 from offload_core.marker import Marker
+from offload_core.resume import find_stop, let_go_on, not_stopped
 from offload_core.row_counts import rows_between
 from offload_core.source_query import NOW, parse_time
 from offload_core.table_config import TableConfig
@@ -155,21 +154,17 @@ def resume(
     speaker = Speaker(as_json)
     with context.ledger() as ledger, context.clickhouse() as client:
         watermark = ledger.cursor(config.name)
-        cause = cause_of_stop(ledger.history(config.name, 1000))
-        if cause is None:
-            speaker.say(f"{config.name} is not stopped; there is nothing to resume.")
+        stop = find_stop(ledger, client, context.connections.iceberg, config)
+        if stop is None:
+            speaker.say(not_stopped(config.name))
         else:
-            speaker.say(
-                f"{config.name} was stopped at {cause.created_at.isoformat(sep=' ', timespec='seconds')} because:"
-            )
-            speaker.say(f"  {cause.last_error_message}")
-            speaker.say(f"Going on accepts: {what_is_accepted(cause)}")
-            for line in _counts(context, client, ledger, config, watermark):
-                speaker.say(f"  {line}")
+            for line in (stop.since, f"  {stop.why}", stop.accepts, *(f"  {count}" for count in stop.counts)):
+                speaker.say(line)
             if not dry_run:
-                ask(f"Let {config.name} go on from {watermark}?", yes=yes)
-                watermark = ledger.resume(config.name).cursor
+                ask(stop.question, yes=yes)
+                watermark = let_go_on(ledger, (config.name, stop.cause.id)).cursor
             speaker.say(f"{config.name}: {'would go' if dry_run else 'goes'} on from {watermark}")
+    cause = stop.cause if stop else None
     speaker.result(
         {
             "table": config.name,
@@ -181,26 +176,3 @@ def resume(
             "sequence": watermark.sequence,
         }
     )
-
-
-def _counts(context: Context, client: ClickHouse, ledger: Ledger, table: TableConfig, watermark: Cursor) -> list[str]:
-    """The numbers a person wants to see before accepting a table as it is; what can't be told says why."""
-    try:
-        now = parse_time(client.rows(NOW)[0]["now"])
-        ahead = (
-            f"ClickHouse holds {rows_between(client, table, watermark, Cursor(max(now, watermark.timestamp))):,} rows"
-        )
-    except OffloadError as error:
-        ahead = f"ClickHouse's rows can't be counted ({error.problem})"
-    try:
-        held = f"Iceberg holds {cold_rows(context.connections.iceberg, table.target):,} rows"
-    except OffloadError as error:
-        held = f"Iceberg's rows can't be counted ({error.problem})"
-    commit = ledger.last_commit(table.name)
-    return [f"{ahead} past the watermark {watermark}; they come with the next run.", f"{held} now{_recorded(commit)}."]
-
-
-def _recorded(commit: LedgerRow | None) -> str:
-    if commit is None or commit.total_records is None:
-        return ""
-    return f", and held {commit.total_records:,} after our last commit (snapshot {commit.snapshot_id})"

@@ -134,7 +134,7 @@ def _table(
         halts=sum(entry.status == "halted" for entry in entries),
         halt=ledger.halts.get(name),
         cold_rows=_cold_rows(entries, ledger.before.get(name)),
-        freshness=_freshness(name, entries, ledger, period, bounds, now) if is_offloaded else None,
+        freshness=table_freshness(name, entries, ledger, period, bounds, now) if is_offloaded else None,
     )
 
 
@@ -154,9 +154,19 @@ def _cold_rows(entries: Sequence[Entry], before: Before | None) -> int | None:
     return known[-1] if known else None
 
 
-def _freshness(
+def table_freshness(
     name: str, entries: Sequence[Entry], ledger: LedgerHistory, period: Interval, bounds: LagMinutes, now: datetime
 ) -> Freshness | None:
+    """How late a table was in a period that the ledger's history covers; None before its first ledger row.
+
+    Args:
+        name: the table.
+        entries: its rows of the period.
+        ledger: the history.
+        period: the period.
+        bounds: the levels' bounds.
+        now: the present (UTC).
+    """
     since, until = ledger.since.get(name), min(period.end, now)
     if since is None or since >= until:
         return None

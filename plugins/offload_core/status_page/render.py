@@ -1,0 +1,78 @@
+"""The page as HTML, and the two files that belong to it. What is shown is escaped by the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from offload_core.mail_page import as_code
+from offload_core.status_page.model import Done, Question, StatusPage, Unreadable
+
+EVERY_SECONDS = 15
+"""How often an open page asks for its content."""
+_FOLDER = Path(__file__).parent
+_ASSETS = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+
+
+def content(page: StatusPage | Unreadable) -> Markup:
+    """The part of the page that is fetched anew."""
+    return _render("page.html.j2" if isinstance(page, StatusPage) else "unreadable.html.j2", page=page)
+
+
+def live(inner: Markup, refresh: str, done: Done | None = None) -> Markup:
+    """The content in the frame that `page.js` keeps fresh.
+
+    Args:
+        inner: the content.
+        refresh: where it is fetched from, with the header `X-Iceberg-Offload: content`.
+        done: what an action has just led to.
+    """
+    return _render("live.html.j2", content=inner, refresh=refresh, every=EVERY_SECONDS, done=done)
+
+
+def question(asked: Question, hidden: Sequence[tuple[str, str]] = ()) -> Markup:
+    """The form on which an action is confirmed.
+
+    Args:
+        asked: the question.
+        hidden: further fields that the web framework wants, against forged requests.
+    """
+    return _render("question.html.j2", question=asked, hidden=[*asked.hidden, *hidden])
+
+
+def refusal(problem: str, remedy: str, back: str | None) -> Markup:
+    """Why something was not done or is not shown, and what to do."""
+    return _render("refusal.html.j2", problem=problem, remedy=remedy, back=back)
+
+
+def asset(name: str) -> tuple[bytes, str] | None:
+    """A file that belongs to the page and its type; None: there is none of that name."""
+    kind = _ASSETS.get(name)
+    return None if kind is None else ((_FOLDER / name).read_bytes(), kind)
+
+
+def asset_version(name: str) -> str:
+    """A word that changes with the file, for its address: browsers keep what they have."""
+    return sha256((_FOLDER / name).read_bytes()).hexdigest()[:12]
+
+
+def _render(template: str, **values: object) -> Markup:
+    return Markup(_templates().get_template(template).render(**values))  # noqa: S704 - escaped by the template
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["code"] = as_code
+    return templates
