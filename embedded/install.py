@@ -252,7 +252,7 @@ def _progress(name: str, detail: str) -> Iterator[None]:
 
 def _say(text: str) -> None:
     with _print_lock:
-        print(f"[setup] {text}", flush=True)
+        print(f"[setup] {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

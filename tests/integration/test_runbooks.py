@@ -14,12 +14,11 @@ from tests.support.runbook_stack import TROUBLES, RunbookStack, runbook_stack
 from tests.support.runbooks import CLICKHOUSE_SQL, LEDGER_SQL, PRODUCTION, SHELL, Block, blocks
 
 FIRST = "Fastest path"
-"""What is typed first is given in every run; Airflow's commands behind it are only read by Airflow's own parser there."""
+"""What is typed first is given in every run; of the rest, tests/test_runbook_documents.py has Airflow's commands read by its parser there."""
 
 
 def _takes_long(command: Block) -> bool:
-    is_airflows = re.search(r"\b(airflow|spark-submit) |python dags/", command.text) is not None
-    return command.is_full or (is_airflows and command.section != FIRST)
+    return command.is_full or command.section != FIRST
 
 
 def _commands(*languages: str) -> list[object]:

@@ -121,8 +121,8 @@ def test_lost_rows_halt_their_table(whole: Drill) -> None:
     with whole.outage(), fed(whole.stack):
         whole.watch.wait_for(lambda: whole.rows(BRONZE) > 100, "rows", 400)
         whole.delete_cold_rows(BRONZE)
-        began = time.time()
-        whole.mail(f"PAGE: Data loss: {BRONZE} is halted", PAGER, seconds=300, since=began)
+        whole.began = time.time()
+        whole.mail(f"PAGE: Data loss: {BRONZE} is halted", PAGER, seconds=300)
         whole.alert("DataLoss", BRONZE, seconds=30)
         whole.mail("[critical] IcebergOffloadDataLoss", "engineering-lead@example.com", seconds=30)
         assert suppressed(whole, "TableHalted")
