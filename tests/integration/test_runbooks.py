@@ -14,7 +14,7 @@ from tests.support.runbook_stack import TROUBLES, RunbookStack, runbook_stack
 from tests.support.runbooks import CLICKHOUSE_SQL, LEDGER_SQL, PRODUCTION, SHELL, Block, blocks
 
 FIRST = "Fastest path"
-"""What is typed first is given in every run; of the rest, tests/test_runbook_documents.py has Airflow's commands read by its parser there."""
+"""What is typed first is given in every run; tests/test_runbook_documents.py has Airflow's commands behind it read by Airflow's parser."""
 
 
 def _takes_long(command: Block) -> bool:
