@@ -136,7 +136,7 @@ def test_lost_rows_halt_their_table(whole: Drill) -> None:
 
 def test_a_slow_cycle(whole: Drill) -> None:
     with whole.outage(), fed(whole.stack):
-        whole.watch.wait_for(lambda: whole.metric("offload_job_running_seconds"), "a job at work", 400)
+        whole.watch.wait_for(lambda: whole.is_offloading(BRONZE), "a job at work", 400)
         clickhouse = whole.process("clickhouse")
         clickhouse.suspend()
         try:

@@ -155,6 +155,12 @@ class Drill:
         """How many rows of a table the ledger has counted."""
         return self.metric("offload_rows_total").get(table, 0.0)
 
+    def is_offloading(self, table: str) -> bool:
+        """Whether a Spark job of the table is at work."""
+        run_id = self.stack.api.newest_run(DAG_ID)
+        states = self.stack.api.task_states(DAG_ID, run_id) if run_id else {}
+        return any(state == "running" for task, state in states.items() if task.endswith(f".offload_{table}"))
+
     def subjects(self) -> list[str]:
         """The subjects of what Airflow has mailed to the team since the outage began."""
         return [
