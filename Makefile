@@ -35,8 +35,12 @@ setup: ## Make the environments under .venv, fetch the jars, find or bring a Jav
 	@$(BASE_PYTHON) -m embedded.install
 
 .PHONY: readers
-readers: setup ## Also make the environment that the tests of examples/ read the cold tables from
-	@$(BASE_PYTHON) -m embedded.install readers
+readers: setup ## Also make what only tests need: other readers of the cold tables, an S3 server and Iceberg's client for it
+	@$(BASE_PYTHON) -m embedded.install readers s3
+
+.PHONY: s3
+s3: setup ## Also fetch Iceberg's S3 client, for a warehouse in S3 (docs/production.md)
+	@$(BASE_PYTHON) -m embedded.install s3
 
 .PHONY: demo
 demo: setup ## Show the whole thing: real trades, Airflow, Spark, Iceberg; ends with a table and leaves the stack running
@@ -94,6 +98,10 @@ lint: setup ## Style, types and import directions
 	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
 	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python embedded benchmarks
 	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports
+
+.PHONY: docs
+docs: setup ## Write docs/configuration.md from the models
+	@PYTHONPATH=plugins $(AIRFLOW_ENV)/python -m offload_core.reference > docs/configuration.md
 
 .PHONY: format
 format: setup ## Put the code into the house's style

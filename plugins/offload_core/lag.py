@@ -31,11 +31,11 @@ class LagMinutes(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    elevated: _Minutes = 15
-    warning: _Minutes = 20
-    critical: _Minutes = 30
-    severe: _Minutes = 45
-    emergency: _Minutes = 60
+    elevated: Annotated[_Minutes, Field(description="From here on a lag is no longer normal; nobody is told yet.")] = 15
+    warning: Annotated[_Minutes, Field(description="Above it: Warning. A healthy cycle must end before.")] = 20
+    critical: Annotated[_Minutes, Field(description="Above it: Critical. The objective: no table is ever later.")] = 30
+    severe: Annotated[_Minutes, Field(description="Above it: Severe.")] = 45
+    emergency: Annotated[_Minutes, Field(description="Above it: Emergency; the pager is told too.")] = 60
 
     @model_validator(mode="after")
     def _grow(self) -> LagMinutes:
