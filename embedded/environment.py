@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from embedded.jars import JARS
+from embedded.jars import JARS, S3_JARS
 from embedded.layout import Layout, archive
 from embedded.ports import LOOPBACK
 from embedded.processes import Part
@@ -59,10 +59,12 @@ def _metrics(layout: Layout) -> dict[str, str]:
 def _spark(layout: Layout) -> dict[str, str]:
     """What `offload_core.spark_submit` reads."""
     made = archive(layout)
+    s3 = [layout.s3_jars / jar.file_name for jar in S3_JARS]
     return {
         "OFFLOAD_SPARK_HOME": str(layout.spark_home),
         "OFFLOAD_SPARK_PYTHON": str(layout.python("spark")),
         "OFFLOAD_SPARK_JARS": os.pathsep.join(str(layout.jars / jar.file_name) for jar in JARS),
+        **({"OFFLOAD_SPARK_S3_JARS": os.pathsep.join(map(str, s3))} if all(jar.exists() for jar in s3) else {}),
         "OFFLOAD_JAVA_HOME": str(layout.java_home),
         **({"OFFLOAD_APPCDS_ARCHIVE": str(made)} if made.exists() else {}),
         # The driver's ports are for its own executors on this machine.

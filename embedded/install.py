@@ -2,7 +2,8 @@
 
 `make setup` runs `python -m embedded.install` before every other target. It needs nothing but the standard library,
 installs only what is missing or whose lock file changed, works on several parts at once, and repairs an interrupted run
-when it is run again. `python -m embedded.install readers` makes the one environment that only some tests need.
+when it is run again. `python -m embedded.install readers` makes the one environment that only some tests need,
+`… s3` fetches what only a warehouse in S3 needs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from embedded.errors import InstallError
 from embedded.layout import Layout, archive, tail
 
 _STAMP = ".installed"
+_S3 = "s3"
 _NETWORK_REMEDY = (
     "Check the network and the package index (PIP_INDEX_URL, PIP_CERT, SSL_CERT_FILE), then run make setup again."
 )
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Bring every part up to date and return the exit status: 0 only when all of them are ready.
 
     Args:
-        arguments: `readers` for the readers' environment alone; nothing for everything else.
+        arguments: `readers` for the readers' environment, `s3` for the client of a warehouse in S3; nothing for everything else.
     """
     layout = Layout.of_checkout()
     layout.envs.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,13 @@ def main(arguments: Sequence[str] = ()) -> int:
             if READERS.name in arguments:
                 _ensure_bootstrap(layout)
                 _ensure_environment(layout, READERS)
-            else:
+            if _S3 in arguments:
+                _ensure_bootstrap(layout)
+                _ensure_environment(layout, SPARK)
+                _ensure_environment(layout, EMBEDDED)
+                _ensure_java(layout)
+                _ensure_jars(layout, layout.s3_jars, jars.S3_JARS)
+            if not arguments:
                 _install_all(layout)
     except InstallError as error:
         _say(f"setup failed: {error}")
@@ -78,7 +86,8 @@ def _install_all(layout: Layout) -> None:
         for other in others:
             other.result()
         _put_on_path(layout)
-        _ensure_java_and_jars(layout)
+        _ensure_java(layout)
+        _ensure_jars(layout, layout.jars, jars.JARS)
         _ensure_archive(layout)
         airflow.result()
 
@@ -92,17 +101,18 @@ def _put_on_path(layout: Layout) -> None:
         entry.write_text(content)
 
 
-def _ensure_java_and_jars(layout: Layout) -> None:
-    if java.selection_is_current(layout):
-        home = layout.java_home
-    else:
+def _ensure_java(layout: Layout) -> None:
+    if not java.selection_is_current(layout):
         home = java.find_suitable() or _bundled_java(layout)
         java.select(layout, home)
         _say(f"java: {java.describe(home)}")
-    missing = jars.missing(layout.jars)
+
+
+def _ensure_jars(layout: Layout, folder: Path, wanted: Sequence[jars.Jar]) -> None:
+    missing = jars.missing(folder, wanted)
     if missing:
         with _progress("jars", ", ".join(jar.file_name for jar in missing)):
-            jars.resolve(layout, java_home=home)
+            jars.resolve(layout, folder, missing, java_home=layout.java_home)
 
 
 def _ensure_archive(layout: Layout) -> None:

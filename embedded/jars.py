@@ -1,4 +1,4 @@
-"""The jars that Spark needs besides its own: Iceberg's runtime and the PostgreSQL driver of the catalog.
+"""The jars that Spark needs besides its own: Iceberg's runtime, the PostgreSQL driver of the catalog, and S3's client.
 
 `spark-submit --packages` resolves them once, through whatever mirror the machine is configured for; from then on the
 files are used.
@@ -10,6 +10,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,32 +56,42 @@ JARS = (
     ),
 )
 
+S3_JARS = (
+    Jar(
+        "org.apache.iceberg",
+        "iceberg-aws-bundle",
+        "1.11.0",
+        63613165,
+        "38f01da7e96850cdd05e6616d758b77b43314b712a8808e3f9a824d56976162f",
+    ),
+)
+"""What a warehouse in S3 needs besides. It lies in a folder of its own: on the class path it would lengthen every start."""
+
 # Only annotations for compilers; the driver runs without.
 _EXCLUDED = "org.checkerframework:checker-qual"
 
 
-def missing(folder: Path) -> list[Jar]:
-    """Jars that are not in `folder` in full length."""
-    return [jar for jar in JARS if not _is_complete(folder / jar.file_name, jar)]
+def missing(folder: Path, jars: Sequence[Jar] = JARS) -> list[Jar]:
+    """Those of `jars` that are not in `folder` in full length."""
+    return [jar for jar in jars if not _is_complete(folder / jar.file_name, jar)]
 
 
-def resolve(layout: Layout, *, java_home: Path) -> None:
-    """Fetch what is missing into the jars folder and verify it.
+def resolve(layout: Layout, folder: Path, wanted: Sequence[Jar], *, java_home: Path) -> None:
+    """Fetch `wanted` into `folder` and verify it.
 
     Raises:
         InstallError: the jars could not be fetched, or what was fetched is not what is pinned here.
     """
-    wanted = missing(layout.jars)
-    layout.jars.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=layout.envs, prefix=".ivy-") as scratch:
-        _run_spark_submit(layout, wanted, Path(scratch), java_home)
+        _run_spark_submit(layout, folder, wanted, Path(scratch), java_home)
         for jar in wanted:
             fetched = Path(scratch, "jars", f"{jar.group}_{jar.file_name}")
             _verify(fetched, jar)
-            fetched.replace(layout.jars / jar.file_name)
+            fetched.replace(folder / jar.file_name)
 
 
-def _run_spark_submit(layout: Layout, wanted: list[Jar], scratch: Path, java_home: Path) -> None:
+def _run_spark_submit(layout: Layout, folder: Path, wanted: Sequence[Jar], scratch: Path, java_home: Path) -> None:
     application = scratch / "nothing.py"
     application.write_text("")
     command = [str(layout.spark_home / "bin" / "spark-submit"), "--master", "local[1]"]
@@ -99,7 +110,7 @@ def _run_spark_submit(layout: Layout, wanted: list[Jar], scratch: Path, java_hom
         raise InstallError(
             f"could not fetch the jars (exit status {status}, missing: {', '.join(absent) or 'none'}, log: {log}). "
             "Check the network, or give a mirror by OFFLOAD_IVY_SETTINGS=path of an ivysettings.xml, or put the files "
-            f"into {layout.jars} yourself; then run make setup again.\n{tail(log)}"
+            f"into {folder} yourself; then run make setup again.\n{tail(log)}"
         )
 
 

@@ -37,6 +37,11 @@ class Layout:
         return self.envs / "jars"
 
     @property
+    def s3_jars(self) -> Path:
+        """Folder with the jars that only a warehouse in S3 needs."""
+        return self.jars / "s3"
+
+    @property
     def java_home(self) -> Path:
         """Link to the Java runtime that the set-up selected."""
         return self.envs / "java-home"

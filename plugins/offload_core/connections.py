@@ -58,6 +58,13 @@ https://jdbc.postgresql.org/documentation/use/#connection-parameters
 """
 
 
+S3_FILES = "org.apache.iceberg.aws.s3.S3FileIO"
+"""Iceberg's own way to S3, which needs neither Hadoop nor its settings.
+
+https://iceberg.apache.org/docs/latest/aws/#s3-fileio
+"""
+
+
 class IcebergConnection(BaseModel):
     """The cold tier's catalog. `properties` go to Iceberg as they are; `user` and `password` as the catalog type wants them."""
 
@@ -83,6 +90,11 @@ class IcebergConnection(BaseModel):
             )
         return self
 
+    @property
+    def is_in_s3(self) -> bool:
+        """Whether the tables' files are reached by Iceberg's S3 client, which needs jars of its own."""
+        return self.warehouse.startswith("s3://") or self.properties.get("io-impl") == S3_FILES
+
     def catalog_properties(self) -> dict[str, str]:
         """The catalog's properties as Iceberg wants them, password included: for a map in memory only."""
         properties = {"type": self.type, "uri": self.uri, "warehouse": self.warehouse}
@@ -93,6 +105,8 @@ class IcebergConnection(BaseModel):
                 properties |= JDBC_TIMEOUTS
         elif password:
             properties["credential"] = f"{self.user}:{password}"
+        if self.warehouse.startswith("s3://"):
+            properties["io-impl"] = S3_FILES
         return {key: value for key, value in {**properties, **self.properties}.items() if value}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,7 +70,8 @@ def run_application(
 ) -> None:
     """Run an application under spark-submit; arguments and errors as `run_job`, `bulk` as `spark_submit.configuration`."""
     reported, out_of_memory = None, False
-    with _start(_command(application, argv, settings, master, bulk), connections) as process:
+    lean = spark_submit.configuration(os.environ, bulk=bulk, s3=connections.iceberg.is_in_s3)
+    with _start(_command(application, argv, settings, master, lean), connections) as process:
         try:
             for line in process.stdout or ():
                 report = read_line(line)
@@ -85,11 +86,13 @@ def run_application(
         raise _failure(process.returncode, reported, out_of_memory)
 
 
-def _command(application: Path, argv: Sequence[str], settings: Settings, master: str, bulk: bool) -> list[str]:
+def _command(
+    application: Path, argv: Sequence[str], settings: Settings, master: str, lean: Mapping[str, str]
+) -> list[str]:
     home = os.environ.get("OFFLOAD_SPARK_HOME")
     command = [str(Path(home, "bin", "spark-submit")) if home else "spark-submit", "--master", master]
     command += ["--driver-memory", settings.driver_memory, "--executor-memory", settings.executor_memory]
-    for key, value in {**spark_submit.configuration(os.environ, bulk=bulk), **settings.spark_conf}.items():
+    for key, value in {**lean, **settings.spark_conf}.items():
         command += ["--conf", f"{key}={value}"]
     return [*command, str(application), *argv]
 

@@ -8,8 +8,9 @@ An installation says it once, in the environment of Airflow or of the shell; wha
 | `OFFLOAD_SPARK_PYTHON` | the Python of the job: has the packages of `requirements-spark.txt` |
 | `OFFLOAD_JAVA_HOME` | Java 17 to 21 |
 | `OFFLOAD_SPARK_JARS` | class path with Iceberg's runtime and PostgreSQL's driver |
+| `OFFLOAD_SPARK_S3_JARS` | class path with Iceberg's S3 client, added where the warehouse is in S3; unset where OFFLOAD_SPARK_JARS has it |
 | `OFFLOAD_SPARK_APPLICATION` | `offload_generic.py`, where it does not lie beside the plugins folder |
-| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive that makes the JVM start faster |
+| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive that makes the JVM start faster; made for exactly OFFLOAD_SPARK_JARS |
 """
 
 from __future__ import annotations
@@ -59,13 +60,19 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def configuration(environ: Mapping[str, str], *, bulk: bool = False) -> dict[str, str]:
+SECRETS = "(?i)secret|password|token|credential|access[.-]?key"
+"""What Spark hides wherever it shows settings: its own pattern, and the names of Iceberg's S3 and REST keys."""
+
+
+def configuration(environ: Mapping[str, str], *, bulk: bool = False, s3: bool = False) -> dict[str, str]:
     """The Spark settings that a lean start needs; an installation's own `spark_conf` is laid over them.
 
     Args:
         environ: the environment.
         bulk: True for jobs that work on many rows, which repay a JVM that compiles them well; the others are over before that.
+        s3: True where the warehouse is in S3.
     """
+    jars, s3_jars = environ.get("OFFLOAD_SPARK_JARS"), environ.get("OFFLOAD_SPARK_S3_JARS") if s3 else None
     logging = application(environ).with_name("log4j2.properties")
     options = [
         "-XX:+UseSerialGC",
@@ -74,13 +81,15 @@ def configuration(environ: Mapping[str, str], *, bulk: bool = False) -> dict[str
         f"-Dlog4j2.configurationFile={logging.as_uri()}",
     ]
     archive = environ.get("OFFLOAD_APPCDS_ARCHIVE")
-    if archive and Path(archive).is_file():
+    # With another class path the JVM refuses the archive, and says so at every start.
+    if archive and not s3_jars and Path(archive).is_file():
         options.append(f"-XX:SharedArchiveFile={archive}")
     values = {
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "2",
+        "spark.redaction.regex": SECRETS,
         "spark.driver.extraJavaOptions": " ".join(options),
     }
-    jars = environ.get("OFFLOAD_SPARK_JARS")
-    return values | ({"spark.driver.extraClassPath": jars, "spark.executor.extraClassPath": jars} if jars else {})
+    path = os.pathsep.join(part for part in (jars, s3_jars) if part)
+    return values | ({"spark.driver.extraClassPath": path, "spark.executor.extraClassPath": path} if path else {})

@@ -202,3 +202,15 @@ class TestSecrets:
 
         assert again == found
         assert again.iceberg.password.get_secret_value() == SECRETS[2]
+
+
+def test_a_warehouse_in_s3_is_reached_by_icebergs_own_client_unless_another_is_named() -> None:
+    iceberg = parse(GIVEN).iceberg
+    local = iceberg.model_copy(update={"warehouse": "file:///warehouse"})
+    named = iceberg.model_copy(update={"properties": {"io-impl": "com.example.Files"}})
+
+    assert iceberg.is_in_s3
+    assert iceberg.catalog_properties()["io-impl"] == "org.apache.iceberg.aws.s3.S3FileIO"
+    assert not local.is_in_s3
+    assert "io-impl" not in local.catalog_properties()
+    assert named.catalog_properties()["io-impl"] == "com.example.Files"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,35 @@ class TestTheConfiguration:
         assert flag not in configuration(environ)["spark.driver.extraJavaOptions"]
         archive.touch()
         assert flag in configuration(environ)["spark.driver.extraJavaOptions"].split()
+
+    def test_the_client_of_s3_is_on_the_class_path_only_where_the_warehouse_is_there(self, tmp_path):
+        archive = tmp_path / "spark.jsa"
+        archive.touch()
+        environ = {
+            "OFFLOAD_SPARK_JARS": "/jars/iceberg.jar",
+            "OFFLOAD_SPARK_S3_JARS": "/jars/s3/aws.jar",
+            "OFFLOAD_APPCDS_ARCHIVE": str(archive),
+        }
+
+        local, far = configuration(environ), configuration(environ, s3=True)
+
+        assert local["spark.driver.extraClassPath"] == "/jars/iceberg.jar"
+        assert far["spark.driver.extraClassPath"] == far["spark.executor.extraClassPath"]
+        assert far["spark.driver.extraClassPath"] == os.pathsep.join(["/jars/iceberg.jar", "/jars/s3/aws.jar"])
+        # The archive is one for the other class path.
+        assert "SharedArchiveFile" in local["spark.driver.extraJavaOptions"]
+        assert "SharedArchiveFile" not in far["spark.driver.extraJavaOptions"]
+
+    def test_an_archive_made_with_the_client_of_s3_is_used(self, tmp_path):
+        archive = tmp_path / "spark.jsa"
+        archive.touch()
+
+        values = configuration(
+            {"OFFLOAD_SPARK_JARS": "/a.jar:/aws.jar", "OFFLOAD_APPCDS_ARCHIVE": str(archive)}, s3=True
+        )
+
+        assert "SharedArchiveFile" in values["spark.driver.extraJavaOptions"]
+
+    @pytest.mark.parametrize("key", ["s3.access-key-id", "s3.secret-access-key", "s3.session-token", "credential"])
+    def test_spark_hides_the_keys_of_the_warehouse(self, key):
+        assert re.search(configuration({})["spark.redaction.regex"], f"spark.sql.catalog.demo.{key}")

@@ -141,7 +141,7 @@ class World:
             "--master",
             os.environ.get(MASTER_ENV, "local[2]"),
         ]
-        for key, value in spark_submit.configuration(env).items():
+        for key, value in spark_submit.configuration(env, s3=self.connections.iceberg.is_in_s3).items():
             command += [
                 "--conf",
                 f"{key}={value} {java_options}" if key.endswith("extraJavaOptions") else f"{key}={value}",

@@ -10,7 +10,15 @@ from py4j.protocol import Py4JError, Py4JJavaError
 
 from offload_core.connections import IcebergConnection
 from offload_core.disk import full_disk, says_full
-from offload_core.errors import CatalogUnavailable, CommitStateUnknown, FixCredentials, StartOver, TargetTableMissing
+from offload_core.errors import (
+    CatalogUnavailable,
+    CommitStateUnknown,
+    FixConfiguration,
+    FixCredentials,
+    OffloadError,
+    StartOver,
+    TargetTableMissing,
+)
 from offload_core.projection import Column
 from offload_core.table_config import TableConfig
 from offload_core.window import Partition
@@ -38,7 +46,7 @@ def iceberg_errors(what: str) -> Iterator[None]:
     """Turn the JVM's exceptions into errors that say what to do. `what` completes "… while".
 
     Raises:
-        TargetTableMissing, StartOver, CommitStateUnknown, FixCredentials, FreeDiskSpace, CatalogUnavailable
+        TargetTableMissing, StartOver, CommitStateUnknown, FixConfiguration, FixCredentials, FreeDiskSpace, CatalogUnavailable
     """
     try:
         yield
@@ -56,11 +64,9 @@ def iceberg_errors(what: str) -> Iterator[None]:
                 f"The Iceberg table moved while {what}: {message}.",
                 "Nothing was published; the next attempt starts from the newest state.",
             ) from error
-        if "password authentication failed" in message:
-            raise FixCredentials(
-                f"The Iceberg catalog refused the user while {what}: {message}.",
-                "Correct user and password in the catalog's Connection (`iceberg_default` unless set otherwise).",
-            ) from error
+        wrong = _wrong_connection(what, message)
+        if wrong is not None:
+            raise wrong from error
         if says_full(message):
             raise full_disk(what, message) from error
         raise CatalogUnavailable(
@@ -76,6 +82,9 @@ def iceberg_errors(what: str) -> Iterator[None]:
         ) from error
 
 
+_NO_FILE_STORE = "Cannot initialize FileIO implementation"
+_REFUSED_BY_STORE = ("Status Code: 403", "Status Code: 401")
+"""What every AWS client says of a key that is unknown, wrong or not allowed to do this."""
 _IS_A_MISTAKE = "Trace:"
 """In py4j's errors about calls that the JVM does not know. Others without an exception of the JVM's: the connection broke."""
 _MOVED = (
@@ -90,6 +99,26 @@ _MOVED = (
 """What Iceberg says when another commit came first and no exception of its own tells so."""
 
 
+def _wrong_connection(what: str, message: str) -> OffloadError | None:
+    """The error where the message tells that something has to be corrected in the Connection or in the installation."""
+    if _NO_FILE_STORE in message:
+        return FixConfiguration(
+            f"Spark lacks what the warehouse's file store needs: {message}.",
+            "For S3, put iceberg-aws-bundle of Iceberg's own version on the class path (OFFLOAD_SPARK_S3_JARS; docs/production.md).",
+        )
+    if any(text in message for text in _REFUSED_BY_STORE):
+        return FixCredentials(
+            f"The warehouse's file store refused the key while {what}: {message}.",
+            "Correct s3.access-key-id and s3.secret-access-key in the properties of the catalog's Connection, or what the key may do.",
+        )
+    if "password authentication failed" in message:
+        return FixCredentials(
+            f"The Iceberg catalog refused the user while {what}: {message}.",
+            "Correct user and password in the catalog's Connection (`iceberg_default` unless set otherwise).",
+        )
+    return None
+
+
 def _moved(names: list[str], message: str) -> bool:
     if f"{_ICEBERG_ERRORS}CommitFailedException" in names:
         return True
@@ -101,8 +130,8 @@ def open_catalog(jvm: JavaObject, connection: IcebergConnection) -> Iterator[Jav
     """The Iceberg catalog of a connection, closed with the block. Raises as `iceberg_errors` says."""
     with iceberg_errors("opening the catalog"):
         # Hadoop's own configuration files matter to hdfs:// and s3a:// only, and cost a tenth of a second.
-        local = connection.warehouse.startswith(("file:", "/"))
-        configuration = jvm.org.apache.hadoop.conf.Configuration(not local)
+        without_hadoop = connection.warehouse.startswith(("file:", "/")) or connection.is_in_s3
+        configuration = jvm.org.apache.hadoop.conf.Configuration(not without_hadoop)
         catalog = jvm.org.apache.iceberg.CatalogUtil.buildIcebergCatalog(
             connection.name, connection.catalog_properties(), configuration
         )

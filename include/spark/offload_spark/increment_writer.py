@@ -55,7 +55,7 @@ class AppendWriter(ChunkWriter):
 
     def _insert_missing(self, files: Sequence[DataFile], marker: Marker) -> int:
         first, last = min(file.first for file in files), max(file.last for file in files)
-        missing = self._comparison().insert_missing([file.location for file in files], first, last, marker)
+        missing = self._comparison().insert_missing(files, first, last, marker)
         log.info("%d of %d rows were missing in Iceberg", missing, sum(file.rows for file in files))
         return missing
 
@@ -113,4 +113,4 @@ class UpsertWriter(ChunkWriter):
 
     def _merge(self, files: Sequence[DataFile], marker: Marker) -> None:
         log.info("ClickHouse no longer holds all of these partitions: merging by key.")
-        self._comparison().merge([file.location for file in files], marker)
+        self._comparison().merge(files, marker)

@@ -15,6 +15,8 @@ from offload_core.source_query import format_time, interval_column
 from offload_core.table_config import TableConfig
 from offload_core.window import Cursor, Interval
 from offload_spark.iceberg_catalog import iceberg_errors
+from offload_spark.iceberg_table import DataFile
+from offload_spark.staged_files import stage_for_spark
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -30,15 +32,29 @@ class RowComparison:
         catalog: the catalog's name.
         table: the table's entry; its keys identify a row.
         branch: the attempt's branch; None to look at `main`.
+        columns: the staged rows' columns.
     """
 
-    def __init__(self, session: SparkSession, catalog: str, table: TableConfig, branch: str | None) -> None:
+    def __init__(
+        self, session: SparkSession, catalog: str, table: TableConfig, branch: str | None, columns: Sequence[Column]
+    ) -> None:
         self._session = session
         self._table = table
+        self._columns = columns
+        self._target = ".".join(map(quote, [catalog, *table.target.split(".")]))
         names = [catalog, *table.target.split("."), *([] if branch is None else [f"branch_{branch}"])]
         self._name = ".".join(map(quote, names))
 
-    def insert_missing(self, files: Sequence[str], first: datetime, last: datetime, marker: Marker) -> int:
+    def _staged(self, files: Sequence[DataFile]) -> DataFrame:
+        """The rows of staged files, read by Spark where Hadoop knows their file system, else by Iceberg."""
+        locations = [file.location for file in files]
+        if not locations[0].startswith("s3://"):
+            return self._session.read.parquet(*locations)
+        tasks = stage_for_spark(self._session, self._target, files)
+        staged = self._session.read.format("iceberg").option("scan-task-set-id", tasks).load(self._target)
+        return staged.select(*(quote(column.name) for column in self._columns))
+
+    def insert_missing(self, files: Sequence[DataFile], first: datetime, last: datetime, marker: Marker) -> int:
         """Append to the branch the staged rows whose key isn't in the table between `first` and `last`; return how many.
 
         Nothing is committed when none is missing. Staged rows that share a key arrive as often as ClickHouse holds them.
@@ -56,22 +72,22 @@ class RowComparison:
             finally:
                 missing.unpersist()
 
-    def _missing(self, files: Sequence[str], first: datetime, last: datetime) -> DataFrame:
-        staged = self._session.read.parquet(*files)
+    def _missing(self, files: Sequence[DataFile], first: datetime, last: datetime) -> DataFrame:
+        staged = self._staged(files)
         held = self._session.table(self._name).where(self._between(first, last)).select(*map(quote, self._table.keys))
         return staged.join(held, on=list(self._table.keys), how="left_anti").select(*map(quote, staged.columns))
 
-    def changed(self, files: Sequence[str], columns: Sequence[Column], first: datetime, last: datetime) -> int:
+    def changed(self, files: Sequence[DataFile], columns: Sequence[Column], first: datetime, last: datetime) -> int:
         """How many rows between `first` and `last` (UTC, inclusive) have other values than the staged row of the same key."""
         others = [column for column in columns if column.name not in self._table.keys]
         if not others:
             return 0
         with spark_errors(f"comparing {self._table.target}"):
-            staged = self._session.read.parquet(*files).alias("s")
+            staged = self._staged(files).alias("s")
             held = self._session.table(self._name).where(self._between(first, last)).alias("t")
             return int(staged.join(held, on=list(self._table.keys)).where(" OR ".join(map(_differs, others))).count())
 
-    def missing(self, files: Sequence[str], first: datetime, last: datetime) -> int:
+    def missing(self, files: Sequence[DataFile], first: datetime, last: datetime) -> int:
         """How many staged rows have a key that isn't in the table between `first` and `last`."""
         with spark_errors(f"comparing {self._table.target}"):
             return int(self._missing(files, first, last).count())
@@ -89,9 +105,9 @@ class RowComparison:
     def _between(self, first: datetime, last: datetime) -> str:
         return f"{quote(self._table.timestamp_col)} BETWEEN {_timestamp(first)} AND {_timestamp(last)}"
 
-    def merge(self, files: Sequence[str], marker: Marker) -> None:
+    def merge(self, files: Sequence[DataFile], marker: Marker) -> None:
         """MERGE the staged rows into the branch by key: insert new ones, update those that differ."""
-        staged = self._session.read.parquet(*files)
+        staged = self._staged(files)
         staged.createOrReplaceTempView("offload_staged")
         keys = [quote(name) for name in self._table.keys]
         others = [quote(name) for name in staged.columns if name not in self._table.keys]

@@ -58,16 +58,15 @@ class RepairWriter(ReworkWriter):
 
     def _mend(self, files: Sequence[DataFile], marker: Marker) -> int | None:
         comparison = self._comparison()
-        locations = [file.location for file in files]
         first, last = min(file.first for file in files), max(file.last for file in files)
-        changed = comparison.changed(locations, self._columns, first, last)
+        changed = comparison.changed(files, self._columns, first, last)
         if self._table.write_mode is WriteMode.APPEND:
             self.changed += changed
-            self._mended = comparison.insert_missing(locations, first, last, marker)
+            self._mended = comparison.insert_missing(files, first, last, marker)
             return self._mended
-        self._mended = changed + comparison.missing(locations, first, last)
+        self._mended = changed + comparison.missing(files, first, last)
         if self._mended:
-            comparison.merge(locations, marker)
+            comparison.merge(files, marker)
         return None
 
     def _new_rows(self, added: int | None, marker: Marker) -> int:  # noqa: ARG002 - a merge adds whole files again

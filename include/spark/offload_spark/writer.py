@@ -244,7 +244,9 @@ class ChunkWriter(ABC):
     def _comparison(self, *, of_main: bool = False) -> RowComparison:
         """Rows against this attempt's branch, or against `main`."""
         session = start_session(self._connection)
-        return RowComparison(session, self._connection.name, self._table, None if of_main else self._iceberg.branch)
+        return RowComparison(
+            session, self._connection.name, self._table, None if of_main else self._iceberg.branch, self._columns
+        )
 
 
 def local_path(location: str) -> Path | None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 
-from offload_airflow.compat import AirflowSkipException, AirflowTaskTimeout, Context
+from offload_airflow.compat import AirflowSkipException, AirflowTaskTimeout, Context, find_connection
 from offload_airflow.configured import Configured
 from offload_airflow.failures import airflow_failures
-from offload_airflow.hooks.connections import load_connections
+from offload_airflow.hooks.connections import iceberg_connection, load_connections
 from offload_airflow.hooks.offload_submit import OffloadSubmitHook
 from offload_airflow.table_configs import find_table
 from offload_core import spark_submit
@@ -90,7 +90,9 @@ class TableJobOperator(Configured, SparkSubmitOperator):
             self.application_args = self.job_arguments(context, table).to_argv()
             self.application = str(self.job_application())
             self.name = f"{self.settings.pipeline_id}.{table.name}"
-            lean = spark_submit.configuration(os.environ, bulk=self.bulk)
+            catalog = find_connection(self.settings.iceberg_conn_id)  # a missing one is told when the task begins
+            s3 = catalog is not None and iceberg_connection(catalog).is_in_s3
+            lean = spark_submit.configuration(os.environ, bulk=self.bulk, s3=s3)
             self.conf = {**lean, **self.settings.spark_conf, **(self.conf or {})}
 
     def execute(self, context: Context) -> None:
