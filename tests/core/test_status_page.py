@@ -518,7 +518,7 @@ class TestUnreadable:
 
         assert "The ledger can't be read" in shown.text
         assert "Start it or correct the ledger's Connection" in shown.text
-        assert "docs/runbooks/iceberg-offload-watermark-recovery.md" in shown.text
+        assert "Runbook iceberg-offload-watermark-recovery.md" in shown.text
 
     def test_a_database_without_a_ledger_asks_for_init(self, ledger_database: PostgresConnection):
         with postgres_database(ledger_database, "offload_test") as empty, pytest.raises(RunInit) as caught:

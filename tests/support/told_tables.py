@@ -81,9 +81,9 @@ class ToldTables:
         return f"scheduled__{(due - PERIOD).isoformat()}"
 
     def day(self, table: str, last: timedelta, rows: int = 1200) -> None:
-        """A day of ordinary cycles of which the newest was `last` ago."""
+        """A day of ordinary cycles, and an hour before it, of which the newest was `last` ago."""
         self.row(table, 9 * DAY, "init")
-        for number in range(95, -1, -1):
+        for number in range(99, -1, -1):
             ago = last + number * PERIOD
             upper = self.now - ago - 5 * MINUTE
             amount = rows * _SHAPE[(upper.hour // 2) % 12] // 10 + (number * 37) % 90

@@ -12,7 +12,7 @@ from offload_core.alerts.cause import Runbook, likely_cause
 from offload_core.alerts.message import runbook_link
 from offload_core.alerts.model import Cycles
 from offload_core.cycle_time import newest_cycle
-from offload_core.errors import OffloadError, RunInit
+from offload_core.errors import FixConfiguration, LedgerUnavailable, OffloadError, RetryLater
 from offload_core.lag import LagMinutes
 from offload_core.report.format import amount, duration
 from offload_core.settings import Settings
@@ -24,9 +24,14 @@ from offload_core.status_page.words import ago, count, roughly
 from offload_core.table_state import Condition, TableState
 
 _ORDER = {"bronze": 0, "silver": 1, "gold": 2}
-_LATE, _DIFFERING, _WRONG = "late", "with a difference to ClickHouse", "wrong in the configuration"
+_LATE, _DIFFERING, _WRONG = "late", "different from ClickHouse", "wrong in the configuration"
 _KINDS = ("halted", "failing", "not set up", _WRONG, "trying again", _LATE, _DIFFERING)
 """What may ail a table, the worst first."""
+_HEADLINES = {
+    FixConfiguration.kind: "The configuration is wrong",
+    RetryLater.kind: "Airflow's database can't be read",
+}
+"""Why the page can't be made, where it is not the ledger."""
 _FEW = 2
 """Up to so many tables, the headline names them."""
 _LEGEND = (
@@ -65,9 +70,8 @@ def page(known: Known, settings: Settings, cycles: Cycles | None, addresses: Add
 
 def unreadable(error: OffloadError, settings: Settings | None, now: datetime) -> Unreadable:
     """What is shown instead where the ledger or the configuration can't be read."""
-    is_configuration = error.kind in ("configuration", "credentials")
-    headline = "The configuration is wrong" if error.kind == "configuration" else "The ledger can't be read"
-    runbook = None if is_configuration or isinstance(error, RunInit) else Runbook.WATERMARK
+    headline = _HEADLINES.get(error.kind, "The ledger can't be read")
+    runbook = Runbook.WATERMARK if isinstance(error, LedgerUnavailable) else None
     return Unreadable(
         headline=f"{headline}: how the tables are can't be told.",
         problem=error.problem,
@@ -215,7 +219,7 @@ def _airflow(around: Around) -> Iterator[Fact]:
     elif cycles.is_paused:
         yield Fact("DAG", "paused", cycles.dag_id, Tone.BAD, dag)
     else:
-        yield Fact("DAG", "switched on", cycles.dag_id, Tone.GOOD, dag)
+        yield Fact("DAG", "on", cycles.dag_id, Tone.GOOD, dag)
 
 
 def _audits(lines: Sequence[TableLine]) -> Fact:

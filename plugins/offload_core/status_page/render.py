@@ -50,6 +50,11 @@ def refusal(problem: str, remedy: str, back: str | None) -> Markup:
     return _render("refusal.html.j2", problem=problem, remedy=remedy, back=back)
 
 
+def document(body: Markup) -> Markup:
+    """A whole HTML page that needs nothing else, with its style inside."""
+    return _render("document.html.j2", body=body, style=Markup((_FOLDER / "page.css").read_text()))  # noqa: S704 - our file
+
+
 def asset(name: str) -> tuple[bytes, str] | None:
     """A file that belongs to the page and its type; None: there is none of that name."""
     kind = _ASSETS.get(name)

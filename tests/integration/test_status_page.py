@@ -1,0 +1,401 @@
+"""The page in Airflow's menu, in a real browser and a real Airflow: who sees it, who may act, and that it agrees with all else."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from html import unescape
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
+
+from embedded.processes import Part
+from offload_core.audit.model import Finding
+from offload_core.ledger import Ledger
+from offload_core.ledger_session import LedgerConnection, connect
+from offload_core.settings import Settings
+from offload_core.table_config import DEFAULT_TABLES
+from tests.support.airflow_stack import DAG_ID, AirflowStack
+from tests.support.browser import chromium
+from tests.support.exporter import running_exporter
+from tests.support.told_tables import MINUTE, ToldTables, job_name
+from tests.support.world import wait_until
+
+__all__ = ["chromium"]
+
+HEALTHY, HALTED, CATCHING_UP, LAGGING, FAILING, ELEVATED, DIFFERING, NEVER, _ = (table.name for table in DEFAULT_TABLES)
+PIPELINE = Settings().pipeline_id
+PASSWORD = "not a secret"
+WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 420, "height": 900}
+
+_HASTE = (
+    "const set = window.setInterval; window.setInterval = (what, every) => set(what, every === 15000 ? 500 : every);"
+)
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def session(stack: AirflowStack) -> Iterator[LedgerConnection]:
+    """A session with the stack's ledger."""
+    with closing(connect(stack.connections.postgres, "a test")) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def ledger(session: LedgerConnection) -> Ledger:
+    return Ledger(session, PIPELINE)
+
+
+@pytest.fixture(scope="module")
+def told(stack: AirflowStack, session: LedgerConnection) -> Iterator[ToldTables]:
+    """Tables in every state, one of them with a job at work, as PostgreSQL sees it."""
+    told = ToldTables(session, PIPELINE)
+    told.day(HEALTHY, 4 * MINUTE, rows=52_000)
+    told.halted(HALTED)
+    run = told.catching_up(CATCHING_UP)
+    told.day(LAGGING, 34 * MINUTE)
+    told.failing(FAILING)
+    told.day(ELEVATED, 17 * MINUTE)
+    told.day(DIFFERING, 5 * MINUTE)
+    for table in (HEALTHY, LAGGING, ELEVATED):
+        told.audit(table, [Finding.EQUAL] * 6)
+    told.audit(DIFFERING, [Finding.EQUAL] * 4 + [Finding.LATE] * 2)
+    # The DAG stays paused, as Airflow has every new one: no run of the scheduler's own moves anything meanwhile.
+    with closing(connect(stack.connections.postgres, job_name(CATCHING_UP, run))):
+        yield told
+
+
+@pytest.fixture(scope="module")
+def people(stack: AirflowStack) -> None:
+    """Somebody with each of Airflow's own roles Viewer and User; the latter may edit DAGs and make runs."""
+    for name, role in (("viewer", "Viewer"), ("operator", "User")):
+        stack.airflow(
+            *("users", "create", "--username", name, "--role", role, "--password", PASSWORD),
+            *("--email", f"{name}@example.com", "--firstname", name, "--lastname", "Example"),
+        )
+
+
+@pytest.fixture(scope="module")
+def logins(request: pytest.FixtureRequest, stack: AirflowStack, chromium: Browser) -> dict[str, StorageState]:
+    """What a browser keeps of each one's login."""
+    request.getfixturevalue("people")
+    found = {}
+    for name in ("viewer", "operator"):
+        with chromium.new_context(base_url=stack.url) as context:
+            page = context.new_page()
+            page.goto("/login/")
+            page.fill("#username", name)
+            page.fill("#password", PASSWORD)
+            page.click("input[type=submit]")
+            page.wait_for_url("**/home")
+            found[name] = context.storage_state()
+    return found
+
+
+@pytest.fixture
+def open_page(
+    request: pytest.FixtureRequest, stack: AirflowStack, chromium: Browser, logins: dict[str, StorageState]
+) -> Iterator[Open]:
+    """Opens the page as somebody, in a browser of their own."""
+    request.getfixturevalue("told")
+    contexts: list[BrowserContext] = []
+
+    def open_page(name: str, path: str = "/iceberg-offload/", **how: Any) -> Page:
+        contexts.append(
+            chromium.new_context(base_url=stack.url, storage_state=logins[name], **{"viewport": WIDE, **how})
+        )
+        page = contexts[-1].new_page()
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def post(page: Page, path: str) -> tuple[int, str]:
+    """Send a form as the page itself would, with its token against forgery; status and text of the answer."""
+    token = page.locator("input[name=csrf_token]").first.get_attribute("value")
+    answer = page.request.post(path, form={"csrf_token": str(token)}, headers={"Referer": page.url})
+    return answer.status, answer.text()
+
+
+def runs(stack: AirflowStack) -> list[dict[str, object]]:
+    """The DAG's runs by hand, newest first, as Airflow's API has them."""
+    answer = json.loads(stack.page(f"/api/v1/dags/{DAG_ID}/dagRuns?order_by=-execution_date"))
+    return [run for run in answer["dag_runs"] if run["run_type"] == "manual"]
+
+
+class TestAgreement:
+    def test_page_metrics_and_command_say_the_same(self, stack: AirflowStack, open_page: Open):
+        page = open_page("viewer")
+        command = {fields["table"]: fields for fields in json.loads(stack.offload("status", "--json"))}
+        with running_exporter(stack.connections.postgres, PIPELINE) as exporter:
+            metrics = exporter.scrape()
+
+        for table in (HEALTHY, LAGGING, CATCHING_UP, HALTED, FAILING, NEVER):
+            row, told = page.locator(f"[data-table={table}]"), command[table]
+            assert row.get_attribute("data-state") == told["state"]
+            assert row.get_attribute("data-failures") == str(told["failures"])
+            assert metrics.value("offload_consecutive_failures", table=table) == told["failures"]
+            lag, metric = row.get_attribute("data-lag-minutes"), metrics.value("offload_lag_minutes", table=table)
+            if table == NEVER:
+                assert (lag, told["lag_minutes"]) == (None, None)
+                assert table not in metrics.by_table("offload_last_success_timestamp")
+                continue
+            assert float(lag or -1) == pytest.approx(told["lag_minutes"], abs=1)
+            assert float(lag or -1) == pytest.approx(metric, abs=1)
+            assert row.get_attribute("data-lag-level") == told["lag_level"]
+            watermark = str(row.get_attribute("data-watermark"))
+            assert watermark == told["watermark"]
+
+    def test_each_state_has_its_word(self, open_page: Open):
+        page = open_page("viewer")
+        words = {
+            HEALTHY: "Good",
+            HALTED: "Halted",
+            CATCHING_UP: "Catching up",
+            LAGGING: "Late",
+            FAILING: "Failing",
+            NEVER: "Never offloaded",
+        }
+
+        for table, word in words.items():
+            expect(page.locator(f"[data-table={table}] .badge")).to_have_text(word)
+        expect(page.locator(f"[data-table={LAGGING}]")).to_contain_text("Critical")
+
+    def test_the_chunks_of_a_job_at_work_are_those_of_the_metrics(self, stack: AirflowStack, open_page: Open):
+        row = open_page("viewer").locator(f"[data-table={CATCHING_UP}]")
+        with running_exporter(stack.connections.postgres, PIPELINE) as exporter:
+            metrics = exporter.scrape()
+
+        assert (
+            float(row.get_attribute("data-chunks") or 0) == metrics.value("offload_run_chunks", table=CATCHING_UP) == 3
+        )
+        assert float(row.get_attribute("data-rows") or 0) == metrics.value("offload_run_rows", table=CATCHING_UP)
+        assert metrics.value("offload_job_running_seconds", table=CATCHING_UP) > 0
+
+
+class TestPermissions:
+    def test_somebody_who_is_not_logged_in_is_asked_to(self, stack: AirflowStack, chromium: Browser):
+        with chromium.new_context(base_url=stack.url) as context:
+            page = context.new_page()
+            page.goto("/iceberg-offload/")
+            assert "/login/" in page.url
+            assert page.request.get("/iceberg-offload/content", headers={"X-Requested-With": "fetch"}).status == 401
+
+    def test_a_viewer_finds_the_page_in_the_menu_and_sees_everything(self, open_page: Open):
+        page = open_page("viewer", "/home")
+
+        page.get_by_role("link", name="Iceberg Offload").click()
+
+        expect(page.get_by_role("heading", level=1)).to_contain_text("of 9 tables need you")
+        expect(page.get_by_role("row")).to_have_count(1 + 3 + 9 + 4)
+        expect(page.get_by_text(f"offload resume {HALTED}")).to_be_visible()
+
+    def test_a_viewer_has_no_buttons_and_no_way_around(self, stack: AirflowStack, open_page: Open, ledger: Ledger):
+        page = open_page("viewer")
+        before = runs(stack)
+
+        assert page.locator(".offload .button").count() == 0
+        for action in ("run", "verify", "resume"):
+            path = f"/iceberg-offload/{action}/{HALTED}"
+            status, text = post(page, path)
+            assert status == 403
+            assert "can edit" in text
+            assert page.request.get(path).status == 403
+        assert runs(stack) == before
+        assert HALTED in ledger.halts()
+
+    def test_a_form_without_its_token_is_refused(self, stack: AirflowStack, open_page: Open):
+        page = open_page("operator")
+        before = runs(stack)
+
+        assert page.request.post(f"/iceberg-offload/run/{HEALTHY}", form={}).status == 400
+
+        assert runs(stack) == before
+
+
+class TestActions:
+    def test_an_operator_runs_one_table(self, stack: AirflowStack, open_page: Open):
+        page = open_page("operator")
+
+        page.get_by_role("link", name=f"Run now {HEALTHY}").click()
+        expect(page.get_by_text(f"offloads only {HEALTHY}")).to_be_visible()
+        expect(page.get_by_text("The DAG is paused")).to_be_visible()
+        page.get_by_role("button", name="Run now").click()
+
+        expect(page.get_by_role("status").first).to_contain_text(f"{HEALTHY}: a run was triggered.")
+        run = runs(stack)[0]
+        assert run["conf"] == {"tables": [HEALTHY]}
+        page.get_by_role("link", name="Follow the run").click()
+        assert f"dag_run_id={run['dag_run_id']}".replace("+", "%2B").replace(":", "%3A") in page.url.replace(":", "%3A")
+
+    def test_the_message_is_shown_once(self, open_page: Open):
+        page = open_page("operator", f"/iceberg-offload/run/{LAGGING}")
+        page.get_by_role("button", name="Run now").click()
+        expect(page.locator(".offload-done")).to_be_visible()
+
+        page.reload()
+
+        expect(page.locator(".offload-done")).to_have_count(0)
+
+    def test_an_operator_verifies_an_interval_and_a_wrong_one_is_not_lost(self, stack: AirflowStack, open_page: Open):
+        page = open_page("operator")
+        before = len(runs(stack))
+
+        page.get_by_role("link", name=f"Verify … {HEALTHY}").click()
+        page.get_by_label("From (UTC)").fill("2026-11-20T12:00:00")
+        page.get_by_label("To (UTC)").fill("2026-11-20T10:00:00")
+        page.get_by_role("button", name="Verify").click()
+        expect(page.get_by_role("alert")).to_contain_text("must lie after")
+        expect(page.get_by_label("From (UTC)")).to_have_value(re.compile("2026-11-20T12:00"))
+        assert len(runs(stack)) == before
+        page.get_by_label("From (UTC)").fill("2026-11-20T08:00:00")
+        page.get_by_role("button", name="Verify").click()
+
+        expect(page.get_by_role("status").first).to_contain_text("verifying was triggered")
+        assert runs(stack)[0]["conf"] == {
+            "mode": "verify",
+            "tables": [HEALTHY],
+            "from": "2026-11-20T08:00:00+00:00",
+            "to": "2026-11-20T10:00:00+00:00",
+        }
+
+    def test_an_operator_reads_why_a_table_was_halted_and_lets_it_go_on(
+        self, stack: AirflowStack, open_page: Open, ledger: Ledger
+    ):
+        said = stack.offload("resume", HALTED, "--dry-run")
+        page = open_page("operator")
+
+        page.get_by_role("link", name=f"Resume … {HALTED}").click()
+        for line in said.splitlines()[1:4]:
+            expect(page.locator(".offload-question")).to_contain_text(line.strip().replace("`", ""))
+        assert HALTED in ledger.halts()
+        page.get_by_role("button", name=f"Resume {HALTED}").click()
+
+        expect(page.get_by_role("status").first).to_contain_text(f"{HALTED}: goes on from")
+        assert HALTED not in ledger.halts()
+        assert ledger.history(HALTED, 1)[0].kind == "resume"
+        events = stack.page(f"/api/v1/eventLogs?dag_id={DAG_ID}&event=iceberg_offload.resume")
+        assert json.loads(events)["event_logs"][0]["owner"] == "operator"
+
+    def test_a_table_that_is_not_stopped_says_so_and_what_to_do(self, open_page: Open):
+        page = open_page("operator", f"/iceberg-offload/resume/{HEALTHY}")
+
+        expect(page.get_by_role("alert")).to_contain_text("is not stopped; there is nothing to resume")
+        page.get_by_role("link", name="Back to the tables").click()
+        expect(page.locator(f"[data-table={HEALTHY}]")).to_be_visible()
+
+    def test_a_table_that_does_not_exist_is_refused(self, open_page: Open):
+        page = open_page("operator", "/iceberg-offload/run/nothing")
+
+        expect(page.get_by_role("alert")).to_contain_text("There is no table nothing that is switched on")
+
+
+class TestRefresh:
+    @pytest.fixture
+    def page(self, open_page: Open) -> Page:
+        """The page, which asks every half second here, and a mark that a reload would take away."""
+        page = open_page("viewer", "/health")
+        page.add_init_script(_HASTE)
+        page.goto("/iceberg-offload/")
+        page.evaluate("window.mark = true")
+        return page
+
+    def test_the_content_comes_anew_and_focus_and_open_details_stay(self, page: Page):
+        content = page.locator(".offload-content")
+        made = str(content.get_attribute("data-made"))
+        page.locator(f"#name-{HEALTHY}").click()
+        page.locator(f"#run-{HEALTHY}, #name-{HALTED}").last.focus()
+        focused = page.evaluate("document.activeElement.id")
+
+        expect(content).not_to_have_attribute("data-made", made)
+        assert page.evaluate("window.mark")
+        assert page.evaluate("document.activeElement.id") == focused
+        expect(page.locator(f"#more-{HEALTHY}")).to_have_attribute("open", "")
+
+    def test_airflow_that_does_not_answer_is_said_until_it_does(self, page: Page):
+        page.route("**/iceberg-offload/content", lambda route: route.abort())
+        expect(page.locator("#offload-stale")).to_contain_text("Airflow does not answer")
+        expect(page.locator(f"[data-table={HEALTHY}]")).to_be_visible()
+
+        page.unroute("**/iceberg-offload/content")
+
+        expect(page.locator("#offload-stale")).to_be_hidden()
+
+    def test_somebody_whose_session_is_over_is_asked_to_log_in_again(self, page: Page):
+        told = page.locator("#offload-stale")
+
+        def is_told() -> bool:
+            # An answer that was on its way brings the session's cookie back.
+            page.context.clear_cookies()
+            return told.is_visible()
+
+        wait_until(is_told, "the page to notice", seconds=20)
+
+        expect(told).to_contain_text("you are logged out")
+        expect(page.get_by_role("link", name="Log in again")).to_be_visible()
+
+    def test_a_configuration_that_can_not_be_read_is_told_with_its_remedy(self, stack: AirflowStack, page: Page):
+        stack.api.set_variable("iceberg_offload_settings", "{")
+        try:
+            expect(page.get_by_role("alert")).to_contain_text("is not valid JSON")
+            answer = page.request.get("/iceberg-offload/")
+            assert answer.status == 503
+            assert "Traceback" not in answer.text()
+        finally:
+            stack.api.delete_variable("iceberg_offload_settings")
+        expect(page.locator(f"[data-table={HEALTHY}]")).to_be_visible()
+
+
+class TestLooks:
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+    def test_it_fits_the_window_and_follows_the_readers_scheme(
+        self, open_page: Open, scheme: str, viewport: dict[str, int]
+    ):
+        page = open_page("operator", viewport=viewport, color_scheme=scheme)
+
+        for width in (viewport["width"], 1190, 1101, 1100, 601, 360):
+            page.set_viewport_size({**viewport, "width": width})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        ground = page.evaluate("getComputedStyle(document.querySelector('.offload')).backgroundColor")
+        assert sum(map(int, re.findall(r"\d+", ground)[:3])) > 600 if scheme == "light" else ground == "rgb(15, 20, 26)"
+
+    def test_everything_can_be_reached_by_keyboard(self, open_page: Open):
+        page = open_page("operator")
+        page.locator(f"#name-{HEALTHY}").focus()
+
+        page.keyboard.press("Enter")
+        expect(page.locator(f"#more-{HEALTHY}")).to_have_attribute("open", "")
+        page.keyboard.press("Tab")
+
+        assert page.evaluate("document.activeElement.matches('.offload a')")
+        page.locator(f"#do-1-{HEALTHY}").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name=f"Run {HEALTHY} now?")).to_be_visible()
+
+
+class TestAirflowAway:
+    """The last of this file: it ends PostgreSQL, which holds Airflow's own database as well as the ledger."""
+
+    def test_an_open_page_and_a_new_one_say_what_is_the_matter(self, stack: AirflowStack, open_page: Open):
+        page = open_page("viewer", "/health")
+        page.add_init_script(_HASTE)
+        page.goto("/iceberg-offload/")
+        postgres = Part(stack.layout, "postgres").process()
+        assert postgres is not None
+        postgres.send_signal(signal.SIGINT)
+        postgres.wait(30)
+
+        expect(page.get_by_role("alert")).to_contain_text("See that Airflow's database")
+        answer = page.request.get("/iceberg-offload/")
+        assert answer.status == 503
+        assert "Airflow's database can't be read" in unescape(answer.text())
+        assert "Traceback" not in answer.text()

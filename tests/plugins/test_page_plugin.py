@@ -1,0 +1,41 @@
+"""The file that puts the page into Airflow's menu: every command of Airflow loads it, and none may be slower for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.support.airflow_home import CHECKOUT, HOME, process_environment
+
+_LOAD = """
+import json, sys
+import airflow.plugins_manager, airflow.stats
+before = set(sys.modules)
+airflow.plugins_manager.ensure_plugins_loaded()
+told = {"plugins": [plugin.name for plugin in airflow.plugins_manager.plugins], "errors": airflow.plugins_manager.import_errors}
+print(json.dumps({**told, "imported": sorted(set(sys.modules) - before)}))
+"""
+
+
+def test_loading_it_imports_no_more_than_two_small_modules() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _LOAD],
+        env=process_environment(HOME),
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = json.loads(result.stdout.splitlines()[-1])
+
+    assert (told["plugins"], told["errors"]) == (["iceberg_offload"], {})
+    ours = {name for name in told["imported"] if name.startswith(("offload_", "iceberg_"))}
+    assert ours == {"iceberg_offload_plugin", "offload_airflow", "offload_airflow.compat_plugin"}
+    assert not {name.partition(".")[0] for name in told["imported"]} & {
+        "flask",
+        "flask_appbuilder",
+        "jinja2",
+        "psycopg",
+        "pydantic",
+    }
