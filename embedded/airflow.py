@@ -112,7 +112,9 @@ class Airflow:
     def _start_webserver(self, server: socket.socket, port: int) -> None:
         """Start gunicorn as `airflow webserver` does, but on a socket of ours and without that command's monitor."""
         module = ["gunicorn", "--bind", f"fd://{server.fileno()}", "--name", "airflow-webserver", "--preload"]
-        module += ["--workers", "1", "--timeout", "120", "--config", "python:airflow.www.gunicorn_config"]
+        # Threads: browsers open connections ahead of time, and one that says nothing would keep a plain worker from all others.
+        module += ["--workers", "1", "--worker-class", "gthread", "--threads", "4", "--timeout", "120"]
+        module += ["--config", "python:airflow.www.gunicorn_config"]
         module.append("airflow.www.app:cached_app()")
         self._run(self.webserver, module, ports={"airflow": port}, descriptors=[server.fileno()])
 
