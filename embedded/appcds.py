@@ -23,14 +23,21 @@ from offload_core.job_arguments import JobArguments
 from offload_core.settings import Settings
 from offload_core.table_config import DEFAULT_TABLES
 
+S3 = "s3"
+"""The argument for a class path with S3's client, and the name of its archive."""
 
-def train(layout: Layout) -> None:
+
+def train(layout: Layout, *, s3: bool = False) -> None:
     """Offload a few rows on a stack that lives as long as this, and keep what the JVM loaded.
+
+    Args:
+        layout: where everything is.
+        s3: True for a class path with S3's client, as the container image has it; that archive's name is `s3.jsa`.
 
     Raises:
         InstallError: the training failed, or a JVM does not accept its archive.
     """
-    target = archive(layout)
+    target = archive(layout).with_name(f"{S3}.jsa") if s3 else archive(layout)
     target.parent.mkdir(exist_ok=True)
     for stale in target.parent.glob("*.jsa"):
         stale.unlink()
@@ -40,6 +47,8 @@ def train(layout: Layout) -> None:
         try:
             stack.up(lambda _: None, airflow=False)
             environ = {**os.environ, **exports(home), "OFFLOAD_PYTHON": sys.executable}
+            if s3:
+                environ["OFFLOAD_SPARK_JARS"] += os.pathsep + environ.pop("OFFLOAD_SPARK_S3_JARS")
             _run([str(home.checkout / "bin" / "offload"), "init", "--hot-tier"], environ)
             _insert_trades(environ)
             made = Path(folder) / "made.jsa"
@@ -84,4 +93,4 @@ def _run(command: list[str], environ: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    train(Layout.of_checkout())
+    train(Layout.of_checkout(), s3=S3 in sys.argv[1:])

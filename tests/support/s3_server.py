@@ -42,6 +42,11 @@ class S3Server:
         listed = ElementTree.fromstring(self._request("GET", f"{BUCKET}?list-type=2"))  # noqa: S314 - our own server
         return {str(entry.text) for entry in listed.findall("s3:Contents/s3:Key", _NAMESPACE)}
 
+    def buckets(self) -> set[str]:
+        """All buckets' names."""
+        listed = ElementTree.fromstring(self._request("GET", ""))  # noqa: S314 - our own server
+        return {str(entry.text) for entry in listed.findall("s3:Buckets/s3:Bucket/s3:Name", _NAMESPACE)}
+
     def put(self, key: str, content: bytes) -> None:
         """Store an object."""
         self._request("PUT", f"{BUCKET}/{key}", content)
