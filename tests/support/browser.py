@@ -12,8 +12,10 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
+_PATIENCE_MILLISECONDS = 30_000
+"""A machine that is busy with other tests answers late."""
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -26,6 +28,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("there is no chromium: apt-get install chromium, or name a browser in OFFLOAD_TEST_CHROMIUM")
     # Chromium's own sandbox refuses to run as root.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=_PATIENCE_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         try:
