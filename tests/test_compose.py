@@ -24,10 +24,11 @@ from embedded.layout import Layout
 from embedded.postgres import _SETTINGS
 from embedded.secrets_file import Secrets
 from monitoring.exporter.settings import load_settings
-from offload_airflow.hooks.connections import load_connections
 from offload_core import __version__
 from offload_core.clickhouse import ClickHouse
+from offload_core.connections import Connections
 from offload_core.settings import Settings
+from tests.support import airflow_home  # noqa: F401 - before anything imports Airflow
 from tests.support.runs import quiet
 from tests.support.s3_server import s3_server
 from tests.test_runbook_documents import SERVICES as RUNBOOK_SERVICES
@@ -228,12 +229,15 @@ class TestTheComposeProgram:
 
 
 @pytest.fixture
-def told(monkeypatch) -> Settings:
-    """The Connections of the scheduler's environment, as Airflow reads them."""
+def told(monkeypatch) -> Connections:
+    """The Connections of the scheduler's environment, as Airflow and the package read them."""
     for variable, value in environment("airflow-scheduler").items():
         if variable.startswith("AIRFLOW_CONN_"):
             monkeypatch.setenv(variable, value)
-    return Settings()
+    with quiet():
+        from offload_airflow.hooks.connections import load_connections
+
+        return load_connections(Settings())
 
 
 @pytest.fixture
@@ -249,15 +253,12 @@ def embedded() -> dict[str, Any]:
 
 class TestItIsTheSameStackAsTheEmbeddedOne:
     def test_the_connections_name_the_same_users_and_databases(self, told, embedded):
-        with quiet():
-            found = load_connections(told)
-
         for part, host in (("clickhouse", "clickhouse"), ("postgres", "postgres")):
-            given = getattr(found, part).model_dump(mode="json")
+            given = getattr(told, part).model_dump(mode="json")
             known = {key: value for key, value in embedded[part].items() if key not in ("host", "password")}
             assert {key: given[key] for key in known} == known
             assert given["host"] == host
-        iceberg = found.iceberg
+        iceberg = told.iceberg
         assert (iceberg.name, iceberg.type, iceberg.user) == tuple(
             embedded["iceberg"][key] for key in ("name", "type", "user")
         )
@@ -268,9 +269,7 @@ class TestItIsTheSameStackAsTheEmbeddedOne:
         assert f"-s3.port={urlsplit(iceberg.properties['s3.endpoint']).port}" in SERVICES["s3"]["command"]
 
     def test_the_servers_know_what_the_connections_say(self, told):
-        with quiet():
-            found = load_connections(told)
-
+        found = told
         hot, ledger, cold = (environment(name) for name in ("clickhouse", "postgres", "s3"))
         assert (hot["CLICKHOUSE_USER"], hot["CLICKHOUSE_DB"]) == (found.clickhouse.user, found.clickhouse.database)
         assert hot["CLICKHOUSE_PASSWORD"] == found.clickhouse.password.get_secret_value()

@@ -154,6 +154,32 @@ def test_no_password_is_on_the_command_line_in_the_log_or_in_the_rendered_templa
             assert json.dumps(secret)[1:-1] not in place
 
 
+def test_the_client_of_s3_is_put_on_the_class_path_where_the_warehouse_is_there_and_its_key_shows_nowhere(
+    spark: FakeSpark,
+    task: OffloadSubmitOperator,
+    set_connection: SetConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OFFLOAD_SPARK_S3_JARS", "/opt/jars/aws.jar")
+    key, secret = "the access key", "the secret key"
+    extra = {
+        "warehouse": "s3://cold/warehouse",
+        "properties": {"s3.access-key-id": key, "s3.secret-access-key": secret},
+    }
+    uri = "jdbc:postgresql://pg.example.com/offload"
+    set_connection("iceberg_default", conn_type="generic", host=uri, login="offload", extra=extra)
+
+    instance = run(task)
+
+    assert f"spark.driver.extraClassPath=/opt/jars/iceberg.jar{os.pathsep}/opt/jars/aws.jar" in spark.argv
+    assert load_connections(spark.environ).iceberg.properties["s3.secret-access-key"] == secret
+    for place in (json.dumps(spark.argv), caplog.text, json.dumps(rendered(instance))):
+        assert key not in place
+        assert secret not in place
+
+
 def test_the_rendered_template_shows_the_jobs_arguments(spark: FakeSpark, task: OffloadSubmitOperator) -> None:
     fields = rendered(run(task))
     assert fields["application_args"] == job_argv(spark)
