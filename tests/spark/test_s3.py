@@ -90,6 +90,18 @@ def test_without_its_client_the_job_says_what_to_install(far: World) -> None:
     assert "iceberg-aws-bundle" in " ".join(said.split())
 
 
+def test_a_key_that_is_refused_is_to_be_corrected_in_the_connection(far: World) -> None:
+    far.hot.command("CREATE TABLE trades (id UInt32, happened DateTime64(6, 'UTC'), number UInt64) ENGINE = Memory")
+    with s3_server(strict=True) as strict:
+        iceberg = far.connections.iceberg.model_copy(update={"properties": strict.properties(KEY, SECRET)})
+        refused = replace(far, connections=far.connections.model_copy(update={"iceberg": iceberg}))
+
+        said = refused.offload("init", environ=listed(TRADES), status=2)
+
+    assert "refused the key" in " ".join(said.split())
+    assert SECRET not in said
+
+
 @pytest.mark.full
 def test_candles_are_replaced_and_merged_in_s3_and_spark_shows_no_key(far: World) -> None:
     far.hot.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -66,14 +67,19 @@ class S3Server:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
-    """Start one; it ends with the block. Skips where `make readers` has not been run."""
+def s3_server(*, strict: bool = False) -> Iterator[S3Server]:
+    """Start one; it ends with the block. Skips where `make readers` has not been run.
+
+    Args:
+        strict: refuse every key, once the bucket is there.
+    """
     python = Layout.of_checkout().python("readers")
     if not python.exists():
         pytest.skip("there is no S3 server: run make readers")
     command = [str(python), str(Path(__file__).with_name("s3_process.py"))]
+    environ = {**os.environ, **({"INITIAL_NO_AUTH_ACTION_COUNT": "1"} if strict else {})}
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         yield S3Server(process)
