@@ -102,6 +102,8 @@ def test_each_kind_of_error_has_a_row():
     classes = [errors.OffloadError]
     for error in classes:
         classes += error.__subclasses__()
+    # Others that tests or Airflow's side define never reach the ledger.
+    classes = [error for error in classes if error.__module__ == errors.__name__]
     kinds = {vars(error).get("kind") for error in classes} - {None, errors.OffloadError.kind, errors.TableHalted.kind}
 
     named = " ".join(row[0] for row in table_rows(FOLDER / Runbook.FAILURE.value))
