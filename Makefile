@@ -43,7 +43,7 @@ s3: setup ## Also fetch Iceberg's S3 client, for a warehouse in S3 (docs/product
 	@$(BASE_PYTHON) -m embedded.install s3
 
 .PHONY: demo
-demo: setup ## Show the whole thing: real trades, Airflow, Spark, Iceberg; ends with a table and leaves the stack running
+demo: setup ## Show the whole thing: trades, ClickHouse, Airflow, Spark, Iceberg; ends with a table and leaves the stack running
 	@$(EMBEDDED) demo
 
 .PHONY: up
@@ -57,6 +57,10 @@ status: setup ## What runs, where, with how much memory
 .PHONY: down
 down: setup ## Stop everything `make up` or `make demo` started; the data stays
 	@$(EMBEDDED) down
+
+.PHONY: sql
+sql: setup ## A statement for the running ClickHouse: make sql SQL="SHOW TABLES"
+	@$(EMBEDDED) sql "$$SQL"
 
 .PHONY: logs
 logs: setup ## The last lines of every log

@@ -87,6 +87,14 @@ def logs(lines: Annotated[int, typer.Option(min=1, help="Lines per log.")] = 20)
 
 
 @app.command()
+def sql(statement: Annotated[str, typer.Argument(help="One statement; without a database, names mean k2's.")]) -> None:
+    """Run a statement in the stack's ClickHouse, and print what it answers."""
+    running = Stack(Layout.of_checkout()).gateway
+    answer = running.query(statement)
+    sys.stdout.write(answer if answer.endswith("\n") or not answer else f"{answer}\n")
+
+
+@app.command()
 def clean() -> None:
     """Stop the stack and delete its state folder: data, logs and passwords."""
     layout = Layout.of_checkout()

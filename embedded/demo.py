@@ -1,4 +1,4 @@
-"""`make demo`: real trades through ClickHouse, Airflow and Spark into Iceberg, and the proof that all of them arrived."""
+"""`make demo`: made-up trades through a real ClickHouse, Airflow and Spark into Iceberg, and the proof that all of them arrived."""
 
 from __future__ import annotations
 

@@ -27,6 +27,14 @@ class PartFailedError(EmbeddedError):
     """A part of the stack did not start: read the log the message names."""
 
 
+class NotRunningError(EmbeddedError):
+    """What was asked for needs a part that does not run: start it with `make up`."""
+
+
+class StatementRefusedError(EmbeddedError):
+    """ClickHouse refused a statement: mend what the message says."""
+
+
 class PartStuckError(EmbeddedError):
     """A process of ours did not end: look at the process the message names."""
 

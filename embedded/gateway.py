@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import urllib.error
+import urllib.parse
 import urllib.request
 
 import psutil
 
 from embedded.connections import DATABASE, USER
 from embedded.environment import for_servers
-from embedded.errors import PartFailedError
+from embedded.errors import NotRunningError, PartFailedError, StatementRefusedError
 from embedded.files import private_folder, write_private
 from embedded.layout import Layout, tail
 from embedded.ports import LOOPBACK, Ports, is_free
@@ -18,6 +20,7 @@ from embedded.processes import Part, wait_for
 from embedded.secrets_file import Secrets
 
 _START_SECONDS = 120.0
+_QUERY_SECONDS = 600.0
 _DEFAULT_MEMORY_BYTES = 4 << 30
 
 
@@ -77,6 +80,31 @@ class Gateway:
                 return bool(response.status == 200)
         except OSError:
             return False
+
+    def query(self, statement: str) -> str:
+        """What the server answers to a statement, as a table for people.
+
+        Raises:
+            NotRunningError: it doesn't answer.
+            StatementRefusedError: the statement is wrong; the message is ClickHouse's.
+        """
+        ports = self.ports
+        if ports is None:
+            raise NotRunningError("ClickHouse does not run. Start it with make up.")
+        options = urllib.parse.urlencode({"database": DATABASE, "default_format": "PrettyCompactMonoBlock"})
+        request = urllib.request.Request(
+            f"http://{LOOPBACK}:{ports[0]}/?{options}",
+            statement.encode(),
+            {"X-ClickHouse-User": USER, "X-ClickHouse-Key": self._password},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_QUERY_SECONDS) as response:  # noqa: S310 - loopback http
+                answer: bytes = response.read()
+        except urllib.error.HTTPError as error:
+            raise StatementRefusedError(error.read().decode(errors="replace").strip()) from error
+        except OSError as error:
+            raise NotRunningError(f"ClickHouse does not answer: {error}. See make status.") from error
+        return answer.decode()
 
     def _launch(self, http: int, native: int) -> psutil.Process:
         self._ready_file.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ import typer
 
 from offload_core.cli_context import EXIT_DIFFERENT, EXIT_ERROR, Context
 from offload_core.commands.audit import audit
+from offload_core.commands.config import config
 from offload_core.commands.intervals import repair, restate
 from offload_core.commands.look import doctor, history, status, verify_tables
 from offload_core.commands.maintain import maintain
@@ -43,6 +44,7 @@ app.command()(maintain)
 app.command()(reset)
 app.command()(resume)
 app.command()(view)
+app.command()(config)
 
 
 def run(load: Callable[[], Context]) -> int:

@@ -17,7 +17,7 @@ from offload_core.connections import Connections
 from offload_core.errors import FixConfiguration
 from offload_core.ledger import Ledger, Step
 from offload_core.settings import Settings
-from offload_core.table_config import DEFAULT_TABLES, InvalidTable, Layer
+from offload_core.table_config import DEFAULT_TABLES, InvalidTable, Layer, parse_tables
 from offload_core.window import Cursor
 from tests.support.offload_command import Offload
 
@@ -89,6 +89,26 @@ class TestStatus:
 
         assert offload("status", context=none).status == 0
         assert json.loads(offload("status", "--json", context=none).out) == []
+
+
+@pytest.mark.integration
+class TestConfig:
+    def test_what_is_shown_may_be_put_into_the_variable_as_it_is(self, offload: Offload):
+        tables = parse_tables(offload("config", "tables").out)
+        everything = json.loads(offload("config", "tables", "--all").out)
+
+        assert tables == list(DEFAULT_TABLES)
+        assert everything[0]["lookback_minutes"] == 120
+
+    def test_settings_that_are_as_shipped_are_left_out(self, offload: Offload, context: Context):
+        changed = replace(context, settings=Settings(buffer_minutes=7))
+
+        assert json.loads(offload("config", "settings", context=changed).out) == {"buffer_minutes": 7}
+
+    def test_a_wrong_entry_is_an_error_not_left_out(self, offload: Offload, context: Context):
+        told = offload("config", "tables", context=replace(context, tables=[BROKEN]))
+
+        assert (told.status, "Entry 2 is wrong." in told.err) == (2, True)
 
 
 @pytest.mark.integration

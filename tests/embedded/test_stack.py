@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import http.client
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -73,6 +74,16 @@ def test_both_servers_take_the_logins_that_connections_json_holds(running):
     with closing(http.client.HTTPConnection(server.host, server.http_port, timeout=10)) as web:
         web.request("GET", "/?query=SELECT%201", headers=headers)
         assert web.getresponse().read() == b"1\n"
+
+
+def test_a_statement_is_run_and_a_wrong_one_is_told(running):
+    told = running.run("sql", "SELECT currentDatabase() AS db, 41 + 1 AS answer")
+    refused = running.run("sql", "SELECT nothing_there")
+
+    assert (told.returncode, refused.returncode) == (0, 1)
+    assert {"db", "answer", "k2", "42"} <= set(re.findall(r"\w+", told.stdout))
+    assert "UNKNOWN_IDENTIFIER" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_postgres_refuses_a_wrong_password(running):

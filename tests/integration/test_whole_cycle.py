@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -173,3 +174,24 @@ def test_an_operator_runs_the_job_alone_with_only_the_five_arguments(unpaused: A
         "--timestamp-col exchange_timestamp --sequence-col sequence_number --layer bronze"
     )
     assert "Rows offloaded: 50" in output
+
+
+@pytest.mark.full
+def test_a_table_of_ones_own_is_added_as_the_readme_says(unpaused: AirflowStack) -> None:
+    section = (CHECKOUT / "README.md").read_text().partition("### Your own table")[2].partition("\n### ")[0]
+    blocks = re.findall(r"```(sh|json)\n(.*?)```", section, re.DOTALL)
+    (make, set_up), (entry,) = ([text for language, text in blocks if language == name] for name in ("sh", "json"))
+    shown = unpaused.shell(make)
+    tables = [*json.loads(shown[shown.index("[\n") :]), json.loads(entry)]
+    unpaused.api.set_variable("iceberg_offload_tables", json.dumps(tables))
+    try:
+        unpaused.api.wait_for_tasks("iceberg_offload", 2 * len(tables) + 2, seconds=120)
+        init, verify = [line.partition("#")[0].split()[1:] for line in set_up.strip().splitlines()]
+        assert "rides" in unpaused.offload(*init)
+        assert "1,000" in unpaused.offload(*verify, status=1)
+        run, states = unpaused.run_dag({"tables": ["rides"]})
+        assert run.state == "success", states
+        assert "equal" in unpaused.offload(*verify)
+    finally:
+        unpaused.api.delete_variable("iceberg_offload_tables")
+        unpaused.api.wait_for_tasks("iceberg_offload", 20, seconds=120)
