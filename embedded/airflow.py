@@ -225,7 +225,7 @@ def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_por
             "dag_processor_manager_log_location": str(logs / "dag_processor_manager.log"),
         },
         "scheduler": {
-            # The default of 1 s makes most of a short cycle: seven steps, one idle sleep each. At 0.1 s the idle loop takes a sixth of a core.
+            # The default of 1 s makes most of a short cycle: seven steps, one idle sleep each. At 0.1 s the loop takes a sixth of a core.
             "scheduler_idle_sleep_time": "0.3",
             # Edits of DAG files and of the Variables they read show within half a minute.
             "dag_dir_list_interval": "10",
