@@ -251,6 +251,7 @@ def performances(stage: Stage) -> Iterator[list[Performance]]:
             pool.shutdown(cancel_futures=True)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", range(SCHEDULES))
 def test_a_random_schedule_ends_with_both_sides_the_same(performances: list[Performance], number: int) -> None:
     try:

@@ -1,4 +1,4 @@
-"""Backfills through Airflow's own command and through `offload backfill`, with the real scheduler beside them."""
+"""Backfills through Airflow's own command and through `offload backfill`, with the real scheduler beside them: `make test-long`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from tests.support.airflow_stack import DAG_ID, AirflowStack
 from tests.support.offloaded_past import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast
 from tests.support.servers import CHECKOUT
 from tests.support.world import wait_until
+
+pytestmark = pytest.mark.full
 
 
 @contextmanager
@@ -40,19 +42,6 @@ def backfilling(past: OffloadedPast, *options: str) -> Iterator[subprocess.Popen
             yield process
         finally:
             process.kill()
-
-
-def test_a_backfill_over_empty_cold_tables_moves_every_row_across_midnight_and_leaves_the_dag_as_it_was(
-    past: OffloadedPast,
-) -> None:
-    runs, tables = past.backfilled["runs"], past.backfilled["tables"]
-    starts = [datetime.fromisoformat(run["start"]) for run in runs]
-    assert starts == [past.midnight - PERIOD, past.midnight]
-    assert {run["state"] for run in runs} == {"success"}
-    assert {table["table"]: table["verdict"] for table in tables} == dict.fromkeys(TABLES, "equal")
-    assert {table["cold_rows"] for table in tables if table["table"] != GOLD} == {600}
-    assert past.stack.api.is_paused(DAG_ID)
-    assert past.differing() == set()
 
 
 def test_offload_backfill_waits_for_a_scheduled_run_that_is_at_work_and_lets_the_scheduler_go_on(
@@ -102,7 +91,6 @@ def test_airflows_own_backfill_with_reset_repairs_late_rows_and_its_runs_can_be_
     assert past.differing() == set()
 
 
-@pytest.mark.full
 def test_a_backfill_that_is_told_to_end_leaves_nothing_unfinished_and_the_scheduler_at_work(
     past: OffloadedPast,
 ) -> None:
@@ -124,7 +112,6 @@ def test_a_backfill_that_is_told_to_end_leaves_nothing_unfinished_and_the_schedu
     assert past.differing() == set()
 
 
-@pytest.mark.full
 def test_a_backfill_of_one_table_touches_no_other_and_one_run_does_the_rest(past: OffloadedPast) -> None:
     stack = past.stack
     stack.api.unpause(DAG_ID)
@@ -141,7 +128,6 @@ def test_a_backfill_of_one_table_touches_no_other_and_one_run_does_the_rest(past
     assert past.differing() == set()
 
 
-@pytest.mark.full
 def test_airflows_own_backfill_beside_the_scheduler_and_a_manual_run_ends_with_equal_tables(
     past: OffloadedPast,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 
 import pytest
 
@@ -28,6 +29,19 @@ def unpaused(past: OffloadedPast) -> AirflowStack:
         run_id = past.stack.api.wait_for_newer_run(DAG_ID, past.run_id(past.midnight), seconds=60)
         past.stack.finished(run_id)
     return past.stack
+
+
+def test_a_backfill_over_empty_cold_tables_moves_every_row_across_midnight_and_leaves_the_dag_as_it_was(
+    past: OffloadedPast,
+) -> None:
+    runs, tables = past.backfilled["runs"], past.backfilled["tables"]
+    starts = [datetime.fromisoformat(run["start"]) for run in runs]
+    assert starts == [past.midnight - PERIOD, past.midnight]
+    assert {run["state"] for run in runs} == {"success"}
+    assert {table["table"]: table["verdict"] for table in tables} == dict.fromkeys(TABLES, "equal")
+    assert {table["cold_rows"] for table in tables if table["table"] != GOLD} == {600}
+    assert past.stack.api.is_paused(DAG_ID)
+    assert past.differing() == set()
 
 
 def test_a_cleared_run_of_which_all_is_right_compares_and_writes_nothing(
@@ -111,6 +125,7 @@ def test_a_run_for_one_table_leaves_the_others_alone_and_a_verified_interval_say
     assert re.search(rf"✓ {SILVER}: verified, [1-9]\d* rows equal", summary)
 
 
+@pytest.mark.full
 def test_verify_fails_where_rows_are_missing_and_a_run_from_to_inserts_them(
     past: OffloadedPast, unpaused: AirflowStack
 ) -> None:

@@ -1,4 +1,4 @@
-"""Every command of docs/runbooks, given to a stack that has the trouble it is for. `make test-long` gives those that take long."""
+"""Every command of docs/runbooks, given to a stack that has the trouble it is for. `make test-long` runs it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,19 @@ import pytest
 from tests.support.runbook_stack import TROUBLES, RunbookStack, runbook_stack
 from tests.support.runbooks import CLICKHOUSE_SQL, LEDGER_SQL, PRODUCTION, SHELL, Block, blocks
 
-FIRST = "Fastest path"
-"""What is typed first is given in every run; tests/test_runbook_documents.py has Airflow's commands behind it read by Airflow's parser."""
-
-
-def _takes_long(command: Block) -> bool:
-    return command.is_full or command.section != FIRST
+pytestmark = pytest.mark.full
+"""In every run, tests/test_runbook_documents.py has Airflow's commands read by Airflow's own parser."""
 
 
 def _commands(*languages: str) -> list[object]:
     """Each command once, the quick form of it where there is one; those that leave things changed come last."""
     found: dict[tuple[str, str, int], Block] = {}
     every = [command for block in blocks() if block.language in languages for command in block.commands]
-    for command in sorted(every, key=_takes_long):
+    for command in sorted(every, key=lambda command: command.is_full):
         found.setdefault((command.typed, command.needs, command.exit), command)
     order = list(TROUBLES)
     return [
-        pytest.param(command, marks=[pytest.mark.full] if _takes_long(command) else [], id=str(command))
+        pytest.param(command, id=str(command))
         for command in sorted(found.values(), key=lambda command: order.index(command.needs))
     ]
 

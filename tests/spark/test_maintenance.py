@@ -149,6 +149,7 @@ def test_a_table_that_somebody_has_to_judge_is_not_touched(trades: Trades) -> No
     assert cold(world, table).metadata == before
 
 
+@pytest.mark.full
 def test_the_command_shows_the_table_and_what_it_would_do_before_it_does_it(trades: Trades) -> None:
     world, table = trades.world, trades.take(0)
     offload(trades, table, (0,), (100, HALF_DAY + 600))
