@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,8 @@ PROPERTIES = {
 """Put on every table that doesn't say otherwise itself."""
 
 _MANIFEST_BYTES = "commit.manifest.target-size-bytes"
+_HELD_MANIFEST_BYTES = f"offload.held.{_MANIFEST_BYTES}"
+"""What the property above was before a maintenance changed it for a while; empty: it was not set."""
 
 
 class Upkeep:
@@ -186,30 +187,35 @@ class Upkeep:
             manifests = list(snapshot.dataManifests(self.place.table.io())) if snapshot is not None else []
             sizes = [int(manifest.length()) for manifest in manifests]
             files = sum(int(manifest.addedFilesCount() + manifest.existingFilesCount()) for manifest in manifests)
+        self._restore_manifest_size()  # a maintenance that was killed may have left its own
         wanted = manifests_wanted(files, len(partition_files(self.place)) if sizes else 0)
         if not manifests_are_due(len(sizes), wanted):
             return 0
-        with self._property(_MANIFEST_BYTES, str(math.ceil(sum(sizes) / wanted))):
-            return int(self._call("rewrite_manifests", "use_caching => false")[0]["rewritten_manifests_count"])
-
-    @contextmanager
-    def _property(self, key: str, value: str) -> Iterator[None]:
-        """A table property that has this value meanwhile."""
-        held = self.place.table.properties().get(key)
-        self._set_property(key, value)
+        self._set_manifest_size(math.ceil(sum(sizes) / wanted))
         try:
-            yield
+            return int(self._call("rewrite_manifests", "use_caching => false")[0]["rewritten_manifests_count"])
         finally:
-            self._set_property(key, held)
+            self._restore_manifest_size()
 
-    def _set_property(self, key: str, value: str | None) -> None:
-        change = (
-            f"UNSET TBLPROPERTIES ({_text(key)})"
-            if value is None
-            else f"SET TBLPROPERTIES ({_text(key)} = {_text(value)})"
-        )
-        with spark_errors(f"setting {key} of {self.place.config.target}"):
-            self.place.session.sql(f"ALTER TABLE {self.place.name} {change}")
+    def _set_manifest_size(self, size: int) -> None:
+        """Let Iceberg make manifests of this size (bytes), which it takes from a table property and nowhere else.
+
+        The value that the property had is kept in another one by the same commit: it comes back whatever happens to this process.
+        """
+        held = self.place.table.properties().get(_MANIFEST_BYTES) or ""
+        pairs = {_MANIFEST_BYTES: str(size), _HELD_MANIFEST_BYTES: held}
+        values = ", ".join(f"{_text(key)} = {_text(value)}" for key, value in pairs.items())
+        with spark_errors(f"setting the size of manifests of {self.place.config.target}"):
+            self.place.session.sql(f"ALTER TABLE {self.place.name} SET TBLPROPERTIES ({values})")
+
+    def _restore_manifest_size(self) -> None:
+        with iceberg_errors(f"setting the size of manifests of {self.place.config.target}"):
+            self.place.table.refresh()
+            held = self.place.table.properties().get(_HELD_MANIFEST_BYTES)
+            if held is None:
+                return
+            update = self.place.table.updateProperties().remove(_HELD_MANIFEST_BYTES)
+            (update.set(_MANIFEST_BYTES, held) if held else update.remove(_MANIFEST_BYTES)).commit()
 
     def expire_snapshots(self) -> int:
         """Expire old snapshots with the files that only they refer to; how many went.
