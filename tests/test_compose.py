@@ -153,6 +153,12 @@ class TestTheFile:
         assert service["networks"] == ["k2-net"]
         assert set(service["healthcheck"]) == {"test", "interval", "timeout", "retries", "start_period"}
 
+    def test_what_containers_print_is_limited_and_the_parser_writes_no_files_beside_it(self):
+        for name, service in SERVICES.items():
+            assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
+        targets = {SERVICES[name]["environment"]["AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET"] for name in AIRFLOW}
+        assert targets == {"stdout"}
+
     def test_what_prepares_the_rest_runs_once_and_everybody_of_airflow_waits_for_it(self):
         assert SERVICES[ONE_SHOT]["restart"] == "no"
         for name in set(AIRFLOW) - {ONE_SHOT}:

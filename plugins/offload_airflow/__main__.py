@@ -20,7 +20,7 @@ def load() -> Context:
         load_connections(settings),
         load_tables(),
         settings,
-        airflow_checks(),
+        airflow_checks(settings.spark_conn_id),
         lambda period: airflow_history(DAG_ID, settings.schedule, period),
     )
 

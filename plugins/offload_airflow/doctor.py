@@ -1,4 +1,4 @@
-"""The two checks of `offload doctor` that need Airflow: the scheduler with the DAG, and the last cycles."""
+"""The checks of `offload doctor` that need Airflow: the scheduler with the DAG, the last cycles, and the Spark master of its Connection."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 from offload_airflow.backfill import DAG_ID
+from offload_airflow.compat import require_connection
 from offload_airflow.compat_dag_runs import DagRuns, RunState
 from offload_airflow.compat_health import DagState, PastRun, SchedulerState, dag_state, latest_runs, scheduler_state
-from offload_core.doctor import CYCLES, SCHEDULER, Check, Finding, Health
+from offload_core.doctor import CYCLES, SCHEDULER, SERVERS, Check, Finding, Health
+from offload_core.doctor_checks import SPARK_MASTER, SPARK_PORT, check_spark_master
 
 SLOW, TOO_SLOW = timedelta(minutes=5), timedelta(minutes=10)
 """Of a cycle, as in the alerts."""
@@ -17,13 +19,28 @@ HUNG = timedelta(minutes=15)
 _CYCLES = 3
 
 
-def airflow_checks() -> list[Check]:
-    """The checks, for the context of the command."""
+def airflow_checks(spark_conn_id: str) -> list[Check]:
+    """The checks, for the context of the command.
+
+    Args:
+        spark_conn_id: the Airflow Connection with the Spark master.
+    """
     remedy = "See that Airflow's database is up."
     return [
         Check(SCHEDULER, lambda: check_scheduler(scheduler_state(), dag_state(DAG_ID)), remedy),
         Check(CYCLES, lambda: _check_cycles_now(datetime.now(timezone.utc)), remedy),
+        Check(
+            f"{SERVERS}: {SPARK_MASTER}",
+            lambda: check_spark_master(_spark_master(spark_conn_id)),
+            f"See the Airflow Connection `{spark_conn_id}`.",
+        ),
     ]
+
+
+def _spark_master(conn_id: str) -> str:
+    connection = require_connection(conn_id)
+    host = connection.host or ""
+    return f"{host}:{connection.port or SPARK_PORT}" if host.startswith("spark://") and "," not in host else host
 
 
 def _check_cycles_now(now: datetime) -> list[Finding]:

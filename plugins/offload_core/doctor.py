@@ -52,7 +52,7 @@ class Check:
 
     Attributes:
         name: the finding's `check`, where the finding doesn't name a part of it.
-        look: does it; what it raises becomes a red finding.
+        look: does it, with no finding where there is nothing to look at; what it raises becomes a red finding.
         remedy: what to do when it raises something that doesn't say so itself, or doesn't answer.
     """
 
@@ -88,9 +88,11 @@ def examine(checks: Sequence[Check], seconds: float | None = None) -> list[Findi
     findings: list[Finding] = []
     for check, examination in running:
         examination.join(max(0.0, started + seconds - time.monotonic()))
-        findings += examination.findings or [
-            Finding(check.name, Health.RED, f"No answer within {seconds:g} seconds.", check.remedy, seconds)
-        ]
+        findings += (
+            [Finding(check.name, Health.RED, f"No answer within {seconds:g} seconds.", check.remedy, seconds)]
+            if examination.findings is None
+            else examination.findings
+        )
     return findings
 
 
@@ -100,7 +102,7 @@ class _Examination(threading.Thread):
     def __init__(self, check: Check) -> None:
         super().__init__(name=check.name, daemon=True)
         self._check = check
-        self.findings: Sequence[Finding] = ()
+        self.findings: Sequence[Finding] | None = None
         self.start()
 
     def run(self) -> None:

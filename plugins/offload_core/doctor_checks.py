@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 import urllib3
 
@@ -39,6 +41,7 @@ from offload_core.table_state import EXHAUSTED, Condition, TableState, read_stat
 METRICS_URL_ENV = "OFFLOAD_METRICS_URL"
 """Where the metrics are, if the setting `metrics_url` is empty; `make env` sets it for the embedded stack."""
 FAILURES_SPAN = timedelta(minutes=60)
+SPARK_MASTER, SPARK_PORT = "Spark master", 7077
 _JAVA_VERSIONS = range(17, 22)
 _HTTP_OK = 200
 _HEALTH_OF = {
@@ -83,7 +86,7 @@ def all_checks(around: Surroundings, airflow_checks: Sequence[Check]) -> list[Ch
 
     Args:
         around: what they look at.
-        airflow_checks: those named `SCHEDULER` and `CYCLES`; without them these two are not checked.
+        airflow_checks: those named `SCHEDULER` and `CYCLES`; without them these two are not checked. Any others come last.
     """
     airflow = {check.name: check for check in airflow_checks}
     ledger = (
@@ -109,6 +112,7 @@ def all_checks(around: Surroundings, airflow_checks: Sequence[Check]) -> list[Ch
         Check(
             f"{SERVERS}: Spark", lambda: check_spark(around.environ), "Start spark-submit --version by hand to see why."
         ),
+        *(check for check in airflow_checks if check.name not in (SCHEDULER, CYCLES)),
     ]
 
 
@@ -223,6 +227,29 @@ def check_spark(environ: Mapping[str, str]) -> list[Finding]:
             "Set OFFLOAD_SPARK_HOME to Spark's folder, or put its bin folder on the PATH.",
         )
     return [_good("Spark", f"{submit}, Java {_java_version(path, environ)}.")]
+
+
+def check_spark_master(master: str) -> list[Finding]:
+    """Does a Spark master accept connections? Nothing to ask where Spark runs on the worker itself (`local[*]`) or under another manager.
+
+    Args:
+        master: as `spark-submit --master` takes it, such as `spark://host:7077`; of several, `spark://a:7077,b:7077`, one is enough.
+    """
+    if not master.startswith("spark://"):
+        return []
+    refused = []
+    for address in master.removeprefix("spark://").split(","):
+        server = urlsplit(f"//{address}")
+        try:
+            socket.create_connection((server.hostname or "", server.port or SPARK_PORT), CHECK_SECONDS / 2).close()
+        except OSError as error:
+            refused.append(f"{address}: {error.strerror or error}")
+        else:
+            return [_good(SPARK_MASTER, f"{address} accepts connections.")]
+    remedy = (
+        "See that Spark's master runs and is reachable from here (the Connection `spark_default` unless set otherwise)."
+    )
+    return [Finding(f"{SERVERS}: {SPARK_MASTER}", Health.RED, f"Can't be reached: {'; '.join(refused)}.", remedy)]
 
 
 def _java_version(path: str, environ: Mapping[str, str]) -> int:

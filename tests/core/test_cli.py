@@ -252,6 +252,31 @@ class TestTheProgram:
         assert result.stderr.count("\n") == 1
         assert "hunter2" not in result.stderr
 
+    @pytest.mark.parametrize(
+        ("command", "has_airflow", "environ", "asked"),
+        [
+            ("status", False, {}, "offload_airflow"),
+            ("status", False, {"OFFLOAD_CONNECTIONS_FILE": "/here.json"}, "offload_core"),
+            ("status", False, {"OFFLOAD_CONNECTIONS": "{}"}, "offload_core"),
+            ("status", True, {"OFFLOAD_CONNECTIONS_FILE": "/here.json"}, "offload_airflow"),
+            ("doctor", True, {"OFFLOAD_CONNECTIONS_FILE": "/here.json"}, "offload_airflow"),
+            ("status", True, {"OFFLOAD_CONNECTIONS_FILE": "/here.json", "OFFLOAD_TABLES": "[]"}, "offload_core"),
+            ("status", True, {"OFFLOAD_CONNECTIONS_FILE": "/here.json", "OFFLOAD_SETTINGS": "{}"}, "offload_core"),
+            ("status", True, {"OFFLOAD_TABLES": "[]"}, "offload_airflow"),
+            ("backfill", False, {"OFFLOAD_CONNECTIONS": "{}"}, "offload_airflow"),
+        ],
+    )
+    def test_airflow_is_asked_where_there_is_one(self, command, has_airflow, environ, asked, tmp_path: Path):
+        python = tmp_path / "python"
+        python.write_text('#!/bin/sh\necho "$@"\n')
+        python.chmod(0o700)
+        if has_airflow:
+            (tmp_path / "airflow.cfg").touch()
+
+        result = self.offload(command, **{"OFFLOAD_PYTHON": str(python), "AIRFLOW_HOME": str(tmp_path), **environ})
+
+        assert result.stdout == f"-m {asked} {command}\n"
+
     def test_help_needs_no_server_and_names_every_command(self):
         result = self.offload("--help", OFFLOAD_CONNECTIONS_FILE="/nowhere.json")
 

@@ -23,7 +23,15 @@ from typer.testing import CliRunner
 
 from offload_core.cli import Context, app
 from offload_core.doctor import Check, Finding, Health, examine
-from offload_core.doctor_checks import Surroundings, all_checks, check_failures, check_lag, check_metrics, check_spark
+from offload_core.doctor_checks import (
+    Surroundings,
+    all_checks,
+    check_failures,
+    check_lag,
+    check_metrics,
+    check_spark,
+    check_spark_master,
+)
 from offload_core.errors import FixConfiguration
 from offload_core.ledger import Ledger, Step
 from offload_core.ledger_session import LedgerConnection
@@ -300,6 +308,34 @@ class TestSpark:
     def test_no_java_at_all_is_told(self, environ):
         with pytest.raises(FixConfiguration, match="no Java on the PATH"):
             check_spark({name: value for name, value in environ.items() if name != "OFFLOAD_JAVA_HOME"})
+
+
+class TestTheSparkMaster:
+    @pytest.fixture
+    def closed(self) -> str:
+        """An address at which nobody listens."""
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            return f"127.0.0.1:{server.getsockname()[1]}"
+
+    def test_a_spark_master_that_is_down_is_red(self, closed):
+        (found,) = check_spark_master(f"spark://{closed}")
+
+        assert found.health is Health.RED
+        assert f"{closed}: Connection refused" in found.finding
+        assert "spark_default" in (found.remedy or "")
+
+    def test_one_of_several_is_enough(self, closed):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            up = f"127.0.0.1:{server.getsockname()[1]}"
+
+            (found,) = check_spark_master(f"spark://{closed},{up}")
+
+        assert (found.health, found.finding) == (Health.GREEN, f"{up} accepts connections.")
+
+    @pytest.mark.parametrize("master", ["local[*]", "local", "yarn", "k8s://https://example.com:6443", ""])
+    def test_where_there_is_none_there_is_nothing_to_ask(self, master):
+        assert examine([Check("Spark master", lambda: check_spark_master(master), "")]) == []
 
 
 @pytest.mark.integration

@@ -8,7 +8,6 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -184,17 +183,15 @@ def test_a_table_of_ones_own_is_added_as_the_readme_says(unpaused: AirflowStack)
     blocks = re.findall(r"```(sh|json)\n(.*?)```", section, re.DOTALL)
     (make, set_up), (entry,) = ([text for language, text in blocks if language == name] for name in ("sh", "json"))
     shown = unpaused.shell(make)
-    asking_airflow = {name: value for name, value in unpaused.environ.items() if name != "OFFLOAD_CONNECTIONS_FILE"}
-    shell = replace(unpaused, environ=asking_airflow)
     tables = [*json.loads(shown[shown.index("[\n") :]), json.loads(entry)]
     unpaused.api.set_variable("iceberg_offload_tables", json.dumps(tables))
     try:
         unpaused.api.wait_for_tasks("iceberg_offload", 2 * len(tables) + 2, seconds=120)
         init, trigger = [shlex.split(line, comments=True) for line in set_up.strip().splitlines()]
-        assert "rides" in shell.offload(*init[1:])
+        assert "rides" in unpaused.offload(*init[1:])
         run, states = unpaused.run_dag(json.loads(trigger[-1]))
         assert run.state == "success", states
-        (verdict,) = json.loads(shell.offload("verify", "rides", "--json"))
+        (verdict,) = json.loads(unpaused.offload("verify", "rides", "--json"))
         assert (verdict["verdict"], verdict["cold_rows"]) == ("equal", 1_000)
     finally:
         unpaused.api.delete_variable("iceberg_offload_tables")

@@ -151,4 +151,8 @@ class TestAirflowsDatabase:
         assert runs[1].ended == runs[1].started + timedelta(seconds=5)
 
     def test_the_checks_carry_the_names_that_the_command_looks_for(self):
-        assert [check.name for check in airflow_checks()] == [SCHEDULER, CYCLES]
+        assert [check.name for check in airflow_checks("spark_default")] == [
+            SCHEDULER,
+            CYCLES,
+            "6 servers: Spark master",
+        ]
