@@ -1,17 +1,22 @@
-"""Puts "Iceberg Offload" into Airflow's menu. Airflow loads this file with every DAG parsing and command: it imports next to nothing."""
+"""Puts "Iceberg Offload" into Airflow's menu, and imports ahead what tasks need.
+
+Airflow loads this file with every command: it imports next to nothing itself.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from offload_airflow.compat_plugin import MENU, AirflowPlugin
+from offload_airflow.preload import Preload
 
 
 class IcebergOffloadPlugin(AirflowPlugin):
-    """The page; only a webserver asks for its view, and only there is it imported."""
+    """The page, whose view only a webserver asks for and imports, and what lets tasks start sooner."""
 
     name = "iceberg_offload"
     appbuilder_menu_items = MENU
+    listeners = (Preload(),)
 
     @property
     def appbuilder_views(self) -> list[dict[str, Any]]:
