@@ -54,6 +54,10 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
         "PATH": os.pathsep.join([*folders, environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join([str(application(environ).parent), str(PLUGINS)]),
     }
+    # spark-submit starts two JVMs: the first one only writes the command line of the second, and is over before compiling well repays.
+    values["SPARK_LAUNCHER_OPTS"] = environ.get("SPARK_LAUNCHER_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+    # pydantic would look through every installed package for plugins of its own.
+    values["PYDANTIC_DISABLE_PLUGINS"] = environ.get("PYDANTIC_DISABLE_PLUGINS", "__all__")
     values |= {"SPARK_HOME": home} if home else {}
     values |= {"JAVA_HOME": java} if java else {}
     values |= {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python} if python else {}

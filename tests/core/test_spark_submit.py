@@ -54,7 +54,14 @@ class TestTheEnvironment:
         assert environment({"PATH": "/usr/bin"}) == {
             "PATH": "/usr/bin",
             "PYTHONPATH": os.pathsep.join([str(CHECKOUT / "include" / "spark"), str(CHECKOUT / "plugins")]),
+            "SPARK_LAUNCHER_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            "PYDANTIC_DISABLE_PLUGINS": "__all__",
         }
+
+    def test_what_makes_starts_quicker_can_be_set_otherwise(self):
+        own = {"SPARK_LAUNCHER_OPTS": "-Xmx64m", "PYDANTIC_DISABLE_PLUGINS": "other"}
+
+        assert own.items() <= environment(own).items()
 
     def test_spark_java_and_python_of_the_installation_go_before_the_machines(self):
         values = environment(
@@ -81,7 +88,7 @@ class TestTheEnvironment:
     def test_nothing_else_of_the_callers_environment_is_passed_on(self):
         environ = {"PATH": "/bin", "OFFLOAD_CONNECTIONS": '{"password": "hunter2"}', "PGPASSWORD": "hunter2"}
 
-        assert set(environment(environ)) == {"PATH", "PYTHONPATH"}
+        assert set(environment(environ)) == {"PATH", "PYTHONPATH", "SPARK_LAUNCHER_OPTS", "PYDANTIC_DISABLE_PLUGINS"}
 
 
 class TestTheConfiguration:
