@@ -6,7 +6,7 @@ A type that would lose something is refused with its column's name, unless the t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from offload_core.clickhouse import quote_identifier, quote_text
 from offload_core.errors import FixColumn
@@ -51,12 +51,14 @@ class Column:
         expression: the SELECT expression, without alias, identifiers quoted.
         iceberg_type: Iceberg's name of the type, such as `decimal(38, 8)`.
         required: True if it can't be NULL.
+        field_id: the Iceberg column's id; None until the Iceberg table has been looked at. It is no part of what a projection is.
     """
 
     name: str
     expression: str
     iceberg_type: str
     required: bool
+    field_id: int | None = field(default=None, compare=False)
 
     @property
     def select_item(self) -> str:

@@ -15,6 +15,7 @@ from offload_core.source_query import bind_time, format_time, http_placeholder, 
 from offload_core.source_table import SourceTable, describe, expires_before, holds_all_since, oldest_time
 from offload_core.table_config import TableConfig
 from offload_core.window import MICROSECOND, Cursor, Partition
+from offload_spark.field_ids import number_columns
 
 _STARTS = {
     Partition.HOUR: "toStartOfHour",
@@ -24,7 +25,7 @@ _STARTS = {
 }
 # Without it, the start of a day after 2106 comes back wrapped around.
 _WIDE_TIMES = {"enable_extended_results_for_datetime_functions": "1"}
-_PARQUET = {
+PARQUET = {
     "output_format_parquet_compression_method": "zstd",
     "output_format_parquet_string_as_string": "1",
     "output_format_parquet_fixed_string_as_fixed_byte_array": "1",
@@ -175,18 +176,22 @@ class ClickHouseSource:
         return sorted({parse_time(moment) for moment in rows[0]["offload_moments"]} | {end})
 
     def fetch(self, request: FileRequest, columns: Sequence[Column], path: Path) -> None:
-        """Fetch one file; it appears at `path` only when complete.
+        """Fetch one file; it appears at `path` only when complete. It has the columns' field ids, where they are known.
 
         Raises:
             FixColumn: a text column holds bytes that are not UTF-8.
+            AuditFailed: what came is not a file of these columns.
             ClickHouseUnavailable: ClickHouse went away in the middle.
         """
         items = ", ".join(column.select_item for column in columns)
         query = f"SELECT {items} FROM {self._from} WHERE {request.selection.condition} FORMAT Parquet"  # noqa: S608
         try:
-            self._client.download(query, request.selection.parameters, {**_WIDE_TIMES, **_PARQUET}, path)
+            self._client.download(query, request.selection.parameters, {**_WIDE_TIMES, **PARQUET}, path)
         except (QueryFailed, ClickHouseUnavailable) as error:
             raise self._explained(error) from error
+        ids = {column.name: column.field_id for column in columns if column.field_id is not None}
+        if ids:
+            number_columns(path, ids)
 
     def _explained(self, error: OffloadError) -> OffloadError:
         _, found, rest = error.problem.partition(INVALID_TEXT)
