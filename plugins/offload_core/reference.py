@@ -119,7 +119,7 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(default, BaseModel):
         return ", ".join(f"{value:g}" for _, value in default)
-    return f"`{default.value if isinstance(default, Enum) else json.dumps(default) if isinstance(default, bool) else default}`"
+    return f"`{default.value if isinstance(default, Enum) else json.dumps(default) if isinstance(default, bool | dict) else default}`"
 
 
 if __name__ == "__main__":

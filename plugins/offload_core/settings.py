@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -15,6 +16,14 @@ SETTINGS_VARIABLE = "iceberg_offload_settings"
 
 Addresses = tuple[Annotated[str, Field(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")], ...]
 """Mail addresses, without names."""
+
+
+class SessionUse(str, Enum):
+    """When a job makes a SparkSession to fetch rows; one that compares rows has one in any case."""
+
+    AUTO = "auto"
+    """Where the master is a cluster and the window has more rows than `spread_rows`."""
+    ALWAYS = "always"
 
 
 class Settings(BaseModel):
@@ -36,8 +45,22 @@ class Settings(BaseModel):
         int, Field(ge=1, description="A partition's share of a chunk above this is fetched as several files.")
     ] = 1_000_000
     fetch_parallelism: Annotated[
-        int, Field(ge=1, le=64, description="Files fetched from ClickHouse at once by one job.")
+        int, Field(ge=1, le=64, description="Files fetched from ClickHouse at once by one job's driver.")
     ] = 2
+    spark_session: Annotated[
+        SessionUse,
+        Field(
+            description="`auto`: Spark's executors fetch a window of more than `spread_rows` where the master is a cluster, the driver all "
+            "others without a SparkSession. `always`: executors fetch every window."
+        ),
+    ] = SessionUse.AUTO
+    # The driver moves 2 to 3.5 million rows a second, a session with its executors takes 5 to 10 seconds to be there (docs/scale.md).
+    spread_rows: Annotated[
+        int, Field(ge=1, description="A window of more rows is fetched by Spark's executors, if there is a cluster.")
+    ] = 20_000_000
+    spread_parallelism: Annotated[
+        int, Field(ge=1, le=1024, description="Files fetched from ClickHouse at once by one job's executors.")
+    ] = 8
     lock_wait_seconds: Annotated[
         float, Field(ge=0, le=600, description="How long a run waits for the table's lock.")
     ] = 20

@@ -20,12 +20,14 @@ from offload_core.schema_drift import Change
 from offload_core.table_config import SchemaContract, TableConfig
 from offload_core.window import Partition, from_micros, to_micros
 from offload_spark.cold_history import cold_state, live_rows
+from offload_spark.file_targets import Sign, obstacle, signer
 from offload_spark.iceberg_catalog import iceberg_errors, identifier
 from offload_spark.jvm import JavaObject
 from offload_spark.schema_evolution import follow
 
 BRANCH_PREFIX = "offload_attempt_"
 _MAIN = "main"
+_PARQUET_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -160,23 +162,49 @@ class IcebergTable:
             finally:
                 stream.close()
 
+    def spread_obstacle(self) -> str | None:
+        """Why executors can't write this table's files, None where they can."""
+        with iceberg_errors(f"looking at the file store of {self._config.target}"):
+            return obstacle(self._table.location(), self._table.io())
+
+    def signer(self) -> Sign:
+        """What lets executors write files of this table that the driver names."""
+        with iceberg_errors(f"signing for the file store of {self._config.target}"):
+            return signer(self._jvm, self._table.location(), self._table.io())
+
     def describe_file(self, location: str, start: datetime) -> DataFile | None:
         """Read a data file's footer; a file without rows is deleted, and None is returned."""
-        iceberg = self._jvm.org.apache.iceberg
         with iceberg_errors(f"reading the footer of {location}"):
             file = self._table.io().newInputFile(location)
-            names = iceberg.mapping.MappingUtil.create(self._table.schema())
-            metrics = iceberg.parquet.ParquetUtil.fileMetrics(file, iceberg.MetricsConfig.forTable(self._table), names)
-            builder = (
-                iceberg.DataFiles.builder(self._table.spec())
-                .withInputFile(file)
-                .withFormat("parquet")
-                .withMetrics(metrics)
-            )
-            java = builder.withPartitionPath(
-                f"{self._partition_field()}={partition_value(self._config.partition, start)}"
-            ).build()
-            bounds = self._time_bounds(java)
+            return self._described(location, start, file, file.getLength())
+
+    def describe_footer(self, location: str, start: datetime, size: int, footer: bytes) -> DataFile | None:
+        """The same for a file whose footer somebody else has read, without touching it.
+
+        Args:
+            location, start: as for `describe_file`.
+            size: the whole file's, in bytes.
+            footer: its end, trailer included.
+        """
+        # Parquet's reader finds the footer from the end; it wants no more before it than the magic word.
+        memory = self._jvm.org.apache.iceberg.inmemory.InMemoryInputFile
+        with iceberg_errors(f"reading the footer of {location}"):
+            return self._described(location, start, memory(location, _PARQUET_MAGIC + footer), size)
+
+    def _described(self, location: str, start: datetime, file: JavaObject, size: int) -> DataFile | None:
+        iceberg = self._jvm.org.apache.iceberg
+        names = iceberg.mapping.MappingUtil.create(self._table.schema())
+        metrics = iceberg.parquet.ParquetUtil.fileMetrics(file, iceberg.MetricsConfig.forTable(self._table), names)
+        builder = (
+            iceberg.DataFiles.builder(self._table.spec())
+            .withPath(location)
+            .withFileSizeInBytes(size)
+            .withFormat("parquet")
+            .withMetrics(metrics)
+        )
+        partition = f"{self._partition_field()}={partition_value(self._config.partition, start)}"
+        java = builder.withPartitionPath(partition).build()
+        bounds = self._time_bounds(java)
         if java.recordCount() == 0:
             self.delete_files([location])
             return None

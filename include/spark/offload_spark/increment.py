@@ -68,6 +68,7 @@ def _next_chunk(run: RunContext, window: Window) -> tuple[Window, Selection, lis
     """The window, or as much of its beginning as one commit may hold, with its rows by partition."""
     selection = _selection(run, window)
     slices = run.source.slices(selection)
+    run.fetching.expect(sum(part.rows for part in slices))
     end = chunk_end(run.source, run.table, selection, slices, run.settings.max_rows_per_commit)
     if end is None or end >= window.upper:
         return window, selection, slices
@@ -82,7 +83,7 @@ def _selection(run: RunContext, window: Window) -> Selection:
 
 def _writer(run: RunContext) -> ChunkWriter:
     kind = UpsertWriter if run.table.write_mode == "upsert" else AppendWriter
-    return kind(run.source, run.iceberg, run.columns, run.table, run.settings, run.connections.iceberg)
+    return kind(run.source, run.iceberg, run.fetching, run.columns, run.table, run.settings, run.connections.iceberg)
 
 
 def _require_no_gap(run: RunContext, seen: datetime | None) -> None:

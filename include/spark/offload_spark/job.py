@@ -35,12 +35,14 @@ from offload_core.reconcile import require_agreement, unrecorded_commit
 from offload_core.run_plan import Progress, RunPlan, plan_run
 from offload_core.source_table import SourceTable
 from offload_spark.clickhouse_source import ClickHouseSource
+from offload_spark.fetching import DriverFetch, Fetching
 from offload_spark.iceberg_catalog import open_catalog
 from offload_spark.iceberg_table import IcebergTable
 from offload_spark.increment import move
-from offload_spark.jvm import attach
+from offload_spark.jvm import attach, spark_master
 from offload_spark.rework import rework
 from offload_spark.run_context import RunContext
+from offload_spark.spread_fetch import SpreadFetch
 
 log = logging.getLogger("offload")
 
@@ -167,12 +169,18 @@ class Offload:
                     described,
                     columns,
                     iceberg,
+                    self._fetching(source, iceberg, spark_master(jvm)),
                     attempt_id,
                 )
                 if recovered is not None and self._covers(recovered, self._plan(before, described)):
                     log.info("All of this run's window was in that commit.")
                     return Result(recovered.rows, watermark)
                 return self._work(context, watermark)
+
+    def _fetching(self, source: ClickHouseSource, iceberg: IcebergTable, master: str) -> Fetching:
+        driver = DriverFetch(source, self._settings, iceberg)
+        executors = SpreadFetch(self._connections, self._table, self._settings, iceberg)
+        return Fetching(driver, executors, iceberg, self._settings, master)
 
     def _plan(self, progress: Progress, described: SourceTable) -> RunPlan:
         arguments, buffer = self._arguments, timedelta(minutes=self._settings.buffer_minutes)

@@ -33,6 +33,11 @@ def attach() -> JavaObject:
     return gateway.jvm
 
 
+def spark_master(jvm: JavaObject) -> str:
+    """The master that spark-submit was given, such as `local[*]` or `spark://host:7077`; nothing has been started there yet."""
+    return str(jvm.java.lang.System.getProperty("spark.master", ""))
+
+
 def java_class_names(error: Py4JJavaError) -> list[str]:
     """The exception's class and those of its causes, outermost first, as full Java names."""
     names: list[str] = []

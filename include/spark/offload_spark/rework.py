@@ -129,6 +129,7 @@ def _selection(run: RunContext, watermark: Cursor, interval: Interval) -> Select
 def _first_chunk(run: RunContext, selection: Selection) -> tuple[Selection, Selection | None]:
     """As much of a selection's beginning as one commit may hold, and what is left of it."""
     slices = run.source.slices(selection)
+    run.fetching.expect(sum(part.rows for part in slices))
     end = chunk_end(run.source, run.table, selection, slices, run.settings.max_rows_per_commit)
     if end is None:
         return selection, None

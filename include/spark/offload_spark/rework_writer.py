@@ -20,7 +20,9 @@ class ReworkWriter(ChunkWriter):
     """What both have in common: the rows lie up to the watermark, which stays where it is."""
 
     def __init__(self, run: RunContext, watermark: Cursor, interval: Interval) -> None:
-        super().__init__(run.source, run.iceberg, run.columns, run.table, run.settings, run.connections.iceberg)
+        super().__init__(
+            run.source, run.iceberg, run.fetching, run.columns, run.table, run.settings, run.connections.iceberg
+        )
         self._watermark = watermark
         self._interval = interval
 

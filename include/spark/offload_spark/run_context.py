@@ -14,6 +14,7 @@ from offload_core.source_table import SourceTable
 from offload_core.table_config import TableConfig
 from offload_core.window import Cursor, Window
 from offload_spark.clickhouse_source import ClickHouseSource, Slice
+from offload_spark.fetching import Fetching
 from offload_spark.iceberg_table import IcebergTable
 from offload_spark.writer import Published
 
@@ -29,6 +30,7 @@ class RunContext:
         source, described: the ClickHouse table and what ClickHouse said of it when the run began.
         columns: the projection.
         iceberg: the Iceberg table.
+        fetching: who fetches its files.
         attempt_id: unique to this attempt.
     """
 
@@ -39,6 +41,7 @@ class RunContext:
     described: SourceTable
     columns: list[Column]
     iceberg: IcebergTable
+    fetching: Fetching
     attempt_id: str
 
     @property

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from offload_core.connections import IcebergConnection
-from offload_core.disk import disk_errors
 from offload_core.errors import AuditFailed, CommitStateUnknown, OffloadError, StartOver
 from offload_core.failpoints import Failpoint, reach
 from offload_core.marker import Marker
@@ -21,7 +16,8 @@ from offload_core.projection import Column, project
 from offload_core.settings import Settings
 from offload_core.table_config import TableConfig
 from offload_core.window import MICROSECOND, Window
-from offload_spark.clickhouse_source import ClickHouseSource, FileRequest, Selection, Slice
+from offload_spark.clickhouse_source import ClickHouseSource, Selection, Slice
+from offload_spark.fetching import Fetching
 from offload_spark.iceberg_table import DataFile, IcebergTable
 from offload_spark.merge import RowComparison
 from offload_spark.session import start_session
@@ -79,6 +75,7 @@ class ChunkWriter(ABC):
         self,
         source: ClickHouseSource,
         iceberg: IcebergTable,
+        fetching: Fetching,
         columns: Sequence[Column],
         table: TableConfig,
         settings: Settings,
@@ -86,6 +83,7 @@ class ChunkWriter(ABC):
     ) -> None:
         self._source = source
         self._iceberg = iceberg
+        self._fetching = fetching
         self._columns = columns
         self._table = table
         self._settings = settings
@@ -181,9 +179,10 @@ class ChunkWriter(ABC):
         Rows that arrive between counting and fetching make the two differ once; then a second count settles it.
         """
         slices = plan.slices
+        self._fetching.expect(sum(part.rows for part in slices))
         for _ in range(_FETCHES):
             requests = self._source.plan_files(plan.selection, slices, self._settings.rows_per_file)
-            files = self._fetch_files(requests)
+            files = self._fetching.fetch(requests, self._columns)
             fetched = sum(file.rows for file in files)
             for _ in ("counted before", "counted after"):
                 counted = sum(part.rows for part in slices)
@@ -195,33 +194,6 @@ class ChunkWriter(ABC):
             f"ClickHouse counts {counted} rows of {self._table.source} in the window but sent {fetched}.",
             "Nothing was published. If rows keep arriving this late, raise `buffer_minutes`.",
         )
-
-    def _fetch_files(self, requests: Sequence[FileRequest]) -> list[DataFile]:
-        locations = [self._iceberg.new_file_location(request.start) for request in requests]
-        try:
-            with ThreadPoolExecutor(self._settings.fetch_parallelism) as pool:
-                found = list(pool.map(self._fetch_file, requests, locations))
-        except OffloadError:
-            self._iceberg.delete_files(locations)
-            raise
-        return [file for file in found if file is not None]
-
-    def _fetch_file(self, request: FileRequest, location: str) -> DataFile | None:
-        local = local_path(location)
-        if local is not None:
-            with disk_errors(f"fetching rows into {local.parent}"):
-                local.parent.mkdir(parents=True, exist_ok=True)
-                self._source.fetch(request, self._columns, local)
-        else:
-            with (
-                disk_errors("fetching rows into the temporary folder (TMPDIR)"),
-                tempfile.TemporaryDirectory(prefix="offload-") as folder,
-            ):
-                part = Path(folder) / "part.parquet"
-                self._source.fetch(request, self._columns, part)
-                self._iceberg.upload(part, location)
-        reach(Failpoint.MID_READ)
-        return self._iceberg.describe_file(location, request.start)
 
     def _require_inside(self, files: Sequence[DataFile], lower: datetime | None, upper: datetime) -> None:
         for file in files:
@@ -247,9 +219,3 @@ class ChunkWriter(ABC):
         return RowComparison(
             session, self._connection.name, self._table, None if of_main else self._iceberg.branch, self._columns
         )
-
-
-def local_path(location: str) -> Path | None:
-    """The path of a location on this machine's own file system, None for any other (`s3://`, `hdfs://`)."""
-    parsed = urlparse(location)
-    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None

@@ -1,0 +1,42 @@
+"""Getting this package's own modules to Spark's executors, wherever they run; what it builds on must be in their Python."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import offload_core
+import offload_spark
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+
+_PACKAGES = (offload_core, offload_spark)
+
+_lock = threading.Lock()
+_shipped: dict[str, tempfile.TemporaryDirectory[str]] = {}
+"""The folder of the archive, by Spark application: executors fetch it from the driver as long as that lives."""
+
+
+def ship(context: SparkContext) -> None:
+    """Let the executors of an application import offload_core and offload_spark; once per application."""
+    with _lock:
+        if context.applicationId in _shipped:
+            return
+        folder = tempfile.TemporaryDirectory(prefix="offload-code-")
+        archive = Path(folder.name) / "offload.zip"
+        write_archive(archive)
+        context.addPyFile(str(archive))
+        _shipped[context.applicationId] = folder
+
+
+def write_archive(path: Path) -> None:
+    """Write the modules of both packages into a zip file that Python imports from."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package in _PACKAGES:
+            root = Path(str(package.__file__)).parent
+            for module in sorted(root.rglob("*.py")):
+                archive.write(module, module.relative_to(root.parent))
