@@ -106,7 +106,8 @@ def test_a_query_beyond_the_memory_is_error_241_and_the_server_lives_on(tmp_path
         assert answer.headers["X-ClickHouse-Exception-Code"] == "241", answer.text
         assert "(MEMORY_LIMIT_EXCEEDED)" in answer.text
         assert gateway.ask("SELECT 1") == "1\n"
-        assert gateway.memory() < 1100 << 20
+        # The engine itself takes 300 MB and gives back slowly; the query's groups would take more than 10 GB.
+        assert gateway.memory() < 1536 << 20
 
 
 def test_many_clients_do_not_wait_for_each_other(gateway):
