@@ -98,9 +98,9 @@ test-long: setup ## Tests that take up to an hour: a simulated month, wide matri
 lint: setup ## Style, types and import directions
 	@$(AIRFLOW_ENV)/ruff check .
 	@$(AIRFLOW_ENV)/ruff format --check .
-	@$(MYPY)/airflow plugins/offload_core plugins/offload_airflow monitoring
+	@$(MYPY)/airflow plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
 	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
-	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python embedded benchmarks
+	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python --exclude 'benchmarks/(peers/(?!request)|parity)' embedded benchmarks
 	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports
 
 .PHONY: docs
@@ -113,8 +113,8 @@ format: setup ## Put the code into the house's style
 	@$(AIRFLOW_ENV)/ruff format .
 
 .PHONY: bench
-bench: setup ## Measure the offload: wall and CPU seconds, peak memory; CASE=bronze-2x100k for one case only
-	@PYTHONPATH=plugins:. $(ENVS)/embedded/bin/python -m benchmarks $(if $(CASE),--case $(CASE))
+bench: setup ## Measure the offload and what else does it, side by side: CASE=window-10m,cycle-9 ROUTE=ours,dlt RUNS=5
+	@PYTHONPATH=plugins:. $(ENVS)/embedded/bin/python -m benchmarks $(if $(CASE),--case '$(CASE)') $(if $(ROUTE),--route '$(ROUTE)') $(if $(RUNS),--runs $(RUNS))
 
 .PHONY: lock
 lock: setup ## Resolve the requirements anew and write the lock files
@@ -125,6 +125,9 @@ lock: setup ## Resolve the requirements anew and write the lock files
 	@$(call compile,requirements-java)
 	@$(call compile,requirements-embedded)
 	@$(call compile,requirements-readers)
+	@$(call compile,benchmarks/peers/requirements-pyiceberg)
+	@$(call compile,benchmarks/peers/requirements-dlt)
+	@$(call compile,benchmarks/peers/requirements-sling)
 
 compile = echo "$(1).lock.txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
 	--python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url $(1).txt $(2) -o $(1).lock.txt

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import psutil
 
-from benchmarks.measure import CommandFailed
+from benchmarks.measure import Command, CommandFailed
+from benchmarks.results import Verdict
 from embedded.airflow import ADMIN
 from embedded.airflow_api import AirflowApi
 from embedded.environment import exports
 from embedded.layout import Layout
 from embedded.stack import Stack
 from offload_core import spark_submit
-from offload_core.connections import load_connections
+from offload_core.clickhouse import ClickHouse
+from offload_core.connections import Connections, load_connections
 from offload_core.failpoints import FAILPOINT_ENV, Failpoint
 from offload_core.job_arguments import JobArguments
+from offload_core.ledger_session import connect
 from offload_core.settings import Settings
 from offload_core.table_config import DEFAULT_TABLES, TableConfig
+
+_SETTLE_SECONDS = 120
 
 
 @dataclass
@@ -46,63 +53,117 @@ class BenchStack:
         parts = {part.name: part.pid for part in self.stack.status()}
         return [psutil.Process(pid) for name in ("clickhouse", "postgres") if (pid := parts.get(name))]
 
-    def scheduler(self) -> list[psutil.Process]:
-        """Airflow's scheduler, whose descendants run the tasks."""
-        return [
-            psutil.Process(part.pid) for part in self.stack.status() if part.name == "airflow-scheduler" and part.pid
-        ]
+    def airflow(self) -> list[psutil.Process]:
+        """Everything else that runs: Airflow's scheduler, whose descendants run the tasks, its web interface, and the exporter."""
+        servers = ("clickhouse", "postgres")
+        return [psutil.Process(part.pid) for part in self.stack.status() if part.name not in servers and part.pid]
+
+    @property
+    def connections(self) -> Connections:
+        """Where the servers are, and the passwords."""
+        return load_connections(self.environ)
+
+    @contextmanager
+    def clickhouse(self) -> Iterator[ClickHouse]:
+        """A client of ClickHouse, for what is not measured."""
+        with closing(ClickHouse(self.connections.clickhouse, timeout_seconds=600)) as client:
+            yield client
+
+    def settle(self) -> None:
+        """Wait until ClickHouse merges nothing any more: what follows is measured without that."""
+        with self.clickhouse() as client:
+            deadline = time.monotonic() + _SETTLE_SECONDS
+            while client.rows("SELECT count() AS merges FROM system.merges")[0]["merges"] != "0":
+                if time.monotonic() > deadline:
+                    raise CommandFailed(f"ClickHouse still merges after {_SETTLE_SECONDS} seconds")
+                time.sleep(0.2)
+
+    def metadata(self, target: str) -> str:
+        """Where the current metadata of a table of the catalog is."""
+        namespace, _, name = target.rpartition(".")
+        query = "SELECT metadata_location FROM iceberg_tables WHERE table_namespace = %s AND table_name = %s"
+        with closing(connect(self.connections.postgres)) as session:
+            record = session.execute(query, (namespace, name)).fetchone()
+        if record is None:
+            raise CommandFailed(f"the catalog has no table {target}")
+        return str(record["metadata_location"])
+
+    def delete_files(self, target: str) -> None:
+        """Delete the files of an Iceberg table that is done with; the catalog keeps its name."""
+        shutil.rmtree(self.layout.home / "warehouse" / Path(*target.split(".")), ignore_errors=True)
 
     def api(self) -> AirflowApi:
         """Airflow's REST API."""
         airflow = self.stack.airflow
         return AirflowApi(f"http://127.0.0.1:{airflow.port}", ADMIN, airflow.password_file.read_text().strip())
 
-    def run(self, *command: str) -> str:
+    def run(self, command: Command) -> str:
         """Run a command that is not measured.
 
         Raises:
             CommandFailed: it did not succeed.
         """
-        result = subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False)
+        result = subprocess.run(command.argv, env=command.environ, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise CommandFailed(f"{' '.join(command[:3])}: {result.stdout}{result.stderr}")
+            raise CommandFailed(f"{' '.join(command.argv[:3])}: {result.stdout}{result.stderr}")
         return result.stdout
 
-    def run_killed(self, job: Sequence[str], point: Failpoint) -> None:
+    def run_killed(self, job: Command, point: Failpoint) -> None:
         """Run a job that dies, as by `kill -9`, at a failpoint.
 
         Raises:
             CommandFailed: it lived on.
         """
-        environ = {**self.environ, FAILPOINT_ENV: f"{point.value}:kill"}
-        result = subprocess.run(job, env=environ, capture_output=True, text=True, check=False)
+        environ = {**job.environ, FAILPOINT_ENV: f"{point.value}:kill"}
+        result = subprocess.run(job.argv, env=environ, capture_output=True, text=True, check=False)
         if result.returncode != 128 + signal.SIGKILL:
             raise CommandFailed(f"A job that was to die ended with {result.returncode}: {result.stdout}{result.stderr}")
 
-    def offload(self, *arguments: str) -> str:
-        """Run the operator's command."""
-        return self.run(str(self.layout.checkout / "bin" / "offload"), *arguments)
+    def offload(self, *arguments: str, **variables: str) -> str:
+        """Run the operator's command, with further environment variables. Raises as `run`."""
+        return self.run(self.command(*arguments, **variables))
+
+    def command(self, *arguments: str, **variables: str) -> Command:
+        """The operator's command, to be measured."""
+        return Command([str(self.layout.checkout / "bin" / "offload"), *arguments], {**self.environ, **variables})
 
     def feed(self, rows: int, start: datetime, end: datetime, exchanges: Sequence[str]) -> None:
         """Insert made-up trades."""
         options = [option for exchange in exchanges for option in ("--exchange", exchange)]
         span = ["--rows", str(rows), "--from", start.isoformat(), "--to", end.isoformat()]
         python = str(self.layout.python("embedded"))
-        self.run(python, "-m", "embedded.market_feed", "history", *options, *span)
+        self.run(Command([python, "-m", "embedded.market_feed", "history", *options, *span], self.environ))
 
-    def job(self, table: TableConfig) -> list[str]:
-        """The command that runs the Spark job of one table, as the operator in Airflow builds it."""
+    def init(self, *tables: TableConfig) -> None:
+        """Make Iceberg tables for entries that are not shipped."""
+        listed = json.dumps([table.model_dump(mode="json") for table in tables])
+        self.offload("init", OFFLOAD_TABLES=listed)
+
+    def job(self, table: TableConfig, until: datetime | None = None, settings: Settings | None = None) -> Command:
+        """The command that runs the Spark job of one table, as the operator in Airflow builds it.
+
+        Args:
+            table: its entry.
+            until: the last timestamp to move; None: everything that has arrived.
+            settings: settings that differ from the defaults.
+        """
+        settings = settings or Settings()
         command = [str(Path(self.environ["OFFLOAD_SPARK_HOME"], "bin", "spark-submit")), "--master", "local[*]"]
         for key, value in spark_submit.configuration(self.environ).items():
             command += ["--conf", f"{key}={value}"]
-        arguments = JobArguments(table, Settings(), run_id="bench")
-        return [*command, str(spark_submit.application(self.environ)), *arguments.to_argv()]
+        command += ["--driver-memory", settings.driver_memory]
+        end = until + timedelta(minutes=settings.buffer_minutes) if until else None
+        arguments = JobArguments(table, settings, interval_end=end, run_id="bench")
+        return Command([*command, str(spark_submit.application(self.environ)), *arguments.to_argv()], self.environ)
 
-    def is_right(self, *tables: str) -> bool:
-        """Whether these tables hold exactly the hot tier's rows."""
-        command = [str(self.layout.checkout / "bin" / "offload"), "verify", "--json", *tables]
-        result = subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False)
-        return result.returncode == 0 and all(row["cold_rows"] for row in json.loads(result.stdout))
+    def verdict(self, *tables: str, **variables: str) -> Verdict:
+        """Whether these of our tables hold exactly the hot tier's rows, as `offload verify` finds."""
+        command = self.command("verify", "--json", *tables, **variables)
+        result = subprocess.run(command.argv, env=command.environ, capture_output=True, text=True, check=False)
+        if result.returncode:
+            return Verdict(False, f"offload verify: {(result.stdout + result.stderr).strip()[:500]}")
+        empty = [row["table"] for row in json.loads(result.stdout) if not row["cold_rows"]]
+        return Verdict(not empty, f"without a row: {', '.join(empty)}" if empty else "")
 
 
 @contextmanager
@@ -127,3 +188,9 @@ def bench_stack(*, airflow: bool) -> Iterator[BenchStack]:
 def hours_ago(hours: float) -> datetime:
     """A moment in the past, on the full second."""
     return datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=hours)
+
+
+def yesterday(hour: float) -> datetime:
+    """A moment of yesterday (UTC): a day that is over, and that no time zone of ours cuts in two."""
+    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    return today - timedelta(hours=24 - hour)

@@ -1,80 +1,55 @@
-"""The cases: what is measured, and how its result is checked."""
+"""The cases: what is measured, on which routes, and how its result is checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from benchmarks.audit_cases import audit_1h_10m, audit_9_clean
-from benchmarks.bench_stack import BenchStack, bench_stack, hours_ago
-from benchmarks.measure import CommandFailed, Measurement, measure, run_at_once
-from embedded.demo import DAG_ID
-from offload_core.failpoints import Failpoint
+from benchmarks.cycle_cases import empty_cycle, full_cycle
+from benchmarks.increment_cases import SIZES, increments
+from benchmarks.plan import Case
+from benchmarks.routes import ROUTES
+from benchmarks.upkeep_cases import compaction, recovery
+from benchmarks.window_cases import WINDOWS, both_bronze, windows
 
-BRONZE = ("bronze_trades_binance", "bronze_trades_kraken")
-EXCHANGES = ("binance", "kraken")
-ROWS = 100_000
-_RUN_SECONDS = 300.0
+_ALL = tuple(ROUTES)
+_OURS = ("ours",)
 
-
-def bronze_2x100k(runs: int) -> Measurement:
-    """The two bronze tables' Spark jobs at once, 100,000 new rows each."""
-    with bench_stack(airflow=False) as bench:
-        jobs = [bench.job(bench.table(name)) for name in BRONZE]
-        costs = []
-        for number in range(runs + 1):
-            start = hours_ago(20 - number)
-            bench.feed(ROWS, start, hours_ago(20 - number - 0.25), EXCHANGES)
-            cost = run_at_once(jobs, bench.environ, bench.servers())
-            if number:  # the first run warms the page cache
-                costs.append(cost)
-        return Measurement.of("bronze-2x100k", "ours", 2 * ROWS, costs, parity=bench.is_right(*BRONZE))
-
-
-def recovery_100k(runs: int) -> Measurement:
-    """The run after one that died between publishing 100,000 rows and recording that: it repairs the ledger and reads no row."""
-    with bench_stack(airflow=False) as bench:
-        job, costs = bench.job(bench.table(BRONZE[0])), []
-        for number in range(runs + 1):
-            bench.feed(ROWS, hours_ago(20 - number), hours_ago(20 - number - 0.25), EXCHANGES[:1])
-            bench.run_killed(job, Failpoint.AFTER_PUBLISH)
-            cost = run_at_once([job], bench.environ, bench.servers())
-            if number:  # the first run warms the page cache
-                costs.append(cost)
-        return Measurement.of("recovery-100k", "ours", ROWS, costs, parity=bench.is_right(BRONZE[0]))
-
-
-def cycle_9_empty(runs: int) -> Measurement:
-    """A whole Airflow cycle of nine tables with nothing new, from trigger to success."""
-    with bench_stack(airflow=True) as bench:
-        api = bench.api()
-        api.wait_for_dag(DAG_ID, 120)
-        bench.feed(1_000, hours_ago(30), hours_ago(3), EXCHANGES)  # all candles but the day's have closed
-        api.unpause(DAG_ID)
-        _cycle(bench)
-        costs = [measure(lambda: _empty_cycle(bench), bench.scheduler(), bench.servers()) for _ in range(runs)]
-        return Measurement.of("cycle-9-empty", "ours", 0, costs, parity=bench.is_right())
-
-
-def _cycle(bench: BenchStack) -> dict[str, str]:
-    api = bench.api()
-    run_id = api.trigger(DAG_ID)
-    *_, run = api.follow(DAG_ID, run_id, _RUN_SECONDS)
-    if run.state != "success":
-        raise CommandFailed(f"{run_id} ended as {run.state}")
-    return api.task_states(DAG_ID, run_id)
-
-
-def _empty_cycle(bench: BenchStack) -> None:
-    states = _cycle(bench)
-    started = [task for task, state in states.items() if ".offload_" in task and state != "skipped"]
-    if started:
-        raise CommandFailed(f"Spark was started although there was nothing new: {', '.join(started)}")
-
-
-CASES: dict[str, Callable[[int], Measurement]] = {
-    "bronze-2x100k": bronze_2x100k,
-    "recovery-100k": recovery_100k,
-    "cycle-9-empty": cycle_9_empty,
-    "audit-1h-10m": audit_1h_10m,
-    "audit-9-clean": audit_9_clean,
-}
+_CASES = (
+    Case(
+        "bronze-2x100k",
+        "two bronze tables at once, 100,000 new rows each: the Spark part of a cycle",
+        _ALL,
+        both_bronze,
+    ),
+    Case("cycle-9", "a whole Airflow cycle of nine tables, 100,000 new rows in each bronze table", _OURS, full_cycle),
+    Case("cycle-9-empty", "a whole Airflow cycle of nine tables with nothing new", _OURS, empty_cycle),
+    *(
+        Case(name, f"{rows:,} rows of one bronze table into an empty table", _ALL, windows)
+        for name, rows in WINDOWS.items()
+    ),
+    *(
+        Case(
+            name,
+            f"100,000 new rows into a table of {rows:,} rows" if rows else "100,000 rows into a table without any",
+            _OURS,
+            increments,
+        )
+        for name, rows in SIZES.items()
+    ),
+    Case(
+        "recovery-100k",
+        "the run after one that died between publishing 100,000 rows and recording that",
+        _OURS,
+        recovery,
+    ),
+    Case("compaction", "the maintenance of a table whose day came in 96 commits of 100,000 rows", _OURS, compaction),
+    Case(
+        "audit-1h-10m", "an hour of 10 million rows of one table, both tiers compared row by row", _OURS, audit_1h_10m
+    ),
+    Case(
+        "audit-9-clean",
+        "the hourly audit of all nine tables at everyday volume, with nothing wrong",
+        _OURS,
+        audit_9_clean,
+    ),
+)
+CASES = {case.name: case for case in _CASES}

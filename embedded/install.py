@@ -48,6 +48,11 @@ SPARK = Environment("spark", ("requirements-spark.lock.txt",))
 EMBEDDED = Environment("embedded", ("requirements-embedded.lock.txt",))
 JAVA = Environment("java", ("requirements-java.lock.txt",))
 READERS = Environment("readers", ("requirements-readers.lock.txt",))
+PEERS = {
+    name: Environment(f"bench-{name}", (f"benchmarks/peers/requirements-{name}.lock.txt",))
+    for name in ("pyiceberg", "dlt", "sling")
+}
+"""What `make bench` compares the offload with, each in an environment of its own."""
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -75,6 +80,18 @@ def main(arguments: Sequence[str] = ()) -> int:
         _say(f"setup failed: {error}")
         return 1
     return 0
+
+
+def install_peer(layout: Layout, name: str) -> Path:
+    """Make the environment of one of `PEERS`, unless it is there, and return its interpreter.
+
+    Raises:
+        InstallError: it can't be made; the message has the reason and the remedy.
+    """
+    with _only_one_setup(layout):
+        _ensure_bootstrap(layout)
+        _ensure_environment(layout, PEERS[name])
+    return layout.python(PEERS[name].name)
 
 
 def _install_all(layout: Layout) -> None:

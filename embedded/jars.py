@@ -87,7 +87,7 @@ def resolve(layout: Layout, folder: Path, wanted: Sequence[Jar], *, java_home: P
         _run_spark_submit(layout, folder, wanted, Path(scratch), java_home)
         for jar in wanted:
             fetched = Path(scratch, "jars", f"{jar.group}_{jar.file_name}")
-            _verify(fetched, jar)
+            verify(fetched, jar)
             fetched.replace(folder / jar.file_name)
 
 
@@ -102,7 +102,7 @@ def _run_spark_submit(layout: Layout, folder: Path, wanted: Sequence[Jar], scrat
     log = layout.envs / "logs" / "jars.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as output:
-        variables = _variables(layout, scratch, java_home)
+        variables = java_variables(layout, scratch, java_home)
         command.append(str(application))
         status = subprocess.run(command, check=False, stdout=output, stderr=output, env=variables).returncode
     absent = [jar.file_name for jar in wanted if not (scratch / "jars" / f"{jar.group}_{jar.file_name}").exists()]
@@ -114,7 +114,8 @@ def _run_spark_submit(layout: Layout, folder: Path, wanted: Sequence[Jar], scrat
         )
 
 
-def _variables(layout: Layout, scratch: Path, java_home: Path) -> dict[str, str]:
+def java_variables(layout: Layout, scratch: Path, java_home: Path) -> dict[str, str]:
+    """The environment of a Java that fetches something: it trusts whom the rest of the machine trusts."""
     variables = {
         **os.environ,
         "JAVA_HOME": str(java_home),
@@ -145,7 +146,12 @@ def _is_complete(path: Path, jar: Jar) -> bool:
     return path.exists() and path.stat().st_size == jar.size
 
 
-def _verify(path: Path, jar: Jar) -> None:
+def verify(path: Path, jar: Jar) -> None:
+    """See that a fetched file is the pinned one.
+
+    Raises:
+        InstallError: it isn't.
+    """
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != jar.sha256:
         raise InstallError(

@@ -1,0 +1,129 @@
+"""The cases that need Airflow: a whole cycle of all nine tables, from trigger to success."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+
+from benchmarks.bench_stack import BenchStack, bench_stack, yesterday
+from benchmarks.measure import CommandFailed, Cost, measure, peak_while
+from benchmarks.plan import Case, Plan
+from benchmarks.results import Result
+from benchmarks.window_cases import BRONZE, EXCHANGES, ROWS
+from embedded.demo import DAG_ID
+from offload_core.settings import SETTINGS_VARIABLE
+
+_RUN_SECONDS = 300.0
+_PARSE_SECONDS = 120.0
+_DAY = timedelta(days=1)
+
+
+def full_cycle(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
+    """Nine tables with something new each: 100,000 rows per bronze table, twice that in silver, and closed candles of all six lengths."""
+    (case,) = cases
+    with bench_stack(airflow=True) as bench:
+        _start_dag(bench)
+        with bench.clickhouse() as client:
+            for table in BRONZE:  # each run has a day of its own, so that the candles of a day are new as well
+                client.command(f"ALTER TABLE {table} REMOVE TTL")
+        costs, peak_mb = [], 0.0
+        for number in range(plan.runs + 1):
+            plan.say(f"{case.name}, ours: run {number} of {plan.runs}")
+            start = yesterday(12) - (plan.runs - number) * _DAY
+            bench.feed(ROWS, start, start + timedelta(minutes=15), EXCHANGES)
+            bench.settle()
+            if number == 0:
+                peak_mb = peak_while(lambda: _all_moved(bench), [process.pid for process in bench.airflow()])
+            else:
+                costs.append(_measured_cycle(bench))
+        verdict = bench.verdict()
+        yield Result.of(case.name, "ours", 2 * ROWS, costs, peak_mb, verdict, plan.measured_at)
+
+
+def empty_cycle(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
+    """Nine tables with nothing new: no task may start a JVM."""
+    (case,) = cases
+    with bench_stack(airflow=True) as bench:
+        bench.feed(1_000, yesterday(-6), yesterday(18), EXCHANGES)
+        _start_dag(bench)
+        _cycle(bench)
+        bench.settle()
+        roots = [process.pid for process in bench.airflow()]
+        peak_mb = peak_while(lambda: _none_moved(bench), roots)
+        costs = []
+        for number in range(plan.runs):
+            plan.say(f"{case.name}, ours: run {number + 1} of {plan.runs}")
+            costs.append(_measured_cycle(bench, empty=True))
+        yield Result.of(case.name, "ours", 0, costs, peak_mb, bench.verdict(), plan.measured_at)
+
+
+def _start_dag(bench: BenchStack) -> None:
+    """Switch the DAG on, with a schedule that starts nothing by itself for almost an hour."""
+    api = bench.api()
+    api.wait_for_dag(DAG_ID, 120)
+    schedule = f"{(datetime.now(timezone.utc) - timedelta(minutes=2)).minute} * * * *"
+    api.set_variable(SETTINGS_VARIABLE, json.dumps({"schedule": schedule}))
+    deadline = time.monotonic() + _PARSE_SECONDS
+    while schedule not in api.page(f"/api/v1/dags/{DAG_ID}"):
+        if time.monotonic() > deadline:
+            raise CommandFailed(f"Airflow has not read {DAG_ID} again after {_PARSE_SECONDS} seconds")
+        time.sleep(0.5)
+    api.unpause(DAG_ID)
+    # Airflow at once starts the run of the interval that is just over.
+    deadline = time.monotonic() + _PARSE_SECONDS
+    while (first := api.newest_run(DAG_ID)) is None:
+        if time.monotonic() > deadline:
+            raise CommandFailed(f"Airflow starts no run of {DAG_ID}")
+        time.sleep(0.5)
+    _finish(bench, first)
+
+
+def _measured_cycle(bench: BenchStack, *, empty: bool = False) -> Cost:
+    """A cycle's cost; its wall time from the trigger to the end that Airflow has recorded, since asking for it takes time by itself."""
+    wall = 0.0
+
+    def work() -> None:
+        nonlocal wall
+        began = datetime.now(timezone.utc)
+        run_id = _none_moved(bench) if empty else _all_moved(bench)
+        run = json.loads(bench.api().page(f"/api/v1/dags/{DAG_ID}/dagRuns/{run_id}"))
+        wall = (datetime.fromisoformat(run["end_date"]) - began).total_seconds()
+
+    cost = measure(work, bench.airflow(), bench.servers())
+    return Cost(wall, cost.cpu_s, cost.server_cpu_s)
+
+
+def _cycle(bench: BenchStack) -> str:
+    run_id = bench.api().trigger(DAG_ID)
+    _finish(bench, run_id)
+    return run_id
+
+
+def _finish(bench: BenchStack, run_id: str) -> None:
+    *_, run = bench.api().follow(DAG_ID, run_id, _RUN_SECONDS)
+    if run.state != "success":
+        raise CommandFailed(f"{run_id} ended as {run.state}; see the logs of Airflow's tasks")
+
+
+def _offloads(bench: BenchStack, run_id: str) -> dict[str, str]:
+    """The states of a run's Spark tasks."""
+    states = bench.api().task_states(DAG_ID, run_id)
+    return {task: state for task, state in states.items() if ".offload_" in task}
+
+
+def _all_moved(bench: BenchStack) -> str:
+    run_id = _cycle(bench)
+    still = [task for task, state in _offloads(bench, run_id).items() if state != "success"]
+    if still:
+        raise CommandFailed(f"There was something new for {', '.join(still)}, and it was not moved")
+    return run_id
+
+
+def _none_moved(bench: BenchStack) -> str:
+    run_id = _cycle(bench)
+    started = [task for task, state in _offloads(bench, run_id).items() if state != "skipped"]
+    if started:
+        raise CommandFailed(f"Spark was started although there was nothing new: {', '.join(started)}")
+    return run_id

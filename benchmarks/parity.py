@@ -1,0 +1,109 @@
+"""Does an Iceberg table hold exactly ClickHouse's rows of a span of time? By count and by the offload's own row hash, whoever wrote it.
+
+Runs in Airflow's environment, which has pyiceberg: `python -m benchmarks.parity`, the request as JSON on standard input, the answer as
+JSON on standard output. What a table has besides ClickHouse's columns is ignored, and so is what its types are called: only values count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.table import StaticTable
+
+from offload_core.clickhouse import ClickHouse, quote_table
+from offload_core.connections import load_connections
+from offload_core.projection import Column, project
+from offload_core.row_hash import NO_ROWS, RowHash, arrow_hash, clickhouse_hash
+from offload_core.source_query import bind_time, format_time, http_placeholder, source_column
+from offload_core.source_table import describe
+from offload_core.table_config import TableConfig
+
+
+def main() -> None:
+    """Answer one request: `{"rows": …, "parity": …, "note": …}`."""
+    request = json.load(sys.stdin)
+    table = TableConfig.model_validate(request["table"])
+    start, end = (datetime.fromisoformat(request[name]) for name in ("start", "end"))
+    connections = load_connections(os.environ)
+    with closing(ClickHouse(connections.clickhouse, timeout_seconds=600)) as client:
+        columns = project(table, describe(client, table, connections.clickhouse.database).columns)
+        batches = _cold_batches(request["metadata"], table.timestamp_col, columns, start, end)
+        hot = _hot(client, table, columns, start, end)
+        problems = _differences(client, table, columns, batches, start, end) if _cold(batches, columns) != hot else []
+    note = "; ".join(problems)
+    json.dump({"rows": hot.rows, "parity": not problems, "note": note}, sys.stdout)
+
+
+def _cold_batches(
+    metadata: str, timestamp: str, columns: Sequence[Column], start: datetime, end: datetime
+) -> list[pa.RecordBatch]:
+    """The rows of the span, which may be the newest of many.
+
+    Peers that leave a timestamp without its zone are given UTC's, which is what ClickHouse meant.
+    """
+    table = StaticTable.from_metadata(metadata)
+    kind = str(next(field.field_type for field in table.schema().fields if field.name == timestamp))
+    low, high = start.isoformat(), end.isoformat()
+    if kind == "timestamp":
+        low, high = low.removesuffix("+00:00"), high.removesuffix("+00:00")
+    names = {field.name for field in table.schema().fields}
+    wanted = tuple(column.name for column in columns if column.name in names)
+    scan = table.scan(f"{timestamp} > '{low}' AND {timestamp} <= '{high}'", selected_fields=wanted)
+    return list(scan.to_arrow_batch_reader())
+
+
+def _hot(client: ClickHouse, table: TableConfig, columns: Sequence[Column], start: datetime, end: datetime) -> RowHash:
+    timestamp = source_column(table, table.timestamp_col)
+    row = client.rows(
+        f"SELECT count() AS offload_rows, toString({clickhouse_hash(columns)}) AS offload_hash "  # noqa: S608 - quoted
+        f"FROM {quote_table(table.source)} WHERE {timestamp} > {bind_time('start', http_placeholder)} "
+        f"AND {timestamp} <= {bind_time('end', http_placeholder)}",
+        {"start": format_time(start), "end": format_time(end)},
+    )[0]
+    return RowHash(int(row["offload_rows"]), int(row["offload_hash"]))
+
+
+def _cold(batches: Sequence[pa.RecordBatch], columns: Sequence[Column]) -> RowHash | None:
+    """The rows' hash; None where a value can't be read as what ClickHouse has."""
+    try:
+        return arrow_hash(batches, columns) if batches else NO_ROWS
+    except (pa.ArrowException, KeyError, NotImplementedError):
+        return None
+
+
+def _differences(
+    client: ClickHouse,
+    table: TableConfig,
+    columns: Sequence[Column],
+    batches: Sequence[pa.RecordBatch],
+    start: datetime,
+    end: datetime,
+) -> list[str]:
+    """What differs: the number of rows, or the columns whose values do."""
+    expected = _hot(client, table, [], start, end).rows
+    found = sum(batch.num_rows for batch in batches)
+    if found != expected:
+        return [f"{found:,} rows instead of {expected:,}"]
+    wrong = [
+        _told(batches, column)
+        for column in columns
+        if _cold(batches, [column]) != _hot(client, table, [column], start, end)
+    ]
+    return [f"other values in {', '.join(wrong)}"] if wrong else ["the same values in other rows"]
+
+
+def _told(batches: Sequence[Any], column: Column) -> str:
+    """A column and what the table has it as."""
+    index = batches[0].schema.get_field_index(column.name)
+    return f"{column.name} ({batches[0].schema.field(index).type if index >= 0 else 'missing'})"
+
+
+if __name__ == "__main__":
+    main()

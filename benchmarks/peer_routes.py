@@ -1,0 +1,186 @@
+"""The routes to compare the offload with: programs that know nothing of it, each in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from functools import partial
+from pathlib import Path
+
+from benchmarks import jdbc_driver
+from benchmarks.bench_stack import BenchStack
+from benchmarks.loads import Load
+from benchmarks.measure import Command, CommandFailed
+from benchmarks.peers.request import Request, Server
+from benchmarks.route import Job, Route
+from embedded.install import PEERS, install_peer
+from embedded.jars import JARS
+from embedded.ports import LOOPBACK
+
+_NAMESPACE = "peers"
+_KEPT = ("LANG", "LC_ALL", "SSL_CERT_FILE", "TMPDIR", "TZ")
+"""What peers are let know of the shell that runs the benchmark."""
+
+
+class PeerRoute(Route):
+    """A program with an environment, a table and a request of its own.
+
+    Args:
+        name, what, is_peer: as in `Route`.
+        exact: whether each column is cast in the SELECT; otherwise it is `SELECT *`.
+        has_catalog: whether its table is in the stack's catalog; otherwise its newest metadata is looked for in its folder.
+    """
+
+    def __init__(
+        self, name: str, what: str, *, is_peer: bool = True, exact: bool = True, has_catalog: bool = True
+    ) -> None:
+        self.name, self.what, self.is_peer = name, what, is_peer
+        self._exact, self._has_catalog = exact, has_catalog
+
+    @abstractmethod
+    def command(self, bench: BenchStack, request: Request) -> Command:
+        """The program that does all of a request."""
+
+    def prepare_table(self, bench: BenchStack, request: Request) -> None:
+        """Make the empty table, where the program doesn't make it by itself."""
+
+    def prepare(self, bench: BenchStack, load: Load) -> Job:
+        """Make the empty table, and the request."""
+        name = f"{self.name.replace('-', '_')}_{load.label}"
+        request = self._request(bench, load, name)
+        self.prepare_table(bench, request)
+        target = f"{_NAMESPACE}.{name}"
+        metadata = partial(bench.metadata, target) if self._has_catalog else partial(_newest_metadata, request.folder)
+        return Job(self.command(bench, request), metadata, partial(bench.delete_files, target))
+
+    def _request(self, bench: BenchStack, load: Load, name: str) -> Request:
+        clickhouse, postgres = bench.connections.clickhouse, bench.connections.postgres
+        secrets = [server.password.get_secret_value() for server in (clickhouse, postgres)]
+        return Request(
+            query=load.exact_query(bench) if self._exact else load.plain_query,
+            timestamp=load.table.timestamp_col,
+            day=f"{load.end:%Y-%m-%d}",
+            namespace=_NAMESPACE,
+            name=name,
+            warehouse=str(bench.layout.home / "warehouse"),
+            clickhouse=Server(clickhouse.host, clickhouse.http_port, clickhouse.user, secrets[0], clickhouse.database),
+            catalog=Server(postgres.host, postgres.port, postgres.user, secrets[1], postgres.database),
+        )
+
+
+class PythonPeer(PeerRoute):
+    """A module of `benchmarks/peers`.
+
+    Args:
+        module: its name there.
+        environment: its environment in `embedded.install.PEERS`.
+        prepares: whether its argument `prepare` makes the empty table.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        what: str,
+        *,
+        module: str,
+        environment: str,
+        prepares: bool = True,
+        is_peer: bool = True,
+        has_catalog: bool = True,
+    ) -> None:
+        super().__init__(name, what, is_peer=is_peer, has_catalog=has_catalog)
+        self._module, self._environment, self._prepares = module, environment, prepares
+
+    def set_up(self, bench: BenchStack) -> None:
+        """Make the environment."""
+        install_peer(bench.layout, self._environment)
+
+    def command(self, bench: BenchStack, request: Request) -> Command:
+        """Python with the module."""
+        python = bench.layout.python(PEERS[self._environment].name)
+        environ = {**clean_environment(bench, python.parent), **request.to_environ()}
+        return Command([str(python), "-m", f"benchmarks.peers.{self._module}"], environ)
+
+    def prepare_table(self, bench: BenchStack, request: Request) -> None:
+        """Let the module make it, where it does."""
+        if self._prepares:
+            command = self.command(bench, request)
+            bench.run(Command([*command.argv, "prepare"], command.environ))
+
+
+class SparkNaive(PeerRoute):
+    """spark-submit with the jars that the job names, and nothing else set."""
+
+    def set_up(self, bench: BenchStack) -> None:
+        """Fetch the JDBC driver; all else is there."""
+        jdbc_driver.ensure(bench.layout)
+
+    def command(self, bench: BenchStack, request: Request) -> Command:
+        """spark-submit with the job's file."""
+        layout = bench.layout
+        own = [layout.jars / jar.file_name for jar in JARS]
+        jars = ",".join(map(str, [jdbc_driver.ensure(layout), *own]))
+        job = layout.checkout / "benchmarks" / "peers" / "spark_naive.py"
+        environ = {
+            **clean_environment(bench, layout.spark_home / "bin", layout.java_home / "bin"),
+            **request.to_environ(),
+            "SPARK_HOME": str(layout.spark_home),
+            "JAVA_HOME": str(layout.java_home),
+            "PYSPARK_PYTHON": str(layout.python("spark")),
+            # The driver's ports are for its own executors on this machine.
+            "SPARK_LOCAL_IP": LOOPBACK,
+        }
+        argv = [str(layout.spark_home / "bin" / "spark-submit"), "--master", "local[*]", "--jars", jars, str(job)]
+        return Command(argv, environ)
+
+
+def clean_environment(bench: BenchStack, *programs: Path) -> dict[str, str]:
+    """A home of its own, these folders of programs on the path, and nobody told about the use of anything."""
+    home = bench.layout.home / "peers-home"
+    home.mkdir(exist_ok=True)
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {
+        **kept,
+        "PATH": os.pathsep.join([*map(str, programs), os.environ.get("PATH", os.defpath)]),
+        "HOME": str(home),
+        "PYTHONPATH": str(bench.layout.checkout),
+        # https://dlthub.com/docs/reference/telemetry, https://docs.slingdata.io/sling-cli/environment
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "SLING_DISABLE_TELEMETRY": "TRUE",
+    }
+
+
+def _newest_metadata(folder: Path) -> str:
+    """Where the newest metadata of a table without a catalog is; their names begin with a growing number."""
+    files = sorted(folder.glob("metadata/*.metadata.json"))
+    if not files:
+        raise CommandFailed(f"there is no table in {folder.name}")
+    return files[-1].as_uri()
+
+
+FLOOR = PythonPeer(
+    "floor",
+    "the copy alone, without a JVM and without any promise: ClickHouse's Parquet over HTTP into the table's folder, committed by pyiceberg",
+    module="floor",
+    environment="pyiceberg",
+    is_peer=False,
+)
+PYICEBERG = PythonPeer(
+    "pyiceberg",
+    "pyiceberg alone: Arrow over HTTP (clickhouse-connect), appended in parts of a million rows, one transaction",
+    module="pyiceberg_append",
+    environment="pyiceberg",
+)
+DLT = PythonPeer(
+    "dlt",
+    'dlt: an Arrow resource over HTTP (clickhouse-connect), the filesystem destination with `table_format="iceberg"`',
+    module="dlt_arrow",
+    environment="dlt",
+    prepares=False,
+    has_catalog=False,
+)
+SPARK_NAIVE = SparkNaive(
+    "spark-naive",
+    "the Spark job that one writes first: default settings, `--jars`, one JDBC partition, one append",
+    exact=False,
+)

@@ -1,0 +1,44 @@
+"""The Spark job that one writes first: default settings, `--jars`, one JDBC read, one append to a table partitioned by day."""
+
+from __future__ import annotations
+
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import col, days
+
+from benchmarks.peers.request import Request
+
+
+def main() -> None:
+    """Load the rows; the first load makes the table."""
+    request = Request.read()
+    source, catalog = request.clickhouse, request.catalog
+    prefix = "spark.sql.catalog.demo"
+    session = (
+        SparkSession.builder.appName("load")
+        .config("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions")
+        .config(prefix, "org.apache.iceberg.spark.SparkCatalog")
+        .config(f"{prefix}.type", "jdbc")
+        .config(f"{prefix}.uri", f"jdbc:postgresql://{catalog.host}:{catalog.port}/{catalog.database}")
+        .config(f"{prefix}.jdbc.user", catalog.user)
+        .config(f"{prefix}.jdbc.password", catalog.password)
+        .config(f"{prefix}.jdbc.schema-version", "V1")
+        .config(f"{prefix}.warehouse", request.warehouse)
+        .getOrCreate()
+    )
+    rows = (
+        session.read.format("jdbc")
+        .option("url", f"jdbc:clickhouse://{source.host}:{source.port}/{source.database}")
+        .option("driver", "com.clickhouse.jdbc.ClickHouseDriver")
+        .option("user", source.user)
+        .option("password", source.password)
+        .option("query", request.query)
+        .load()
+    )
+    # The driver calls text VARCHAR(0), which Spark then refuses to write: without the columns' metadata it is text.
+    rows = rows.select([col(name).alias(name, metadata={}) for name in rows.columns])
+    session.sql(f"CREATE NAMESPACE IF NOT EXISTS demo.{request.namespace}")
+    rows.writeTo(f"demo.{request.namespace}.{request.name}").partitionedBy(days(request.timestamp)).create()
+
+
+if __name__ == "__main__":
+    main()
