@@ -17,7 +17,7 @@ from embedded.layout import Layout
 from offload_core import __version__
 from offload_core.ledger_session import connect
 
-_PEER_PACKAGES = {"pyiceberg": "pyiceberg", "dlt": "dlt", "sling": "sling"}
+_PEER_PACKAGES = {"pyiceberg": "pyiceberg", "dlt": "dlt", "sling": "sling-linux-amd64"}
 
 
 def machine() -> dict[str, object]:

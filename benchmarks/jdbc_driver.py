@@ -55,12 +55,12 @@ def ensure(layout: Layout) -> Path:
 
 
 def _fetch(layout: Layout, scratch: Path) -> Path:
-    module, fetched = scratch / "ivy.xml", scratch / "driver.jar"
+    module, fetched = scratch / "ivy.xml", scratch / f"{DRIVER.artifact}.jar"
     module.write_text(_MODULE.format(jar=DRIVER))
     (ivy,) = (layout.spark_home / "jars").glob("ivy-*.jar")
     environ = jars.java_variables(layout, scratch, layout.java_home)
     command = [str(layout.java_home / "bin" / "java"), "-jar", str(ivy), "-ivy", str(module)]
-    command += ["-cache", str(scratch / "cache"), "-retrieve", str(fetched)]
+    command += ["-cache", str(scratch / "cache"), "-retrieve", str(scratch / "[artifact].[ext]")]
     if settings := environ.get("OFFLOAD_IVY_SETTINGS"):
         command += ["-settings", settings]
     log = layout.envs / "logs" / "jdbc-driver.log"

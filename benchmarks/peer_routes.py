@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from abc import abstractmethod
+from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +19,10 @@ from benchmarks.route import Job, Route
 from embedded.install import PEERS, install_peer
 from embedded.jars import JARS
 from embedded.ports import LOOPBACK
+from offload_core.ledger_session import connect
 
 _NAMESPACE = "peers"
+_ONE_BATCH = 1_000_000_000
 _KEPT = ("LANG", "LC_ALL", "SSL_CERT_FILE", "TMPDIR", "TZ")
 """What peers are let know of the shell that runs the benchmark."""
 
@@ -29,13 +34,21 @@ class PeerRoute(Route):
         name, what, is_peer: as in `Route`.
         exact: whether each column is cast in the SELECT; otherwise it is `SELECT *`.
         has_catalog: whether its table is in the stack's catalog; otherwise its newest metadata is looked for in its folder.
+        own_namespace: whether each table needs a namespace of its own.
     """
 
     def __init__(
-        self, name: str, what: str, *, is_peer: bool = True, exact: bool = True, has_catalog: bool = True
+        self,
+        name: str,
+        what: str,
+        *,
+        is_peer: bool = True,
+        exact: bool = True,
+        has_catalog: bool = True,
+        own_namespace: bool = False,
     ) -> None:
         self.name, self.what, self.is_peer = name, what, is_peer
-        self._exact, self._has_catalog = exact, has_catalog
+        self._exact, self._has_catalog, self._own_namespace = exact, has_catalog, own_namespace
 
     @abstractmethod
     def command(self, bench: BenchStack, request: Request) -> Command:
@@ -49,7 +62,7 @@ class PeerRoute(Route):
         name = f"{self.name.replace('-', '_')}_{load.label}"
         request = self._request(bench, load, name)
         self.prepare_table(bench, request)
-        target = f"{_NAMESPACE}.{name}"
+        target = f"{request.namespace}.{name}"
         metadata = partial(bench.metadata, target) if self._has_catalog else partial(_newest_metadata, request.folder)
         return Job(self.command(bench, request), metadata, partial(bench.delete_files, target))
 
@@ -60,7 +73,7 @@ class PeerRoute(Route):
             query=load.exact_query(bench) if self._exact else load.plain_query,
             timestamp=load.table.timestamp_col,
             day=f"{load.end:%Y-%m-%d}",
-            namespace=_NAMESPACE,
+            namespace=f"{_NAMESPACE}_{name}" if self._own_namespace else _NAMESPACE,
             name=name,
             warehouse=str(bench.layout.home / "warehouse"),
             clickhouse=Server(clickhouse.host, clickhouse.http_port, clickhouse.user, secrets[0], clickhouse.database),
@@ -88,7 +101,7 @@ class PythonPeer(PeerRoute):
         is_peer: bool = True,
         has_catalog: bool = True,
     ) -> None:
-        super().__init__(name, what, is_peer=is_peer, has_catalog=has_catalog)
+        super().__init__(name, what, is_peer=is_peer, has_catalog=has_catalog, own_namespace=not has_catalog)
         self._module, self._environment, self._prepares = module, environment, prepares
 
     def set_up(self, bench: BenchStack) -> None:
@@ -106,6 +119,50 @@ class PythonPeer(PeerRoute):
         if self._prepares:
             command = self.command(bench, request)
             bench.run(Command([*command.argv, "prepare"], command.environ))
+
+
+class Sling(PeerRoute):
+    """The program `sling`, with connections in its environment and one run on its command line.
+
+    https://docs.slingdata.io/connections/database-connections/iceberg
+    """
+
+    def set_up(self, bench: BenchStack) -> None:
+        """Make the environment that holds the program."""
+        install_peer(bench.layout, self.name)
+
+    def prepare_table(self, bench: BenchStack, request: Request) -> None:
+        """Tell the catalog where the namespace's tables belong; sling asks it, and makes the table itself."""
+        statement = (
+            "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value) "
+            "VALUES (%s, %s, 'location', %s)"
+        )
+        with closing(connect(bench.connections.postgres)) as session:
+            session.execute(statement, ("demo", request.namespace, request.folder.parent.as_uri()))
+
+    def command(self, bench: BenchStack, request: Request) -> Command:
+        """One `sling run`."""
+        environment = bench.layout.python(PEERS[self.name].name).parent.parent
+        (program,) = environment.glob("lib/python3*/site-packages/sling_*/bin/sling-*")
+        clickhouse, catalog = asdict(request.clickhouse), asdict(request.catalog)
+        native = {**clickhouse, "type": "clickhouse", "port": bench.connections.clickhouse.native_port}
+        iceberg = {
+            "type": "iceberg",
+            "catalog_type": "sql",
+            "sql_catalog_name": "demo",
+            "sql_catalog_conn": "CATALOG",
+        }
+        environ = {
+            **clean_environment(bench),
+            "CLICKHOUSE": json.dumps(native),
+            "CATALOG": json.dumps({**catalog, "type": "postgres", "sslmode": "disable"}),
+            "ICEBERG": json.dumps(iceberg),
+        }
+        argv = [str(program), "run", "--src-conn", "CLICKHOUSE", "--src-stream", request.query]
+        argv += ["--tgt-conn", "ICEBERG", "--tgt-object", f"{request.namespace}.{request.name}"]
+        # In several batches, the second commit fails: "branch main was created concurrently".
+        argv += ["--mode", "full-refresh", "--tgt-options", json.dumps({"file_max_rows": _ONE_BATCH})]
+        return Command(argv, environ)
 
 
 class SparkNaive(PeerRoute):
@@ -178,6 +235,12 @@ DLT = PythonPeer(
     environment="dlt",
     prepares=False,
     has_catalog=False,
+)
+SLING = Sling(
+    "sling",
+    "sling: ClickHouse's native protocol to an Iceberg table without partitions, one batch",
+    exact=False,
+    own_namespace=True,
 )
 SPARK_NAIVE = SparkNaive(
     "spark-naive",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.our_routes import Increment, Ours
-from benchmarks.peer_routes import DLT, FLOOR, PYICEBERG, SPARK_NAIVE
+from benchmarks.peer_routes import DLT, FLOOR, PYICEBERG, SLING, SPARK_NAIVE
 from benchmarks.route import Route
 
-ROUTES: dict[str, Route] = {route.name: route for route in (Ours(), FLOOR, PYICEBERG, DLT, SPARK_NAIVE)}
+ROUTES: dict[str, Route] = {route.name: route for route in (Ours(), FLOOR, PYICEBERG, DLT, SLING, SPARK_NAIVE)}
 INCREMENT_ROUTES: dict[str, Route] = {**ROUTES, "ours": Increment()}
 """The same where the offload goes on with its table, as it does every quarter of an hour."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,8 @@ _PATIENCE_SECONDS = 90.0
 """A peer is measured as often as fits into this, at least once; ours and the floor as often as was asked for."""
 _QUICKLY_COMPARED = 1_000_000
 _TOLD = 300
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR = re.compile(r"(?i)(error|exception|failed|fatal|denied|killed)\b.*\S")
 
 
 @dataclass
@@ -104,6 +107,7 @@ def _attempt(standing: _Standing, work: Callable[[], None]) -> None:
 
 
 def _essence(output: str) -> str:
-    """What a program said last, on one line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return " ".join(lines[-3:])[-_TOLD:]
+    """What a program said of its error, on one line; where nothing looks like one, what it said last."""
+    lines = [_COLOUR.sub("", line).strip() for line in output.splitlines()]
+    telling = [line for line in lines if _ERROR.search(line)] or [line for line in lines if line]
+    return telling[-1][:_TOLD] if telling else "no word"

@@ -33,7 +33,6 @@ def main() -> None:
 
     pipeline = dlt.pipeline(
         pipeline_name=request.name,
-        pipelines_dir=str(request.folder.with_name(f"{request.name}_state")),
         destination=filesystem(bucket_url=Path(request.warehouse).as_uri()),
         dataset_name=request.namespace,
     )
