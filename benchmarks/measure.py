@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import StringIO
 
 import psutil
 
@@ -155,8 +156,8 @@ def _read_all(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
     outputs = [""] * len(processes)
 
     def read(number: int) -> None:
-        stream = processes[number].stdout
-        outputs[number] = stream.read() if stream else ""
+        with processes[number].stdout or StringIO() as stream:
+            outputs[number] = stream.read()
 
     threads = [threading.Thread(target=read, args=(number,)) for number in range(len(processes))]
     for thread in threads:
