@@ -24,7 +24,7 @@ from offload_core.projection import Column
 from offload_core.table_config import SchemaContract, TableConfig
 
 NAME_MAPPING = "schema.name-mapping.default"
-"""The table property by which readers find the columns of files without field ids, such as ClickHouse writes them."""
+"""The table property by which readers find the columns of files without field ids: older ones of ours, and those of others."""
 
 _PROMOTIONS = {("int", "long"), ("float", "double")}
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
@@ -131,7 +131,7 @@ def plan_changes(
 def complete_name_mapping(text: str | None, fields: Mapping[str, int]) -> str | None:
     """The name mapping with every column in it, or None where nothing is missing.
 
-    A column that is not in it would read as NULL from every file that ClickHouse wrote. Further names that a column has had stay.
+    A column that is not in it would read as NULL from every file without field ids. Further names that a column has had stay.
 
     Args:
         text: the table's property `NAME_MAPPING`, None where it has none.
@@ -167,7 +167,7 @@ def _not_addable(
     table: TableConfig, column: Column, cold: Mapping[str, IcebergField], retired: Collection[str]
 ) -> _Refusal | None:
     if column.name in retired:
-        # Files are read by name: what the older ones hold under this name would become the new column's values.
+        # Files without field ids are read by name: what they hold under this name would become the new column's values.
         return _Refusal(
             f"Column {column.name!r} of {table.source} can't be added to Iceberg's {table.target}: a column of that name was dropped "
             "or renamed there, and the old values in its files would come back as the new column's.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -11,6 +12,7 @@ import pytest
 
 from offload_core.cold_table import open_cold_table
 from offload_core.connections import Connections
+from offload_core.schema_drift import NAME_MAPPING
 from offload_core.table_config import TableConfig
 from offload_core.window import Cursor
 from tests.spark.test_types import as_spark_text, spark_rows
@@ -121,6 +123,11 @@ def as_clickhouse_text(value: object) -> str | None:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S.%f}"
     return f"{value.normalize():f}" if isinstance(value, Decimal) else None if value is None else str(value)
+
+
+def names_by_id(mapping: str) -> dict[int, list[str]]:
+    """A name mapping's entries."""
+    return {entry["field-id"]: entry["names"] for entry in json.loads(mapping)}
 
 
 def assert_refused(world: World, table: TableConfig, *words: str) -> None:
@@ -313,9 +320,13 @@ class TestRefused:
         table = trades("unmapped")
         insert(world, table, [1], note="'old'")
         world.run_well(table)
+        mapping = open_cold_table(world.connections.iceberg, table.target).properties[NAME_MAPPING]
         spark_sql(world, "ALTER TABLE {iceberg}.cold.unmapped UNSET TBLPROPERTIES ('schema.name-mapping.default')")
         insert(world, table, [2], note="'new'")
         world.run_well(table)
+        # The offload's own files are read by their ids; those of older versions, and of others, need it.
+        restored = open_cold_table(world.connections.iceberg, table.target).properties[NAME_MAPPING]
+        assert names_by_id(restored) == names_by_id(mapping)
         assert cold_rows(world, table, "note") == [("new",), ("old",)]
 
 

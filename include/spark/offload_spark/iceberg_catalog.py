@@ -175,7 +175,7 @@ def create_table(jvm: JavaObject, catalog: JavaObject, table: TableConfig, colum
         mapping = jvm.org.apache.iceberg.mapping
         names = mapping.NameMappingParser.toJson(mapping.MappingUtil.create(schema))
         own = {
-            # The files ClickHouse writes carry no field ids: readers find the columns by these names.
+            # Files of older versions, and of others, carry no field ids: readers find the columns by these names (ADR 0015).
             "schema.name-mapping.default": names,
             # Time filters, and the offload's own audit, live on this column's bounds.
             f"write.metadata.metrics.column.{table.timestamp_col}": "full",

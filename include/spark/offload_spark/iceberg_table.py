@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from offload_spark.cold_history import cold_state, live_rows
 from offload_spark.file_targets import Sign, obstacle, signer
 from offload_spark.iceberg_catalog import iceberg_errors, identifier
 from offload_spark.jvm import JavaObject
-from offload_spark.schema_evolution import follow
+from offload_spark.schema_evolution import field_ids, follow
 
 BRANCH_PREFIX = "offload_attempt_"
 _MAIN = "main"
@@ -99,6 +99,12 @@ class IcebergTable:
         """
         with iceberg_errors(f"changing the columns of {self._config.target}"):
             return follow(self._jvm, self._table, self._config, columns, contract)
+
+    def numbered(self, columns: Sequence[Column]) -> list[Column]:
+        """The projection's columns with the field ids that the table has given them."""
+        with iceberg_errors(f"reading the columns of {self._config.target}"):
+            ids = field_ids(self._table)
+        return [replace(column, field_id=ids[column.name]) for column in columns]
 
     def may_hold_rows_after(self, moment: datetime) -> bool:
         """Whether any data file of `main` may hold a row with a timestamp later than `moment`; from metadata only."""

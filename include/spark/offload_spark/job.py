@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -197,6 +197,7 @@ class Offload:
         arguments = self._arguments
         for change in run.iceberg.follow_columns(run.columns, self._table.schema_contract):
             log.info("%s", change)
+        run = replace(run, columns=run.iceberg.numbered(run.columns))
         progress = self._ledger.progress(self._table.name, watermark)
         plan = self._plan(progress, run.described)
         rows = 0

@@ -39,12 +39,17 @@ def follow(
         for change in changes:
             update = _applied(jvm, update, change)
         update.commit()
-        # Iceberg keeps the mapping up to date by itself, but a table made elsewhere may lack it: ClickHouse's files would seem to be empty.
+        # Iceberg keeps the mapping up to date by itself, but a table made elsewhere may lack it: files without ids would seem to be empty.
         names = _name_mapping(transaction.table())
         if names is not None:
             transaction.updateProperties().set(NAME_MAPPING, names).commit()
         transaction.commitTransaction()
     return changes
+
+
+def field_ids(table: JavaObject) -> dict[str, int]:
+    """The field ids of a table's columns by their names."""
+    return {field.name(): field.fieldId() for field in table.schema().columns()}
 
 
 def _fields(table: JavaObject) -> list[IcebergField]:
@@ -63,8 +68,7 @@ def _retired_names(table: JavaObject) -> set[str]:
 
 
 def _name_mapping(table: JavaObject) -> str | None:
-    ids = {field.name(): field.fieldId() for field in table.schema().columns()}
-    return complete_name_mapping(table.properties().get(NAME_MAPPING), ids)
+    return complete_name_mapping(table.properties().get(NAME_MAPPING), field_ids(table))
 
 
 def _applied(jvm: JavaObject, update: JavaObject, change: Change) -> JavaObject:
