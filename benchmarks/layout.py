@@ -1,0 +1,106 @@
+"""How data files are laid out, measured: what writing them costs ClickHouse, and what typical reads of them cost.
+
+`python -m benchmarks.layout files` tries settings of the Parquet files that ClickHouse writes, `… compaction` those of compacted ones, and
+`… load` what small queries feel while ClickHouse encodes. Variants take turns within a run, so that noise hits all of them alike; only
+the ratios within one table mean anything. What was decided by it is in docs/adr/0014 and docs/production.md.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.layout_cases import COMPACTIONS, FILES, LOADS, Fetch
+from benchmarks.layout_load import COLUMNS, Felt, cells, feel
+from benchmarks.layout_tier import Reads, Written, hot_tier
+
+RUNS_A_DAY = 96
+app = typer.Typer(add_completion=False, help=__doc__)
+Rows = Annotated[int, typer.Option(min=1000, help="Trades of one day.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often every variant takes its turn; medians are shown.")]
+Only = Annotated[list[str] | None, typer.Option(help="Only these variants.")]
+Variant = TypeVar("Variant")
+
+
+@app.command()
+def files(rows: Rows = 1_000_000, rounds: Rounds = 3, only: Only = None) -> None:
+    """Files as ClickHouse writes them."""
+    variants = _chosen(FILES, only)
+    with hot_tier(rows) as hot:
+        folders = {name: hot.folder(name) for name in variants}
+        costs: dict[str, list[Written]] = {name: [] for name in variants}
+        for number in range(rounds + 1):
+            for name, fetch in variants.items():
+                cost = hot.write(fetch, folders[name])
+                if number:  # the first round warms the caches
+                    costs[name].append(cost)
+        reads = hot.read(hot.register(folders), rounds)
+    medians = {name: [_median(one, field) for field in ("wall_s", "cpu_s", "mb")] for name, one in costs.items()}
+    _show(f"Files as ClickHouse writes them, {rows:,} rows", medians, reads)
+
+
+@app.command()
+def compaction(rows: Rows = 1_000_000, rounds: Rounds = 3, only: Only = None) -> None:
+    """Files as Spark's compaction makes them of a day's 96 runs."""
+    variants = _chosen(COMPACTIONS, only)
+    with hot_tier(rows) as hot:
+        small = hot.folder("small")
+        written = hot.write(Fetch(rows_per_file=-(-rows // RUNS_A_DAY)), small)
+        asked = {"files": str(small), "variants": {name: variant.as_dict() for name, variant in variants.items()}}
+        made = hot.in_spark({"compact": asked})["compact"]
+        tables = {"not compacted": hot.register({"small": small})["small"]}
+        reads = hot.read(tables | {name: one["metadata"] for name, one in made.items()}, rounds)
+    costs = {name: [one["wall_s"], one["cpu_s"], one["mb"]] for name, one in made.items()}
+    _show(f"Compacted files, {rows:,} rows", {"not compacted": [0, 0, written.mb], **costs}, reads)
+
+
+@app.command()
+def load(rows: Rows = 5_000_000, rounds: Rounds = 3, only: Only = None) -> None:
+    """What small queries and inserts feel beside a large fetch."""
+    variants = _chosen(LOADS, only)
+    felt: dict[str, list[Felt]] = {name: [] for name in variants}
+    with hot_tier(rows) as hot:
+        for number in range(rounds + 1):
+            for name, beside in variants.items():
+                one = feel(hot, beside)
+                if number:
+                    felt[name].append(one)
+    _print(f"Beside a fetch of {rows:,} rows", COLUMNS, {name: cells(loads) for name, loads in felt.items()})
+
+
+def _chosen(variants: Mapping[str, Variant], only: Sequence[str] | None) -> dict[str, Variant]:
+    unknown = set(only or ()) - set(variants)
+    if unknown:
+        raise typer.BadParameter(f"there is no variant {', '.join(sorted(unknown))}; choose from {', '.join(variants)}")
+    return {name: value for name, value in variants.items() if not only or name in only}
+
+
+def _median(costs: Sequence[Written], field: str) -> float:
+    return float(statistics.median(getattr(cost, field) for cost in costs))
+
+
+def _show(title: str, costs: Mapping[str, Sequence[float]], reads: Reads) -> None:
+    """Writing in seconds and 10^6 bytes; reading in milliseconds, by reader: one symbol's hour / a day / count by hour."""
+    _print(title, ("wall s", "CPU s", "MB"), {name: [f"{value:.2f}" for value in cost] for name, cost in costs.items()})
+    for kind, what in enumerate(("wall", "CPU")):
+        lines = {
+            name: [" / ".join(f"{one[kind] * 1000:.0f}" for one in named[name].values()) for named in reads.values()]
+            for name in costs
+        }
+        _print(f"Reading: {what} ms", tuple(reads), lines)
+
+
+def _print(title: str, columns: Sequence[str], lines: Mapping[str, Sequence[str]]) -> None:
+    table = Table("variant", *columns, title=title)
+    for name, line in lines.items():
+        table.add_row(name, *line)
+    Console(width=180).print(table)
+
+
+if __name__ == "__main__":
+    app()
