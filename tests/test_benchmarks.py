@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import typer
 
+from benchmarks import side_by_side as side_by_side_module
 from benchmarks.__main__ import measured, named, write
 from benchmarks.bench_stack import bench_stack, yesterday
 from benchmarks.cases import CASES
@@ -86,6 +87,7 @@ def test_targets_are_reached_or_not_or_not_known():
     assert found["window-10m", "at least 2,000,000 rows/s"] is True
     assert found["window-10m", "at most 1,000 MB"] is True
     assert found["cycle-9", "at most 15 s"] is False
+    assert reached(result("cycle-9", "ours", 15.0))["cycle-9", "at most 15 s"] is True
     assert found["bronze-2x100k", "at most 2.5 s"] is None
     assert reached(replace(ours, wall_s=5.1))["window-10m", "at least 2,000,000 rows/s"] is False
     assert reached(replace(ours, parity=False))["window-10m", "at least 2,000,000 rows/s"] is None
@@ -258,7 +260,14 @@ def test_a_peer_that_fails_is_a_result_and_the_others_go_on():
     assert found["ours"].runs == 2
     assert (found["dlt"].runs, found["dlt"].wall_s, found["dlt"].parity) == (0, None, None)
     assert found["dlt"].note == "MemoryError: too much"
-    assert seen.count("dlt 0") == 1
+    assert "dlt 1" not in seen
+
+
+def test_a_slow_peer_is_measured_less_often(monkeypatch):
+    monkeypatch.setattr(side_by_side_module, "_PATIENCE_SECONDS", 0.0)
+    found = side_by_side(Program("ours", "pass", [], is_peer=False), Program("dlt", "pass", []))
+
+    assert (found["ours"].runs, found["dlt"].runs) == (2, 1)
 
 
 def test_where_the_offload_fails_the_benchmark_does():
