@@ -23,7 +23,7 @@ from embedded.airflow import ADMIN
 from embedded.airflow_api import AirflowApi
 from embedded.environment import exports
 from embedded.layout import Layout
-from embedded.stack import Stack
+from embedded.stack import SERVERS, Stack
 from offload_core import spark_submit
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import Connections, load_connections
@@ -50,13 +50,7 @@ class BenchStack:
 
     def servers(self) -> list[psutil.Process]:
         """The processes of ClickHouse and PostgreSQL."""
-        parts = {part.name: part.pid for part in self.stack.status()}
-        return [psutil.Process(pid) for name in ("clickhouse", "postgres") if (pid := parts.get(name))]
-
-    def airflow(self) -> list[psutil.Process]:
-        """Everything else that runs: Airflow's scheduler, whose descendants run the tasks, its web interface, and the exporter."""
-        servers = ("clickhouse", "postgres")
-        return [psutil.Process(part.pid) for part in self.stack.status() if part.name not in servers and part.pid]
+        return [psutil.Process(part.pid) for part in self.stack.status() if part.name in SERVERS and part.pid]
 
     @property
     def connections(self) -> Connections:

@@ -19,6 +19,7 @@ from io import StringIO
 import psutil
 
 _SAMPLE_SECONDS = 0.02
+_LOOK_SECONDS = 1.0
 _LONGEST_SECONDS = 900.0
 """Whatever takes longer is ended: no route is worth a benchmark that never ends."""
 
@@ -67,36 +68,73 @@ def run_at_once(commands: Sequence[Command], servers: Sequence[psutil.Process]) 
 def peak_of(commands: Sequence[Command]) -> float:
     """Run commands at the same time and return the peak of their memory together, as `peak_while` has it. Raises as `run_at_once`."""
     with _started(commands) as processes:
-        roots = [process.pid for process in processes]
-        return peak_while(lambda: _ended(processes), roots)
+        roots = [psutil.Process(process.pid) for process in processes]
+        return peak_while(lambda: _ended(processes), lambda: roots)
 
 
-def measure(work: Callable[[], None], processes: Sequence[psutil.Process], servers: Sequence[psutil.Process]) -> Cost:
-    """Measure the time of some work, and what these running processes, with their descendants, use meanwhile."""
-    before, servers_before = _cpu_of_trees(processes), _cpu_of_trees(servers)
+Processes = Callable[[], Sequence[psutil.Process]]
+"""Tells the roots of the trees that are measured; trees may come and go while something is measured."""
+
+
+def measure(work: Callable[[], object], processes: Processes, servers: Sequence[psutil.Process]) -> Cost:
+    """Measure the time of some work, and what these processes, with their descendants, use meanwhile."""
+    trees = _Trees(processes)
+    servers_before = _cpu_of_trees(servers)
     start = time.monotonic()
-    work()
+    with _repeated(trees.look, _LOOK_SECONDS):
+        work()
     wall = time.monotonic() - start
-    return Cost(wall, _cpu_of_trees(processes) - before, _cpu_of_trees(servers) - servers_before)
+    return Cost(wall, trees.used(), _cpu_of_trees(servers) - servers_before)
 
 
-def peak_while(work: Callable[[], object], roots: Sequence[int]) -> float:
+def peak_while(work: Callable[[], object], processes: Processes) -> float:
     """The greatest sum of the memory of process trees while some work is done: each page counted once (PSS), in 10^6 bytes."""
-    done, peak = threading.Event(), 0
+    peak = 0
 
-    def sample() -> None:
+    def look() -> None:
         nonlocal peak
-        while not done.wait(_SAMPLE_SECONDS):
-            peak = max(peak, sum(_memory(root) for root in roots))
+        peak = max(peak, sum(_memory(process) for process in processes()))
 
-    thread = threading.Thread(target=sample, daemon=True)
+    with _repeated(look, _SAMPLE_SECONDS):
+        work()
+    return round(peak / 1e6, 1)
+
+
+class _Trees:
+    """What process trees use from now on. Of a tree that ends meanwhile, what was seen last counts."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._first = {process: _cpu_of_trees([process]) for process in processes()}
+        self._last = dict(self._first)
+
+    def look(self) -> None:
+        """See how much it is now."""
+        for process in self._processes():
+            self._last[process] = max(_cpu_of_trees([process]), self._last.get(process, 0.0))
+
+    def used(self) -> float:
+        """CPU seconds."""
+        self.look()
+        return sum(seconds - self._first.get(process, 0.0) for process, seconds in self._last.items())
+
+
+@contextmanager
+def _repeated(work: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Do something again and again beside the body."""
+    done = threading.Event()
+
+    def repeat() -> None:
+        while not done.wait(seconds):
+            work()
+
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
-        work()
+        yield
     finally:
         done.set()
         thread.join()
-    return round(peak / 1e6, 1)
 
 
 @contextmanager
@@ -171,24 +209,24 @@ def _cpu_of_trees(processes: Sequence[psutil.Process]) -> float:
     """CPU seconds of processes and their descendants, those that have ended included."""
     total = 0.0
     for process in processes:
-        for member in [process, *process.children(recursive=True)]:
-            try:
+        for member in _tree(process):
+            with suppress(psutil.NoSuchProcess):
                 times = member.cpu_times()
-            except psutil.NoSuchProcess:
-                continue
-            total += times.user + times.system + times.children_user + times.children_system
+                total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
-def _memory(root: int) -> int:
+def _memory(root: psutil.Process) -> int:
     total = 0
-    try:
-        tree = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    for process in tree:
-        try:
+    for process in _tree(root):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
     return total
+
+
+def _tree(root: psutil.Process) -> list[psutil.Process]:
+    """A process with its descendants; nothing if it has ended."""
+    try:
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

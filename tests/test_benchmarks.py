@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -15,11 +16,12 @@ import typer
 
 from benchmarks import side_by_side as side_by_side_module
 from benchmarks.__main__ import measured, named, write
+from benchmarks.airflow_processes import AirflowProcesses
 from benchmarks.bench_stack import bench_stack, yesterday
 from benchmarks.cases import CASES
 from benchmarks.loads import Load
 from benchmarks.markdown import render
-from benchmarks.measure import Command, CommandFailed, Cost, peak_of, run_at_once
+from benchmarks.measure import Command, CommandFailed, Cost, measure, peak_of, run_at_once
 from benchmarks.peer_routes import FLOOR, PythonPeer
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Report, Result, Verdict
@@ -273,6 +275,53 @@ def test_a_slow_peer_is_measured_less_often(monkeypatch):
 def test_where_the_offload_fails_the_benchmark_does():
     with pytest.raises(CommandFailed, match="no such table"):
         side_by_side(Program("ours", "import sys; sys.exit('no such table')", [], is_peer=False))
+
+
+# Whole cycles
+
+
+LEFT_RUNNING = """
+import os, pathlib, sys, time
+home = pathlib.Path(sys.argv[1])
+os.fork()
+while time.process_time() < 0.5:
+    pass
+(home / f"worked_{os.getpid()}").touch()
+while not (home / "enough").exists():
+    time.sleep(0.05)
+"""
+SCHEDULER = """
+import pathlib, subprocess, sys, time
+while not (pathlib.Path(sys.argv[1]) / "begin").exists():
+    time.sleep(0.05)
+subprocess.run(["setsid", "-f", sys.executable, *sys.argv[2:], sys.argv[1]])
+time.sleep(600)
+"""
+
+
+def test_what_a_task_leaves_running_counts_once_and_is_waited_for(tmp_path):
+    def until_both_have_worked():
+        (tmp_path / "begin").touch()
+        while len(list(tmp_path.glob("worked_*"))) < 2:
+            time.sleep(0.05)
+
+    scheduler = subprocess.Popen([sys.executable, "-c", SCHEDULER, str(tmp_path), "-c", LEFT_RUNNING])
+    try:
+        stack = SimpleNamespace(status=lambda: [SimpleNamespace(name="airflow-scheduler", pid=scheduler.pid)])
+        airflow = AirflowProcesses(SimpleNamespace(stack=stack, layout=SimpleNamespace(home=tmp_path)))
+        assert [process.pid for process in airflow()] == [scheduler.pid]
+
+        cost = measure(until_both_have_worked, airflow, [])
+        assert 1.0 <= cost.cpu_s < 1.9
+        assert len(airflow()) == 2
+
+        (tmp_path / "enough").touch()
+        airflow.wait_until_alone()
+        assert [process.pid for process in airflow()] == [scheduler.pid]
+    finally:
+        (tmp_path / "enough").touch()
+        scheduler.kill()
+        scheduler.wait()
 
 
 # The real thing
