@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from offload_core.errors import AuditFailed, CatalogUnavailable, FixCredentials, OffloadError
-from offload_spark.executor_fetch import put, read_footer
+from offload_spark.executor_fetch import put
 from offload_spark.file_targets import Target
+from offload_spark.footers import read_footer
 
 FOOTER = b"the footer"
 END = FOOTER + len(FOOTER).to_bytes(4, "little") + b"PAR1"
@@ -62,8 +63,8 @@ def part(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_footer_comes_with_its_trailer_and_the_files_size(part: Path) -> None:
-    assert read_footer(part) == (404 + len(END), END)
+def test_the_footer_comes_with_the_files_size(part: Path) -> None:
+    assert read_footer(part) == (404 + len(END), FOOTER)
 
 
 @pytest.mark.parametrize(

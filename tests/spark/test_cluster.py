@@ -102,7 +102,7 @@ def test_a_large_window_is_fetched_by_all_executors_and_no_password_shows(
         assert secret not in cluster.written()
 
 
-def test_a_small_window_makes_no_session_and_a_large_one_is_cut_into_commits(
+def test_a_small_window_makes_no_session(
     trades: World,  # noqa: F811
     cluster: Cluster,
     tmp_path: Path,
@@ -111,11 +111,36 @@ def test_a_small_window_makes_no_session_and_a_large_one_is_cut_into_commits(
     small = spread(trades).run_well(TRADES, environ=cluster.environ(tmp_path))
     assert "Files fetched" not in small.output
     assert events(tmp_path) == []
+    assert_exact(trades, TRADES, rows=10)
 
-    insert_two_days(trades, first=11)
+
+@pytest.mark.full
+def test_a_large_window_is_spread_to_its_last_commit(
+    trades: World,  # noqa: F811
+    cluster: Cluster,
+    tmp_path: Path,
+) -> None:
+    insert_two_days(trades)
     large = spread(trades, max_rows_per_commit=15).run_well(TRADES, environ=cluster.environ(tmp_path))
     assert large.output.count("Files fetched by ") == 3
-    assert_exact(trades, TRADES, rows=ROWS + 10)
+    assert_exact(trades, TRADES, rows=ROWS)
+
+
+@pytest.mark.full
+def test_a_thousand_files_are_one_job_and_one_commit(
+    trades: World,  # noqa: F811
+    cluster: Cluster,
+    tmp_path: Path,
+) -> None:
+    moment = f"toDateTime64('{NOON:%Y-%m-%d %H:%M:%S}', 6, 'UTC') + INTERVAL number MILLISECOND"
+    trades.hot.command(f"INSERT INTO trades SELECT number, {moment}, number, 1 FROM numbers(10000)")
+    result = spread(trades, rows_per_file=10).run_well(TRADES, environ=cluster.environ(tmp_path))
+
+    assert result.output.count("Files fetched by 2 executors") == 1
+    cold = open_cold_table(trades.connections.iceberg, TRADES.target)
+    assert len(cold.metadata.snapshots) == 1
+    assert len(data_files(trades)) > 900
+    assert_exact(trades, TRADES, rows=10000)
 
 
 @pytest.mark.full

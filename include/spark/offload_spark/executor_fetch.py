@@ -19,17 +19,15 @@ import urllib3
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import ClickHouseConnection
 from offload_core.disk import disk_errors
-from offload_core.errors import AuditFailed, CatalogUnavailable, FixCredentials, OffloadError, SparkFailed
+from offload_core.errors import CatalogUnavailable, FixCredentials, OffloadError, SparkFailed
 from offload_core.failpoints import Failpoint, reach
 from offload_core.projection import Column
 from offload_core.settings import Settings
 from offload_core.table_config import TableConfig
 from offload_spark.clickhouse_source import ClickHouseSource, FileRequest
 from offload_spark.file_targets import Target, local_path
+from offload_spark.footers import read_footer
 
-_MAGIC = b"PAR1"
-_TRAILER = 8
-"""A Parquet file ends with its footer's length, four bytes little-endian, and the magic word."""
 _BLOCK = 1 << 20
 _REFUSED = (401, 403)
 
@@ -50,7 +48,7 @@ class FetchedFile:
         location: where it lies.
         attempt: which of its targets that is.
         size: in bytes.
-        footer: its end, from which Iceberg's metrics are made.
+        footer: as `read_footer` returns it; from it Iceberg's metrics are made.
     """
 
     location: str
@@ -142,27 +140,6 @@ class ExecutorFetch:
 def _scratch() -> str | None:
     """Spark's own folder for this executor, which goes with the application however that ends."""
     return os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None
-
-
-def read_footer(path: Path) -> tuple[int, bytes]:
-    """A Parquet file's size and its footer, trailer included.
-
-    Raises:
-        AuditFailed: it is no whole Parquet file.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(len(_MAGIC))
-        file.seek(max(0, size - _TRAILER))
-        trailer = file.read()
-        length = int.from_bytes(trailer[:4], "little") + _TRAILER
-        if head != _MAGIC or trailer[4:] != _MAGIC or length > size - len(_MAGIC):
-            raise AuditFailed(
-                f"What ClickHouse sent for {path} is no whole Parquet file.",
-                "Nothing was published; the next attempt fetches the window again.",
-            )
-        file.seek(size - length)
-        return size, file.read()
 
 
 def put(path: Path, target: Target) -> None:

@@ -20,8 +20,10 @@ from offload_core.projection import Column
 from offload_core.settings import SessionUse, Settings
 from offload_spark.clickhouse_source import ClickHouseSource, FileRequest
 from offload_spark.file_targets import local_path
+from offload_spark.footers import read_footer
 
 if TYPE_CHECKING:
+    from offload_spark.footers import Footers
     from offload_spark.iceberg_table import DataFile, IcebergTable
 
 log = logging.getLogger("offload")
@@ -48,21 +50,25 @@ class DriverFetch:
 
     def fetch(self, requests: Sequence[FileRequest], columns: Sequence[Column]) -> list[DataFile]:
         """As `Fetch` says."""
+        footers = self._iceberg.footers()
         locations = [self._iceberg.new_file_location(request.start) for request in requests]
         try:
             with ThreadPoolExecutor(self._settings.fetch_parallelism) as pool:
-                found = list(pool.map(partial(self._fetch_file, columns), requests, locations))
+                found = list(pool.map(partial(self._fetch_file, footers, columns), requests, locations))
         except OffloadError:
             self._iceberg.delete_files(locations)
             raise
         return [file for file in found if file is not None]
 
-    def _fetch_file(self, columns: Sequence[Column], request: FileRequest, location: str) -> DataFile | None:
+    def _fetch_file(
+        self, footers: Footers, columns: Sequence[Column], request: FileRequest, location: str
+    ) -> DataFile | None:
         local = local_path(location)
         if local is not None:
             with disk_errors(f"fetching rows into {local.parent}"):
                 local.parent.mkdir(parents=True, exist_ok=True)
                 self._source.fetch(request, columns, local)
+                size, footer = read_footer(local)
         else:
             with (
                 disk_errors("fetching rows into the temporary folder (TMPDIR)"),
@@ -70,9 +76,10 @@ class DriverFetch:
             ):
                 part = Path(folder) / "part.parquet"
                 self._source.fetch(request, columns, part)
+                size, footer = read_footer(part)
                 self._iceberg.upload(part, location)
         reach(Failpoint.MID_READ)
-        return self._iceberg.describe_file(location, request.start)
+        return self._iceberg.describe_file(footers, location, request.start, size, footer)
 
 
 class Fetching:

@@ -18,16 +18,16 @@ from offload_core.projection import Column
 from offload_core.reconcile import ColdState
 from offload_core.schema_drift import Change
 from offload_core.table_config import SchemaContract, TableConfig
-from offload_core.window import Partition, from_micros, to_micros
+from offload_core.window import Partition, to_micros
 from offload_spark.cold_history import cold_state, live_rows
 from offload_spark.file_targets import Sign, obstacle, signer
+from offload_spark.footers import Footers
 from offload_spark.iceberg_catalog import iceberg_errors, identifier
 from offload_spark.jvm import JavaObject
 from offload_spark.schema_evolution import field_ids, follow
 
 BRANCH_PREFIX = "offload_attempt_"
 _MAIN = "main"
-_PARQUET_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ class IcebergTable:
             return PartitionExtent(0, None, None, exact=True)
         inside = self._between(start, self._config.partition.next(start))
         rows, first, last, exact = 0, None, None, True
+        footers = self.footers()
         with iceberg_errors(f"planning {self._config.target}"):
             tasks = self._table.newScan().useSnapshot(self._base).filter(inside).includeColumnStats().planFiles()
             try:
@@ -144,7 +145,7 @@ class IcebergTable:
                 while iterator.hasNext():
                     task = iterator.next()
                     rows += task.file().recordCount()
-                    bounds = self._time_bounds(task.file())
+                    bounds = footers.time_bounds(task.file())
                     exact = exact and bounds is not None and task.deletes().isEmpty()
                     if bounds is not None:
                         first, last = min(first or bounds[0], bounds[0]), max(last or bounds[1], bounds[1])
@@ -178,40 +179,26 @@ class IcebergTable:
         with iceberg_errors(f"signing for the file store of {self._config.target}"):
             return signer(self._jvm, self._table.location(), self._table.io())
 
-    def describe_file(self, location: str, start: datetime) -> DataFile | None:
-        """Read a data file's footer; a file without rows is deleted, and None is returned."""
-        with iceberg_errors(f"reading the footer of {location}"):
-            file = self._table.io().newInputFile(location)
-            return self._described(location, start, file, file.getLength())
+    def footers(self) -> Footers:
+        """What describes files of this table, as its columns are now."""
+        with iceberg_errors(f"reading {self._config.target}"):
+            return Footers(self._jvm, self._table, self._config.timestamp_col)
 
-    def describe_footer(self, location: str, start: datetime, size: int, footer: bytes) -> DataFile | None:
-        """The same for a file whose footer somebody else has read, without touching it.
+    def describe_file(
+        self, footers: Footers, location: str, start: datetime, size: int, footer: bytes
+    ) -> DataFile | None:
+        """What a data file's footer says; a file without rows is deleted, and None is returned.
 
         Args:
-            location, start: as for `describe_file`.
-            size: the whole file's, in bytes.
-            footer: its end, trailer included.
+            footers: this table's, made once for many files.
+            location: where the file lies.
+            start: start of its partition, UTC.
+            size, footer: as `read_footer` returns them.
         """
-        # Parquet's reader finds the footer from the end; it wants no more before it than the magic word.
-        memory = self._jvm.org.apache.iceberg.inmemory.InMemoryInputFile
         with iceberg_errors(f"reading the footer of {location}"):
-            return self._described(location, start, memory(location, _PARQUET_MAGIC + footer), size)
-
-    def _described(self, location: str, start: datetime, file: JavaObject, size: int) -> DataFile | None:
-        iceberg = self._jvm.org.apache.iceberg
-        names = iceberg.mapping.MappingUtil.create(self._table.schema())
-        metrics = iceberg.parquet.ParquetUtil.fileMetrics(file, iceberg.MetricsConfig.forTable(self._table), names)
-        builder = (
-            iceberg.DataFiles.builder(self._table.spec())
-            .withPath(location)
-            .withFileSizeInBytes(size)
-            .withFormat("parquet")
-            .withMetrics(metrics)
-        )
-        partition = f"{self._partition_field()}={partition_value(self._config.partition, start)}"
-        java = builder.withPartitionPath(partition).build()
-        bounds = self._time_bounds(java)
-        if java.recordCount() == 0:
+            java = footers.describe(location, size, footer, self._partition_path(start))
+            rows, bounds = java.recordCount(), footers.time_bounds(java)
+        if rows == 0:
             self.delete_files([location])
             return None
         if bounds is None:
@@ -219,7 +206,7 @@ class IcebergTable:
                 f"The footer of {location} has no bounds for {self._config.timestamp_col}.",
                 "Nothing was published; look at the file.",
             )
-        return DataFile(location, start, java.recordCount(), bounds[0], bounds[1], java)
+        return DataFile(location, start, rows, bounds[0], bounds[1], java)
 
     def delete_files(self, locations: Iterable[str]) -> None:
         """Remove files that no commit ever referred to."""
@@ -361,17 +348,8 @@ class IcebergTable:
     def _partition_field(self) -> str:
         return f"{self._config.timestamp_col}_{self._config.partition.value}"
 
-    def _time_bounds(self, file: JavaObject) -> tuple[datetime, datetime] | None:
-        """A data file's least and greatest timestamp, which Iceberg keeps exactly; None for a foreign file without them."""
-        field = self._table.schema().findField(self._config.timestamp_col)
-        lowers, uppers = file.lowerBounds(), file.upperBounds()
-        lower = lowers.get(field.fieldId()) if lowers is not None else None
-        upper = uppers.get(field.fieldId()) if uppers is not None else None
-        if lower is None or upper is None:
-            return None
-        conversions = self._jvm.org.apache.iceberg.types.Conversions
-        first, last = conversions.fromByteBuffer(field.type(), lower), conversions.fromByteBuffer(field.type(), upper)
-        return from_micros(first), from_micros(last)
+    def _partition_path(self, start: datetime) -> str:
+        return f"{self._partition_field()}={partition_value(self._config.partition, start)}"
 
 
 @dataclass(frozen=True)

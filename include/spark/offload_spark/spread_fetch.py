@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from py4j.protocol import Py4JError
 
@@ -23,6 +24,7 @@ from offload_spark.clickhouse_source import FileRequest
 from offload_spark.executor_code import ship
 from offload_spark.executor_fetch import ExecutorFetch, FetchedFile, FetchedShare, FileTask
 from offload_spark.file_targets import Target, attempts_of, local_path, locations
+from offload_spark.footers import Footers
 from offload_spark.iceberg_table import DataFile, IcebergTable
 from offload_spark.session import start_session
 
@@ -72,8 +74,9 @@ class SpreadFetch:
         try:
             shares = self._run(tasks, columns)
             files = _in_order(shares, len(tasks))
+            footers = self._iceberg.footers()
             with ThreadPoolExecutor(self._settings.fetch_parallelism) as pool:
-                found = list(pool.map(self._describe, requests, files))
+                found = list(pool.map(partial(self._describe, footers), requests, files))
         except OffloadError:
             self._delete([target for task in tasks for target in task.targets])
             raise
@@ -98,7 +101,7 @@ class SpreadFetch:
                 f"Spark's executors could not fetch rows of {self._table.source}: {_reason(error)}.", _REMEDY
             ) from error
 
-    def _describe(self, request: FileRequest, file: FetchedFile) -> DataFile | None:
+    def _describe(self, footers: Footers, request: FileRequest, file: FetchedFile) -> DataFile | None:
         path = local_path(file.location)
         if path is not None and (not path.is_file() or path.stat().st_size != file.size):
             raise FixConfiguration(
@@ -106,7 +109,7 @@ class SpreadFetch:
                 "Put the warehouse into a folder that all of Spark's machines share, or into S3; "
                 "or let the driver fetch, with a larger `spread_rows`.",
             )
-        return self._iceberg.describe_footer(file.location, request.start, file.size, file.footer)
+        return self._iceberg.describe_file(footers, file.location, request.start, file.size, file.footer)
 
     def _others(self, task: FileTask, file: FetchedFile) -> Sequence[Target]:
         """The targets that other attempts at a file may have written to."""
