@@ -17,7 +17,6 @@ from embedded.errors import EmbeddedError
 
 _PATIENCE_SECONDS = 90.0
 """A peer is measured as often as fits into this, at least once; ours and the floor as often as was asked for."""
-_QUICKLY_COMPARED = 1_000_000
 _TOLD = 300
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"(?i)(error|exception|failed|fatal|denied|killed)\b.*\S")
@@ -88,8 +87,8 @@ def _run(bench: BenchStack, standing: _Standing, loads: Sequence[Load], number: 
         else:
             standing.costs.append(run_at_once(commands, bench.servers()))
         for job, load in zip(jobs, loads, strict=True):
-            # Comparing many rows takes longer than loading them: the first and the last run must do.
-            if number == 0 or load.rows <= _QUICKLY_COMPARED or not standing.wants_more(runs):
+            # Comparing rows takes longer than loading them: the first and the last run must do.
+            if number == 0 or not standing.wants_more(runs):
                 standing.verdicts.append(load.verdict(bench, job.metadata()))
     finally:
         for job in jobs:

@@ -219,16 +219,18 @@ class OneTable(Load):
 class Program(Route):
     """A route that runs a line of Python and leaves a table that is right, or has other values in a column."""
 
-    def __init__(self, name: str, code: str, seen: list[str], table: str = "right", *, is_peer: bool = True) -> None:
+    def __init__(self, name: str, code: str, seen: list[str], *tables: str, is_peer: bool = True) -> None:
         self.name, self.what, self.is_peer = name, name, is_peer
-        self._code, self._seen, self._table = code, seen, table
+        self._code, self._seen, self._tables = code, seen, tables or ("right",) * 3
 
     def set_up(self, bench):  # noqa: ARG002
         self._seen.append(f"set up {self.name}")
 
     def prepare(self, bench, load):  # noqa: ARG002
         self._seen.append(f"{self.name} {load.number}")
-        return Job(python(self._code), lambda: self._table, lambda: self._seen.append(f"discard {self.name}"))
+        return Job(
+            python(self._code), lambda: self._tables[load.number], lambda: self._seen.append(f"discard {self.name}")
+        )
 
 
 def side_by_side(*routes: Program) -> dict[str, Result]:
@@ -244,7 +246,8 @@ def side_by_side(*routes: Program) -> dict[str, Result]:
 
 def test_routes_take_turns_and_their_tables_are_looked_at_and_deleted():
     seen = []
-    found = side_by_side(Program("ours", "pass", seen, is_peer=False), Program("dlt", "pass", seen, "price"))
+    ours, dlt = Program("ours", "pass", seen, is_peer=False), Program("dlt", "pass", seen, "right", "right", "price")
+    found = side_by_side(ours, dlt)
 
     assert seen[:2] == ["set up ours", "set up dlt"]
     turns = [line for line in seen if line[-1].isdigit()]
