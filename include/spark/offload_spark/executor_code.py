@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -17,20 +16,24 @@ if TYPE_CHECKING:
 _PACKAGES = (offload_core, offload_spark)
 
 _lock = threading.Lock()
-_shipped: dict[str, tempfile.TemporaryDirectory[str]] = {}
-"""The folder of the archive, by Spark application: executors fetch it from the driver as long as that lives."""
+_shipped: set[str] = set()
+"""The Spark applications whose executors have been given the archive."""
 
 
 def ship(context: SparkContext) -> None:
     """Let the executors of an application import offload_core and offload_spark; once per application."""
+    from pyspark import SparkFiles
+
     with _lock:
         if context.applicationId in _shipped:
             return
-        folder = tempfile.TemporaryDirectory(prefix="offload-code-")
-        archive = Path(folder.name) / "offload.zip"
+        # Spark deletes this folder with the application; until then late executors fetch the archive from it.
+        folder = Path(SparkFiles.getRootDirectory(), "offload-code")
+        folder.mkdir(exist_ok=True)
+        archive = folder / "offload.zip"
         write_archive(archive)
         context.addPyFile(str(archive))
-        _shipped[context.applicationId] = folder
+        _shipped.add(context.applicationId)
 
 
 def write_archive(path: Path) -> None:
