@@ -315,7 +315,7 @@ def test_what_a_task_leaves_running_counts_once_and_is_waited_for(tmp_path):
         assert [process.pid for process in airflow()] == [scheduler.pid]
 
         cost = measure(until_both_have_worked, airflow, [])
-        assert 1.0 <= cost.cpu_s < 1.9
+        assert 0.9 < cost.cpu_s < 1.4
         assert len(airflow()) == 2
 
         (tmp_path / "enough").touch()
