@@ -39,9 +39,9 @@ def files(rows: Rows = 1_000_000, rounds: Rounds = 3, only: Only = None) -> None
                 cost = hot.write(fetch, folders[name])
                 if number:  # the first round warms the caches
                     costs[name].append(cost)
-        reads = hot.read(hot.register(folders), rounds)
-    medians = {name: [_median(one, field) for field in ("wall_s", "cpu_s", "mb")] for name, one in costs.items()}
-    _show(f"Files as ClickHouse writes them, {rows:,} rows", medians, reads)
+        medians = {name: [_median(one, field) for field in ("wall_s", "cpu_s", "mb")] for name, one in costs.items()}
+        _show_writing(f"Files as ClickHouse writes them, {rows:,} rows", medians)
+        _show_reading(hot.read(hot.register(folders), rounds))
 
 
 @app.command()
@@ -54,9 +54,9 @@ def compaction(rows: Rows = 1_000_000, rounds: Rounds = 3, only: Only = None) ->
         asked = {"files": str(small), "variants": {name: variant.as_dict() for name, variant in variants.items()}}
         made = hot.in_spark({"compact": asked})["compact"]
         tables = {"not compacted": hot.register({"small": small})["small"]}
-        reads = hot.read(tables | {name: one["metadata"] for name, one in made.items()}, rounds)
-    costs = {name: [one["wall_s"], one["cpu_s"], one["mb"]] for name, one in made.items()}
-    _show(f"Compacted files, {rows:,} rows", {"not compacted": [0, 0, written.mb], **costs}, reads)
+        costs = {name: [one["wall_s"], one["cpu_s"], one["mb"]] for name, one in made.items()}
+        _show_writing(f"Compacted files, {rows:,} rows", {"not compacted": [0, 0, written.mb], **costs})
+        _show_reading(hot.read(tables | {name: one["metadata"] for name, one in made.items()}, rounds))
 
 
 @app.command()
@@ -84,13 +84,16 @@ def _median(costs: Sequence[Written], field: str) -> float:
     return float(statistics.median(getattr(cost, field) for cost in costs))
 
 
-def _show(title: str, costs: Mapping[str, Sequence[float]], reads: Reads) -> None:
-    """Writing in seconds and 10^6 bytes; reading in milliseconds, by reader: one symbol's hour / a day / count by hour."""
+def _show_writing(title: str, costs: Mapping[str, Sequence[float]]) -> None:
     _print(title, ("wall s", "CPU s", "MB"), {name: [f"{value:.2f}" for value in cost] for name, cost in costs.items()})
+
+
+def _show_reading(reads: Reads) -> None:
+    """Milliseconds by reader: one symbol's hour / a day / count by hour."""
     for kind, what in enumerate(("wall", "CPU")):
         lines = {
             name: [" / ".join(f"{one[kind] * 1000:.0f}" for one in named[name].values()) for named in reads.values()]
-            for name in costs
+            for name in next(iter(reads.values()))
         }
         _print(f"Reading: {what} ms", tuple(reads), lines)
 
