@@ -43,7 +43,7 @@ is an import error of the DAGs that says so. Without the Variable, the nine ship
 
 ## `{settings_variable}`
 
-A JSON object. Names say their unit.
+A JSON object. Names say their unit. What to set for more tables and more rows: [scale](scale.md).
 
 {settings}
 

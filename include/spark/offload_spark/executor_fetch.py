@@ -77,7 +77,7 @@ class ExecutorFetch:
     """Fetches a task's share of the files, one after another.
 
     Attributes:
-        connection: ClickHouse, password included; it travels in the serialized task and shows nowhere (ADR 0014).
+        connection: ClickHouse, password included; it travels in the serialized task and shows nowhere (ADR 0016).
         settings, table, columns: as in the driver.
     """
 
