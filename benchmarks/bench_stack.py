@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -86,8 +87,9 @@ class BenchStack:
         """Delete the files of an Iceberg table that is done with; the catalog keeps its name."""
         shutil.rmtree(self.layout.home / "warehouse" / Path(*target.split(".")), ignore_errors=True)
 
+    @cached_property
     def api(self) -> AirflowApi:
-        """Airflow's REST API."""
+        """Airflow's REST API, in one session: a login takes Airflow more time than an answer."""
         airflow = self.stack.airflow
         return AirflowApi(f"http://127.0.0.1:{airflow.port}", ADMIN, airflow.password_file.read_text().strip())
 
