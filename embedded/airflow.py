@@ -26,6 +26,7 @@ from embedded.ports import LOOPBACK, Ports
 from embedded.postgres import Postgres
 from embedded.processes import Part, wait_for
 from embedded.secrets_file import Secrets
+from offload_core import shared_spark
 
 ADMIN = "admin"
 POOL, POOL_SLOTS = "iceberg_offload", 2
@@ -96,6 +97,7 @@ class Airflow:
         """End both, and every task and Spark driver they started."""
         with ThreadPoolExecutor(max_workers=2) as pool:
             stopped = [pool.submit(part.stop, grace=_STOP_SECONDS) for part in (self.scheduler, self.webserver)]
+        shared_spark.stop_all(self.layout.spark_share)
         return any([future.result() for future in stopped])
 
     def health(self) -> Health:

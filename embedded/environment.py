@@ -9,6 +9,7 @@ from embedded.jars import JARS, S3_JARS
 from embedded.layout import Layout, archive
 from embedded.ports import LOOPBACK
 from embedded.processes import Part
+from offload_core.shared_spark import FOLDER_ENV
 
 # What an activated environment or another Airflow on the machine would leak into ours: at worst its database.
 _FOREIGN = ("AIRFLOW", "PYTHON", "VIRTUAL_ENV", "SPARK_", "PYSPARK_", "GUNICORN_", "OFFLOAD_CONNECTIONS")
@@ -67,6 +68,7 @@ def _spark(layout: Layout) -> dict[str, str]:
         **({"OFFLOAD_SPARK_S3_JARS": os.pathsep.join(map(str, s3))} if all(jar.exists() for jar in s3) else {}),
         "OFFLOAD_JAVA_HOME": str(layout.java_home),
         **({"OFFLOAD_APPCDS_ARCHIVE": str(made)} if made.exists() else {}),
+        FOLDER_ENV: str(layout.spark_share),
         # The driver's ports are for its own executors on this machine.
         "SPARK_LOCAL_IP": LOOPBACK,
     }

@@ -63,6 +63,11 @@ class Layout:
         return self.home / "run"
 
     @property
+    def spark_share(self) -> Path:
+        """Folder of the Spark applications that tables share while they are offloaded one after another."""
+        return self.run / "spark"
+
+    @property
     def logs(self) -> Path:
         """Folder of every part's log."""
         return self.home / "logs"

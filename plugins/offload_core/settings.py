@@ -125,6 +125,15 @@ class Settings(BaseModel):
             description="Ledger rows stay this long; those that are still needed always do. The weekly report compares two weeks.",
         ),
     ] = 15
+    keep_spark_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=600,
+            description="How long a Spark application on the worker's own machine (master local) waits for another table's job; "
+            "0: every table starts one of its own.",
+        ),
+    ] = 20
     spark_conf: Annotated[dict[str, str], Field(description="Further Spark settings of the job. No secrets.")] = {}
     driver_memory: Annotated[str, Field(pattern=r"^\d+[kmgKMG]$", description="Spark driver memory.")] = "2g"
     executor_memory: Annotated[str, Field(pattern=r"^\d+[kmgKMG]$", description="Spark executor memory.")] = "2g"

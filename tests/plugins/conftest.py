@@ -84,6 +84,8 @@ def spark(
     assert pipeline
     fake = install(tmp_path / "spark")
     monkeypatch.setenv("OFFLOAD_SPARK_HOME", str(fake.home))
+    # No folder: the fake runs as an application of the job's own.
+    monkeypatch.setenv("OFFLOAD_SPARK_SHARE", str(fake.home / "bin" / "spark-submit"))
     monkeypatch.setenv("OFFLOAD_SPARK_PYTHON", "/opt/spark-env/bin/python")
     monkeypatch.setenv("OFFLOAD_JAVA_HOME", "/opt/java")
     monkeypatch.setenv("OFFLOAD_SPARK_JARS", "/opt/jars/iceberg.jar")

@@ -108,9 +108,39 @@ def test_memory_name_and_spark_settings_come_from_the_variable(
     assert "--master local[*]" in line
     assert "--driver-memory 3g" in line
     assert "--executor-memory 5g" in line
-    assert f"--name iceberg_offload.{TABLE}" in line
+    assert "--name iceberg_offload " in line
     assert "--conf spark.sql.shuffle.partitions=7" in line
     assert "--conf spark.driver.extraClassPath=/opt/jars/iceberg.jar" in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "is_shared"),
+    [
+        ({}, "local[*]", True),
+        ({}, "local", True),
+        ({"keep_spark_seconds": 0}, "local[*]", False),
+        ({}, "spark://spark.example.com", False),
+        ({}, "yarn", False),
+    ],
+)
+def test_tables_share_an_application_on_this_machine_unless_it_is_switched_off(
+    spark: FakeSpark,
+    task: OffloadSubmitOperator,
+    set_variable: SetVariable,
+    set_connection: SetConnection,
+    caplog: pytest.LogCaptureFixture,
+    settings: dict[str, object],
+    host: str,
+    is_shared: bool,
+) -> None:
+    set_variable("iceberg_offload_settings", settings)
+    set_connection("spark_default", conn_type="spark", host=host, extra={"deploy-mode": "client"})
+    with caplog.at_level(logging.INFO):
+        run(task)
+    # The fake can't be shared, and the job says so where one was looked for.
+    assert ("This job gets a Spark application of its own" in caplog.text) is is_shared
+    name = "iceberg_offload" if is_shared else f"iceberg_offload.{TABLE}"
+    assert spark.argv[spark.argv.index("--name") + 1] == name
 
 
 def test_spark_submit_finds_spark_java_python_and_the_packages_of_the_job(

@@ -31,7 +31,12 @@ def test_loading_it_imports_no_more_than_small_modules() -> None:
 
     assert (told["plugins"], told["errors"]) == (["iceberg_offload"], {})
     ours = {name for name in told["imported"] if name.startswith(("offload_", "iceberg_"))}
-    assert ours == {"iceberg_offload_plugin", "offload_airflow", "offload_airflow.compat_plugin", "offload_airflow.preload"}
+    assert ours == {
+        "iceberg_offload_plugin",
+        "offload_airflow",
+        "offload_airflow.compat_plugin",
+        "offload_airflow.preload",
+    }
     assert not {name.partition(".")[0] for name in told["imported"]} & {
         "flask",
         "flask_appbuilder",

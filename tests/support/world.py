@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ import pytest
 
 from embedded.environment import exports
 from embedded.layout import Layout
-from offload_core import spark_submit
+from offload_core import shared_spark, spark_submit
 from offload_core.clickhouse import ClickHouse
 from offload_core.connections import CONNECTIONS_ENV, Connections
 from offload_core.failpoints import FAILPOINT_ENV, PAUSE_FILE_ENV
@@ -65,6 +66,13 @@ class World:
     hot: ClickHouse
     folder: Path
     settings: Settings = field(default_factory=Settings)
+    keep_seconds: float = 0
+    """How long a Spark application that jobs share waits for the next one; 0: every job has its own."""
+
+    @property
+    def share(self) -> Path:
+        """The folder of the shared applications' sockets."""
+        return self.folder / "share"
 
     @property
     def warehouse(self) -> Path:
@@ -146,9 +154,13 @@ class World:
                 "--conf",
                 f"{key}={value} {java_options}" if key.endswith("extraJavaOptions") else f"{key}={value}",
             ]
+        command += [application, *argv]
+        if self.keep_seconds:
+            program = [sys.executable, "-I", "-S", shared_spark.__file__, str(self.keep_seconds), application]
+            command = [*program, *command]
         return subprocess.Popen(
-            [*command, application, *argv],
-            env={**env, **spark_submit.environment(env)},
+            command,
+            env={**env, **spark_submit.environment(env), shared_spark.FOLDER_ENV: str(self.share)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

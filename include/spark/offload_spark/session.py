@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offload_core.connections import IcebergConnection
+from offload_spark.jvm import attach
+from offload_spark.shared_session import take_context
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -15,6 +17,7 @@ def start_session(connection: IcebergConnection) -> SparkSession:
 
     The catalog's password is set on the session, not on the context, whose settings Spark's UI shows.
     """
+    take_context(attach())
     from pyspark.sql import SparkSession  # importing it costs more than a whole small run
 
     session = (

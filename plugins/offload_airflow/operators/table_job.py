@@ -126,6 +126,7 @@ class TableJobOperator(Configured, SparkSubmitOperator):
         secrets = {CONNECTIONS_ENV: load_connections(self.settings).with_secrets_json()}
         return OffloadSubmitHook(
             child_environment={**spark_submit.environment(os.environ), **secrets},
+            keep_seconds=0 if self.bulk else self.settings.keep_spark_seconds,
             conn_id=self.settings.spark_conn_id,
             driver_memory=self.settings.driver_memory,
             executor_memory=self.settings.executor_memory,
