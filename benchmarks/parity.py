@@ -12,15 +12,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
-from typing import Any
 
 import pyarrow as pa
-from pyiceberg.table import StaticTable
+from pyiceberg.table import DataScan, StaticTable
 
 from offload_core.clickhouse import ClickHouse, quote_table
 from offload_core.connections import load_connections
 from offload_core.projection import Column, project
-from offload_core.row_hash import NO_ROWS, RowHash, arrow_hash, clickhouse_hash
+from offload_core.row_hash import RowHash, arrow_hash, clickhouse_hash
 from offload_core.source_query import bind_time, format_time, http_placeholder, source_column
 from offload_core.source_table import describe
 from offload_core.table_config import TableConfig
@@ -34,16 +33,14 @@ def main() -> None:
     connections = load_connections(os.environ)
     with closing(ClickHouse(connections.clickhouse, timeout_seconds=600)) as client:
         columns = project(table, describe(client, table, connections.clickhouse.database).columns)
-        batches = _cold_batches(request["metadata"], table.timestamp_col, columns, start, end)
+        scan = _scan(request["metadata"], table.timestamp_col, columns, start, end)
         hot = _hot(client, table, columns, start, end)
-        problems = _differences(client, table, columns, batches, start, end) if _cold(batches, columns) != hot else []
+        problems = _differences(client, table, columns, scan, start, end) if _cold(scan, columns) != hot else []
     note = "; ".join(problems)
     json.dump({"rows": hot.rows, "parity": not problems, "note": note}, sys.stdout)
 
 
-def _cold_batches(
-    metadata: str, timestamp: str, columns: Sequence[Column], start: datetime, end: datetime
-) -> list[pa.RecordBatch]:
+def _scan(metadata: str, timestamp: str, columns: Sequence[Column], start: datetime, end: datetime) -> DataScan:
     """The rows of the span, which may be the newest of many.
 
     Peers that leave a timestamp without its zone are given UTC's, which is what ClickHouse meant.
@@ -55,8 +52,7 @@ def _cold_batches(
         low, high = low.removesuffix("+00:00"), high.removesuffix("+00:00")
     names = {field.name for field in table.schema().fields}
     wanted = tuple(column.name for column in columns if column.name in names)
-    scan = table.scan(f"{timestamp} > '{low}' AND {timestamp} <= '{high}'", selected_fields=wanted)
-    return list(scan.to_arrow_batch_reader())
+    return table.scan(f"{timestamp} > '{low}' AND {timestamp} <= '{high}'", selected_fields=wanted)
 
 
 def _hot(client: ClickHouse, table: TableConfig, columns: Sequence[Column], start: datetime, end: datetime) -> RowHash:
@@ -70,10 +66,10 @@ def _hot(client: ClickHouse, table: TableConfig, columns: Sequence[Column], star
     return RowHash(int(row["offload_rows"]), int(row["offload_hash"]))
 
 
-def _cold(batches: Sequence[pa.RecordBatch], columns: Sequence[Column]) -> RowHash | None:
+def _cold(scan: DataScan, columns: Sequence[Column]) -> RowHash | None:
     """The rows' hash; None where a value can't be read as what ClickHouse has."""
     try:
-        return arrow_hash(batches, columns) if batches else NO_ROWS
+        return arrow_hash(scan.to_arrow_batch_reader(), columns)
     except (pa.ArrowException, KeyError, NotImplementedError):
         return None
 
@@ -82,27 +78,28 @@ def _differences(
     client: ClickHouse,
     table: TableConfig,
     columns: Sequence[Column],
-    batches: Sequence[pa.RecordBatch],
+    scan: DataScan,
     start: datetime,
     end: datetime,
 ) -> list[str]:
     """What differs: the number of rows, or the columns whose values do."""
     expected = _hot(client, table, [], start, end).rows
-    found = sum(batch.num_rows for batch in batches)
+    found = scan.count()
     if found != expected:
         return [f"{found:,} rows instead of {expected:,}"]
+    schema = scan.to_arrow_batch_reader().schema
     wrong = [
-        _told(batches, column)
+        _told(schema, column)
         for column in columns
-        if _cold(batches, [column]) != _hot(client, table, [column], start, end)
+        if _cold(scan, [column]) != _hot(client, table, [column], start, end)
     ]
     return [f"other values in {', '.join(wrong)}"] if wrong else ["the same values in other rows"]
 
 
-def _told(batches: Sequence[Any], column: Column) -> str:
+def _told(schema: pa.Schema, column: Column) -> str:
     """A column and what the table has it as."""
-    index = batches[0].schema.get_field_index(column.name)
-    return f"{column.name} ({batches[0].schema.field(index).type if index >= 0 else 'missing'})"
+    index = schema.get_field_index(column.name)
+    return f"{column.name} ({schema.field(index).type if index >= 0 else 'missing'})"
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import pytest
@@ -17,19 +17,17 @@ import typer
 from benchmarks import side_by_side as side_by_side_module
 from benchmarks.__main__ import measured, named, write
 from benchmarks.airflow_processes import AirflowProcesses
-from benchmarks.bench_stack import bench_stack, yesterday
+from benchmarks.bench_stack import yesterday
 from benchmarks.cases import CASES
 from benchmarks.loads import Load
 from benchmarks.markdown import render
 from benchmarks.measure import Command, CommandFailed, Cost, measure, peak_of, run_at_once
-from benchmarks.peer_routes import FLOOR, PythonPeer
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Report, Result, Verdict
 from benchmarks.route import Job, Route
 from benchmarks.routes import ROUTES
 from benchmarks.side_by_side import measure_routes
 from benchmarks.targets import targets
-from benchmarks.window_cases import without_layers_behind
 from embedded.layout import Layout
 from offload_core.table_config import DEFAULT_TABLES
 
@@ -333,11 +331,7 @@ def test_what_a_task_leaves_running_counts_once_and_is_waited_for(tmp_path):
 @pytest.mark.full
 @pytest.mark.integration
 def test_every_route_brings_100_000_rows_and_ends_with_equal_tables(tmp_path):
-    layout = Layout.of_checkout()
-    environ = {**os.environ, "PYTHONPATH": f"{layout.checkout / 'plugins'}:{layout.checkout}"}
-    command = [str(layout.python("embedded")), "-m", "benchmarks", "--case", "window-100k", "--runs", "1"]
-
-    subprocess.run([*command, "--folder", str(tmp_path)], cwd=layout.checkout, env=environ, check=True, timeout=900)
+    embedded("benchmarks", "--case", "window-100k", "--runs", "1", "--folder", str(tmp_path))
 
     found = {row["route"]: row for row in json.loads((tmp_path / "report.json").read_text())["results"]}
     assert list(found) == list(ROUTES)
@@ -348,36 +342,25 @@ def test_every_route_brings_100_000_rows_and_ends_with_equal_tables(tmp_path):
         assert row["peak_mb"] > 50, route
 
 
-class Rounding(PythonPeer):
-    """The floor with a SELECT that rounds prices and shifts half of the times."""
-
-    def prepare(self, bench, load):
-        return super().prepare(bench, RoundedLoad(load.table, load.start, load.end, load.rows, load.number))
-
-
-class RoundedLoad(Load):
-    def exact_query(self, bench):
-        query = super().exact_query(bench)
-        assert query.count("`price` AS") == 1
-        return query.replace("`price` AS", "toDecimal128(round(`price`, 1), 8) AS")
-
-
 @pytest.mark.full
 @pytest.mark.integration
 def test_changed_values_and_missing_rows_are_told_by_column_and_number():
-    with bench_stack(airflow=False) as bench:
-        without_layers_behind(bench)
-        table, start, end = DEFAULT_TABLES[0], yesterday(6), yesterday(7)
-        bench.feed(10_000, start, end, ["binance"])
-        rounding = Rounding("rounding", "", module="floor", environment="pyiceberg")
-        rounding.set_up(bench)
-        load = Load(table, datetime(2020, 1, 1, tzinfo=timezone.utc), end, 10_000, 0)
+    answer = embedded("tests.support.bench_differences").stdout
 
-        job = rounding.prepare(bench, load)
-        run_at_once([job.command], bench.servers())
-        assert load.verdict(bench, job.metadata()) == Verdict(False, "other values in price (decimal128(38, 8))")
+    rounded, half, right = json.loads(answer)
+    assert rounded == {"parity": False, "note": "other values in price (decimal128(38, 8))"}
+    assert half["parity"] is False
+    assert re.fullmatch(r"[45],\d{3} rows instead of 10,000", half["note"])
+    assert right == {"parity": True, "note": ""}
 
-        half = replace(load, end=yesterday(6.5), number=1)
-        job = FLOOR.prepare(bench, half)
-        run_at_once([job.command], bench.servers())
-        assert load.verdict(bench, job.metadata()).note.endswith("rows instead of 10,000")
+
+def embedded(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module where the stack can be started."""
+    layout = Layout.of_checkout()
+    environ = {**os.environ, "PYTHONPATH": f"{layout.checkout / 'plugins'}:{layout.checkout}"}
+    command = [str(layout.python("embedded")), "-m", module, *arguments]
+    done = subprocess.run(
+        command, cwd=layout.checkout, env=environ, check=False, timeout=900, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
