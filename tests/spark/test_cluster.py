@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from offload_core.cold_table import open_cold_table
 from offload_core.failpoints import FAILPOINT_ENV, PAUSE_FILE_ENV
+from offload_core.window import Cursor
 from tests.spark.test_increment import NOON, TRADES, insert, trades  # noqa: F401
 from tests.spark.test_s3 import KEY, SECRET, far, of, s3  # noqa: F401
 from tests.spark.test_s3 import trades as make_trades
@@ -84,7 +86,8 @@ def test_a_large_window_is_fetched_by_all_executors_and_no_password_shows(
     tmp_path: Path,
 ) -> None:
     insert_two_days(trades)
-    result = spread(trades).run_well(TRADES, environ=cluster.environ(tmp_path))
+    world = spread(trades, clickhouse_settings={"output_format_parquet_max_dictionary_size": 0})
+    result = world.run_well(TRADES, environ=cluster.environ(tmp_path))
 
     assert "Files fetched by 2 executors" in result.output
     assert f"Rows offloaded: {ROWS}" in result.output
@@ -92,6 +95,9 @@ def test_a_large_window_is_fetched_by_all_executors_and_no_password_shows(
     assert_exact(trades, TRADES, rows=ROWS)
     assert data_files(trades) == referred(trades)
     assert len(data_files(trades)) >= ROWS / 3
+    # ClickHouse's settings went with the executors' queries.
+    footers = [pq.read_metadata(path) for path in trades.warehouse.rglob("*.parquet")]
+    assert not any(footer.row_group(0).column(0).has_dictionary_page for footer in footers)
     logged = "".join(path.read_text() for path in (tmp_path / "events").iterdir())
     assert "SparkListenerEnvironmentUpdate" in logged
     for password in (trades.connections.clickhouse.password, trades.connections.postgres.password):
@@ -185,6 +191,46 @@ def test_after_a_driver_that_is_killed_while_executors_fetch_the_next_run_is_rig
     assert_exact(trades, TRADES, rows=ROWS + 11)
     assert data_files(trades) == referred(trades) | left
     assert referred(trades).isdisjoint(left)
+
+
+@pytest.mark.full
+def test_rows_that_came_late_are_inserted_from_what_executors_fetched(
+    trades: World,  # noqa: F811
+    cluster: Cluster,
+    tmp_path: Path,
+) -> None:
+    insert_two_days(trades)
+    trades.run_well(TRADES, environ=cluster.environ(tmp_path))
+    before = data_files(trades)
+    insert(trades, 1001, (NOON, 1), (NOON + timedelta(hours=12, milliseconds=1), 2))
+    trades.reset(TRADES, Cursor(NOON - timedelta(hours=1)))
+
+    result = spread(trades).run_well(TRADES, environ=cluster.environ(tmp_path))
+
+    assert "Files fetched by 2 executors" in result.output
+    assert f"2 of {ROWS + 2} rows were missing" in result.output
+    assert_exact(trades, TRADES, rows=ROWS + 2)
+    # Spark has written the two rows; what was fetched only to be compared is gone.
+    assert data_files(trades) == referred(trades)
+    assert len(data_files(trades) - before) <= 2
+
+
+@pytest.mark.full
+def test_a_folder_that_the_driver_does_not_share_with_executors_is_told(
+    trades: World,  # noqa: F811
+    cluster: Cluster,
+    tmp_path: Path,
+) -> None:
+    insert_two_days(trades)
+    with paused_executors(spread(trades), cluster, tmp_path) as (job, gate):
+        for path in trades.warehouse.rglob("*.parquet"):
+            path.unlink()
+        with kept_open(gate):
+            ended = trades.finish(job)  # type: ignore[arg-type]
+
+    assert ended.error["kind"] == "configuration"
+    assert "all of Spark's machines share" in str(ended.error["message"])
+    assert data_files(trades) == set()
 
 
 @pytest.mark.full
