@@ -54,7 +54,7 @@ class Settings(BaseModel):
             "others without a SparkSession. `always`: executors fetch every window."
         ),
     ] = SessionUse.AUTO
-    # The driver moves 2 to 3.5 million rows a second, a session with its executors takes 5 to 10 seconds to be there (docs/scale.md).
+    # The driver moves 2 to 3.5 million rows a second, a session with its executors takes about ten seconds to be there (docs/scale.md).
     spread_rows: Annotated[
         int, Field(ge=1, description="A window of more rows is fetched by Spark's executors, if there is a cluster.")
     ] = 20_000_000
