@@ -16,7 +16,7 @@ from benchmarks.cases import CASES
 from benchmarks.markdown import render
 from benchmarks.plan import Case, Measure, Plan
 from benchmarks.results import Report, Result
-from benchmarks.routes import ROUTES
+from benchmarks.routes import EVERY_ROUTE
 from embedded.layout import Layout
 
 FOLDER = Path(__file__).parent
@@ -28,13 +28,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     case: Annotated[list[str] | None, typer.Option(help=f"Which of {', '.join(CASES)}; default: all.")] = None,
-    route: Annotated[list[str] | None, typer.Option(help=f"Which of {', '.join(ROUTES)}; default: all.")] = None,
+    route: Annotated[list[str] | None, typer.Option(help=f"Which of {', '.join(EVERY_ROUTE)}; default: all.")] = None,
     runs: Annotated[int, typer.Option(min=1, max=20, help="Measured runs; the medians are reported.")] = 5,
     folder: Annotated[Path, typer.Option(help="Where the report is written.")] = FOLDER,
 ) -> None:
     """Measure the offload, and what a user could pick instead, on a stack of its own."""
     console = Console()
-    chosen, routes = named(case, list(CASES), "case"), named(route, list(ROUTES), "route")
+    chosen, routes = named(case, list(CASES), "case"), named(route, list(EVERY_ROUTE), "route")
     found = []
     with console.status("reading versions") as status:
         about = Report(machine(), versions(Layout.of_checkout()), [])
@@ -85,7 +85,7 @@ def write(folder: Path, about: Report, new: Sequence[Result]) -> None:
     order = [(case.name, route) for case in CASES.values() for route in case.routes]
     report = Report(about.machine, about.versions, Report.read(file).with_new(new, order))
     file.write_text(report.to_json())
-    (folder / "report.md").write_text(render(report, CASES, {name: route.what for name, route in ROUTES.items()}))
+    (folder / "report.md").write_text(render(report, CASES, {name: route.what for name, route in EVERY_ROUTE.items()}))
 
 
 def _line(result: Result) -> str:

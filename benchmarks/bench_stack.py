@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.left_running import LeftRunning
 from benchmarks.measure import Command, CommandFailed
 from benchmarks.results import Verdict
 from embedded.airflow import ADMIN
@@ -86,6 +87,14 @@ class BenchStack:
     def delete_files(self, target: str) -> None:
         """Delete the files of an Iceberg table that is done with; the catalog keeps its name."""
         shutil.rmtree(self.layout.home / "warehouse" / Path(*target.split(".")), ignore_errors=True)
+
+    def airflow(self) -> list[psutil.Process]:
+        """Everything else of the stack: Airflow's scheduler, whose descendants run the tasks, its web interface, and the exporter."""
+        return [psutil.Process(part.pid) for part in self.stack.status() if part.name not in SERVERS and part.pid]
+
+    def left_running(self) -> LeftRunning:
+        """What jobs of this stack leave running."""
+        return LeftRunning(self.layout.home, [psutil.Process(), *self.servers(), *self.airflow()])
 
     @cached_property
     def api(self) -> AirflowApi:

@@ -6,7 +6,7 @@ from benchmarks.audit_cases import audit_1h_10m, audit_9_clean
 from benchmarks.cycle_cases import empty_cycle, full_cycle
 from benchmarks.increment_cases import SIZES, increments
 from benchmarks.plan import Case
-from benchmarks.routes import ROUTES
+from benchmarks.routes import INCREMENT_ROUTES, ROUTES
 from benchmarks.upkeep_cases import compaction, recovery
 from benchmarks.window_cases import WINDOWS, both_bronze, windows
 
@@ -17,7 +17,7 @@ _CASES = (
     Case(
         "bronze-2x100k",
         "two bronze tables at once, 100,000 new rows each: the Spark part of a cycle",
-        _ALL,
+        tuple(INCREMENT_ROUTES),
         both_bronze,
     ),
     Case("cycle-9", "a whole Airflow cycle of nine tables, 100,000 new rows in each bronze table", _OURS, full_cycle),

@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 
-from benchmarks.airflow_processes import AirflowProcesses
 from benchmarks.bench_stack import BenchStack, bench_stack, yesterday
-from benchmarks.measure import CommandFailed, Cost, measure, peak_while
+from benchmarks.measure import CommandFailed, Cost, Processes, measure, peak_while
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result
 from benchmarks.window_cases import BRONZE, EXCHANGES, ROWS
@@ -30,17 +29,17 @@ def full_cycle(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
         with bench.clickhouse() as client:
             for table in BRONZE:  # each run has a day of its own, so that the candles of a day are new as well
                 client.command(f"ALTER TABLE {table} REMOVE TTL")
-        costs, peak_mb, airflow = [], 0.0, AirflowProcesses(bench)
+        costs, peak_mb, airflow, left = [], 0.0, bench.airflow(), bench.left_running()
         for number in range(plan.runs + 1):
             plan.say(f"{case.name}, ours: run {number} of {plan.runs}")
             start = yesterday(12) - (plan.runs - number) * _DAY
             bench.feed(ROWS, start, start + timedelta(minutes=15), EXCHANGES)
             bench.settle()
-            airflow.wait_until_alone()
+            left.wait_for_end()
             if number == 0:
-                peak_mb = peak_while(lambda: _all_moved(bench), airflow)
+                peak_mb = peak_while(lambda: _all_moved(bench), lambda: [*airflow, *left()])
             else:
-                costs.append(_measured_cycle(bench, airflow))
+                costs.append(_measured_cycle(bench, lambda: [*airflow, *left()]))
         verdict = bench.verdict()
         yield Result.of(case.name, "ours", 2 * ROWS, costs, peak_mb, verdict, plan.measured_at)
 
@@ -53,12 +52,12 @@ def empty_cycle(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
         _start_dag(bench)
         _cycle(bench)
         bench.settle()
-        airflow, costs = AirflowProcesses(bench), []
-        airflow.wait_until_alone()
-        peak_mb = peak_while(lambda: _none_moved(bench), airflow)
+        airflow, left, costs = bench.airflow(), bench.left_running(), []
+        left.wait_for_end()
+        peak_mb = peak_while(lambda: _none_moved(bench), lambda: [*airflow, *left()])
         for number in range(plan.runs):
             plan.say(f"{case.name}, ours: run {number + 1} of {plan.runs}")
-            costs.append(_measured_cycle(bench, airflow, empty=True))
+            costs.append(_measured_cycle(bench, lambda: [*airflow, *left()], empty=True))
         yield Result.of(case.name, "ours", 0, costs, peak_mb, bench.verdict(), plan.measured_at)
 
 
@@ -83,7 +82,7 @@ def _start_dag(bench: BenchStack) -> None:
     _finish(bench, first)
 
 
-def _measured_cycle(bench: BenchStack, airflow: AirflowProcesses, *, empty: bool = False) -> Cost:
+def _measured_cycle(bench: BenchStack, processes: Processes, *, empty: bool = False) -> Cost:
     """A cycle's cost; its wall time from the trigger to the end that Airflow has recorded, since asking for it takes time by itself."""
     wall = 0.0
 
@@ -94,7 +93,7 @@ def _measured_cycle(bench: BenchStack, airflow: AirflowProcesses, *, empty: bool
         run = json.loads(bench.api.page(f"/api/v1/dags/{DAG_ID}/dagRuns/{run_id}"))
         wall = (datetime.fromisoformat(run["end_date"]) - began).total_seconds()
 
-    cost = measure(work, airflow, bench.servers())
+    cost = measure(work, processes, bench.servers())
     return Cost(wall, cost.cpu_s, cost.server_cpu_s)
 
 

@@ -23,6 +23,9 @@ _LOOK_SECONDS = 1.0
 _LONGEST_SECONDS = 900.0
 """Whatever takes longer is ended: no route is worth a benchmark that never ends."""
 
+Processes = Callable[[], Sequence[psutil.Process]]
+"""Tells the roots of the trees that are measured; trees may come and go while something is measured."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -51,8 +54,8 @@ class CommandFailed(Exception):
     """A measured command did not succeed: its output is in the message."""
 
 
-def run_at_once(commands: Sequence[Command], servers: Sequence[psutil.Process]) -> Cost:
-    """Run commands at the same time and measure their time.
+def run_at_once(commands: Sequence[Command], servers: Sequence[psutil.Process], left_running: Processes = list) -> Cost:
+    """Run commands at the same time and measure their time; what they leave running counts with what it has used by then.
 
     Raises:
         CommandFailed: one of them ended with another status than 0, or did not end in time.
@@ -62,18 +65,15 @@ def run_at_once(commands: Sequence[Command], servers: Sequence[psutil.Process]) 
     with _started(commands) as processes:
         cpu = _ended(processes)
     wall = time.monotonic() - start
+    cpu += _cpu_of_trees(left_running())
     return Cost(wall, cpu, _cpu_of_trees(servers) - before)
 
 
-def peak_of(commands: Sequence[Command]) -> float:
+def peak_of(commands: Sequence[Command], left_running: Processes = list) -> float:
     """Run commands at the same time and return the peak of their memory together, as `peak_while` has it. Raises as `run_at_once`."""
     with _started(commands) as processes:
         roots = [psutil.Process(process.pid) for process in processes]
-        return peak_while(lambda: _ended(processes), lambda: roots)
-
-
-Processes = Callable[[], Sequence[psutil.Process]]
-"""Tells the roots of the trees that are measured; trees may come and go while something is measured."""
+        return peak_while(lambda: _ended(processes), lambda: [*roots, *left_running()])
 
 
 def measure(work: Callable[[], object], processes: Processes, servers: Sequence[psutil.Process]) -> Cost:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.bench_stack import BenchStack
 from benchmarks.loads import Load
-from benchmarks.measure import Command
+from benchmarks.measure import Command, Processes
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class Job:
         command: the whole of it, from the process' start.
         metadata: tells, once it has run, where the metadata of the table it wrote is.
         discard: deletes the files of that table.
+        left_running: tells what it leaves running for the next one.
     """
 
     command: Command
     metadata: Callable[[], str]
     discard: Callable[[], None]
+    left_running: Processes = list
 
 
 class Route(ABC):

@@ -81,11 +81,11 @@ def measure_routes(
 def _run(bench: BenchStack, standing: _Standing, loads: Sequence[Load], number: int, runs: int) -> None:
     jobs = [standing.route.prepare(bench, load) for load in loads]
     try:
-        commands = [job.command for job in jobs]
+        commands, left_running = [job.command for job in jobs], jobs[0].left_running
         if number == 0:
-            standing.peak_mb = peak_of(commands)
+            standing.peak_mb = peak_of(commands, left_running)
         else:
-            standing.costs.append(run_at_once(commands, bench.servers()))
+            standing.costs.append(run_at_once(commands, bench.servers(), left_running))
         for job, load in zip(jobs, loads, strict=True):
             # Comparing rows takes longer than loading them: the first and the last run must do.
             if number == 0 or not standing.wants_more(runs):

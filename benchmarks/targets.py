@@ -11,6 +11,7 @@ Results = Mapping[tuple[str, str], Result]
 """Results by case and route."""
 
 _OURS, _FLOOR = "ours", "floor"
+_NO_PEERS = (_OURS, "ours-shared", _FLOOR)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _best(results: Results, case: str, name: str, wanted: str) -> Target:
         route: getattr(result, name)
         for (its_case, route), result in results.items()
         if its_case == case
-        and route not in (_OURS, _FLOOR)
+        and route not in _NO_PEERS
         and result.is_right
         and ours is not None
         and result.measured_at == ours.measured_at

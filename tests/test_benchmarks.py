@@ -11,14 +11,15 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import typer
 
 from benchmarks import side_by_side as side_by_side_module
 from benchmarks.__main__ import measured, named, write
-from benchmarks.airflow_processes import AirflowProcesses
 from benchmarks.bench_stack import yesterday
 from benchmarks.cases import CASES
+from benchmarks.left_running import LeftRunning
 from benchmarks.loads import Load
 from benchmarks.markdown import render
 from benchmarks.measure import Command, CommandFailed, Cost, measure, peak_of, run_at_once
@@ -308,17 +309,17 @@ def test_what_a_task_leaves_running_counts_once_and_is_waited_for(tmp_path):
 
     scheduler = subprocess.Popen([sys.executable, "-c", SCHEDULER, str(tmp_path), "-c", LEFT_RUNNING])
     try:
-        stack = SimpleNamespace(status=lambda: [SimpleNamespace(name="airflow-scheduler", pid=scheduler.pid)])
-        airflow = AirflowProcesses(SimpleNamespace(stack=stack, layout=SimpleNamespace(home=tmp_path)))
-        assert [process.pid for process in airflow()] == [scheduler.pid]
+        tree = [psutil.Process(scheduler.pid)]
+        left = LeftRunning(tmp_path, tree)
+        assert left() == []
 
-        cost = measure(until_both_have_worked, airflow, [])
+        cost = measure(until_both_have_worked, lambda: [*tree, *left()], [])
         assert 0.9 < cost.cpu_s < 1.4
-        assert len(airflow()) == 2
+        assert len(left()) == 1
 
         (tmp_path / "enough").touch()
-        airflow.wait_until_alone()
-        assert [process.pid for process in airflow()] == [scheduler.pid]
+        left.wait_for_end()
+        assert left() == []
     finally:
         (tmp_path / "enough").touch()
         scheduler.kill()
