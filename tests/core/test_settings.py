@@ -41,6 +41,7 @@ def test_the_defaults_are_those_that_are_documented():
         "task_timeout_minutes": 4,
         "sla_minutes": 5,
         "pool": "iceberg_offload",
+        "keep_spark_seconds": 20,
         "spark_conf": {},
         "driver_memory": "2g",
         "executor_memory": "2g",
