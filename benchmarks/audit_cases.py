@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 
 from benchmarks.bench_stack import BenchStack, bench_stack, hours_ago
-from benchmarks.measure import peak_of, run_at_once
+from benchmarks.measure import run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result
 from benchmarks.window_cases import BRONZE, without_layers_behind
@@ -38,7 +38,7 @@ def audit_1h_10m(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
             plan.say(f"{case.name}: run {number} of {plan.runs}")
             _forget_audits(bench)
             if number == 0:
-                peak_mb = peak_of([command])
+                peak_mb = run_at_once([command], bench.servers(), look_at_memory=True).peak_mb
             else:
                 costs.append(run_at_once([command], bench.servers()))
         yield Result.of(case.name, "ours", _LARGE, costs, peak_mb, bench.verdict(table), plan.measured_at)
@@ -67,7 +67,7 @@ def audit_9_clean(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
             bench.offload("repair", "gold_ohlcv_1d", *days, "--yes")
             bench.settle()
             if number < hours:  # before this one, no hour had been audited
-                peak_mb = peak_of([command])
+                peak_mb = run_at_once([command], bench.servers(), look_at_memory=True).peak_mb
             else:
                 costs.append(run_at_once([command], bench.servers()))
         yield Result.of(case.name, "ours", 6 * 4 * _EVERYDAY, costs, peak_mb, bench.verdict(), plan.measured_at)

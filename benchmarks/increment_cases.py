@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from benchmarks.bench_stack import BenchStack, bench_stack, yesterday
 from benchmarks.loads import Load
-from benchmarks.measure import Cost, peak_of, run_at_once
+from benchmarks.measure import Cost, run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result, Verdict
 from benchmarks.window_cases import BRONZE, ROWS
@@ -43,7 +43,7 @@ def increments(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
                 load = _feed(bench, tables[name][min(number, len(tables[name]) - 1)], number)
                 command = bench.job(load.table, load.end)
                 if number == 0:
-                    peaks[name] = peak_of([command])
+                    peaks[name] = run_at_once([command], bench.servers(), look_at_memory=True).peak_mb
                 else:
                     costs[name].append(run_at_once([command], bench.servers()))
                 verdicts[name].append(load.verdict(bench, bench.metadata(load.table.target)))

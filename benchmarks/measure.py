@@ -35,11 +35,13 @@ class Cost:
         wall_s: from the first start to the last end.
         cpu_s: user and system time of the measured processes and all their descendants.
         server_cpu_s: the same of the servers (ClickHouse, PostgreSQL) in that time.
+        peak_mb: the peak of the measured processes' memory, as `peak_while` has it; 0 where nobody looked.
     """
 
     wall_s: float
     cpu_s: float
     server_cpu_s: float
+    peak_mb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,26 +56,40 @@ class CommandFailed(Exception):
     """A measured command did not succeed: its output is in the message."""
 
 
-def run_at_once(commands: Sequence[Command], servers: Sequence[psutil.Process], left_running: Processes = list) -> Cost:
+def run_at_once(
+    commands: Sequence[Command],
+    servers: Sequence[psutil.Process],
+    left_running: Processes = list,
+    *,
+    look_at_memory: bool = False,
+) -> Cost:
     """Run commands at the same time and measure their time; what they leave running counts with what it has used by then.
+
+    Args:
+        commands: what to run.
+        servers: whose time is told apart.
+        left_running: tells what the commands leave running.
+        look_at_memory: whether the memory is measured too, which costs time by itself.
 
     Raises:
         CommandFailed: one of them ended with another status than 0, or did not end in time.
     """
-    before = _cpu_of_trees(servers)
+    before, cpu, peak_mb = _cpu_of_trees(servers), 0.0, 0.0
     start = time.monotonic()
     with _started(commands) as processes:
-        cpu = _ended(processes)
+
+        def wait() -> None:
+            nonlocal cpu
+            cpu = _ended(processes)
+
+        if look_at_memory:
+            roots = [psutil.Process(process.pid) for process in processes]
+            peak_mb = peak_while(wait, lambda: [*roots, *left_running()])
+        else:
+            wait()
     wall = time.monotonic() - start
     cpu += _cpu_of_trees(left_running())
-    return Cost(wall, cpu, _cpu_of_trees(servers) - before)
-
-
-def peak_of(commands: Sequence[Command], left_running: Processes = list) -> float:
-    """Run commands at the same time and return the peak of their memory together, as `peak_while` has it. Raises as `run_at_once`."""
-    with _started(commands) as processes:
-        roots = [psutil.Process(process.pid) for process in processes]
-        return peak_while(lambda: _ended(processes), lambda: [*roots, *left_running()])
+    return Cost(wall, cpu, _cpu_of_trees(servers) - before, peak_mb)
 
 
 def measure(work: Callable[[], object], processes: Processes, servers: Sequence[psutil.Process]) -> Cost:

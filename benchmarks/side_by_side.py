@@ -9,12 +9,14 @@ from functools import partial
 
 from benchmarks.bench_stack import BenchStack
 from benchmarks.loads import Load
-from benchmarks.measure import CommandFailed, Cost, peak_of, run_at_once
+from benchmarks.measure import CommandFailed, Cost, run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result, Verdict
 from benchmarks.route import Route
 from embedded.errors import EmbeddedError
 
+_SLOW_SECONDS = 30.0
+"""A peer's first run counts where it takes longer: what is done besides then hardly matters, and who would wait for it twice?"""
 _PATIENCE_SECONDS = 90.0
 """A peer is measured as often as fits into this, at least once; ours and the floor as often as was asked for."""
 _TOLD = 300
@@ -82,10 +84,11 @@ def _run(bench: BenchStack, standing: _Standing, loads: Sequence[Load], number: 
     jobs = [standing.route.prepare(bench, load) for load in loads]
     try:
         commands, left_running = [job.command for job in jobs], jobs[0].left_running
+        cost = run_at_once(commands, bench.servers(), left_running, look_at_memory=number == 0)
         if number == 0:
-            standing.peak_mb = peak_of(commands, left_running)
-        else:
-            standing.costs.append(run_at_once(commands, bench.servers(), left_running))
+            standing.peak_mb = cost.peak_mb
+        if number > 0 or (standing.route.is_peer and cost.wall_s > _SLOW_SECONDS):
+            standing.costs.append(cost)
         for job, load in zip(jobs, loads, strict=True):
             # Comparing rows takes longer than loading them: the first and the last run must do.
             if number == 0 or not standing.wants_more(runs):

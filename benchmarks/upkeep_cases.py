@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import timedelta
 
 from benchmarks.bench_stack import BenchStack, bench_stack, yesterday
-from benchmarks.measure import CommandFailed, peak_of, run_at_once
+from benchmarks.measure import CommandFailed, run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result
 from benchmarks.window_cases import BRONZE, EXCHANGES, ROWS, without_layers_behind
@@ -33,7 +33,7 @@ def recovery(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
             bench.run_killed(job, Failpoint.AFTER_PUBLISH)
             bench.settle()
             if number == 0:
-                peak_mb = peak_of([job])
+                peak_mb = run_at_once([job], bench.servers(), look_at_memory=True).peak_mb
             else:
                 costs.append(run_at_once([job], bench.servers()))
         yield Result.of(case.name, "ours", ROWS, costs, peak_mb, bench.verdict(BRONZE[0]), plan.measured_at)
@@ -57,7 +57,7 @@ def compaction(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
             # No file of the old state is gone: snapshots stay for three days.
             _reset(bench, table.target, as_it_was)
             if number == 0:
-                peak_mb = peak_of([command])
+                peak_mb = run_at_once([command], bench.servers(), look_at_memory=True).peak_mb
             else:
                 costs.append(run_at_once([command], bench.servers()))
             if bench.metadata(table.target) == as_it_was:

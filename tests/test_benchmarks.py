@@ -22,7 +22,7 @@ from benchmarks.cases import CASES
 from benchmarks.left_running import LeftRunning
 from benchmarks.loads import Load
 from benchmarks.markdown import render
-from benchmarks.measure import Command, CommandFailed, Cost, measure, peak_of, run_at_once
+from benchmarks.measure import Command, CommandFailed, Cost, measure, run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Report, Result, Verdict
 from benchmarks.route import Job, Route
@@ -200,7 +200,7 @@ def test_the_time_of_a_program_counts_its_own_programs():
 def test_the_memory_of_programs_counts_all_that_run_at_once():
     large = python("import time; block = b'x' * 60_000_000; time.sleep(1)")
 
-    assert peak_of([large, large]) > 120
+    assert run_at_once([large, large], [], look_at_memory=True).peak_mb > 120
 
 
 def test_a_program_that_fails_is_told_with_what_it_said():
@@ -272,6 +272,19 @@ def test_a_slow_peer_is_measured_less_often(monkeypatch):
     found = side_by_side(Program("ours", "pass", [], is_peer=False), Program("dlt", "pass", []))
 
     assert (found["ours"].runs, found["dlt"].runs) == (2, 1)
+
+
+def test_a_very_slow_peer_does_not_run_twice(monkeypatch):
+    monkeypatch.setattr(side_by_side_module, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(side_by_side_module, "_SLOW_SECONDS", 0.0)
+    seen = []
+    found = side_by_side(
+        Program("ours", "pass", seen, is_peer=False), Program("dlt", "import time; time.sleep(0.5)", seen)
+    )
+
+    assert (found["ours"].runs, found["dlt"].runs) == (2, 1)
+    assert found["dlt"].peak_mb > 0
+    assert "dlt 1" not in seen
 
 
 def test_where_the_offload_fails_the_benchmark_does():
