@@ -36,7 +36,7 @@ class Compaction:
     """
 
     sort_order: str = "hours(exchange_timestamp), symbol, trade_id, exchange_timestamp"
-    row_group_mb: int = 16
+    row_group_mb: int = 8
     target_mb: int = 128
     properties: Mapping[str, str] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ def _parquet(**settings: object) -> Fetch:
 
 FILES = {
     "as shipped": Fetch(),
-    "zstd level 1": Fetch({"output_format_compression_level": "1"}),
+    "zstd level 3": Fetch({"output_format_compression_level": "3"}),
     "zstd level 9": Fetch({"output_format_compression_level": "9"}),
     "lz4": _parquet(compression_method="lz4"),
     "snappy": _parquet(compression_method="snappy"),
@@ -88,7 +88,7 @@ FILES = {
 COMPACTIONS = {
     "as shipped": Compaction(),
     "row groups of 4 MiB": Compaction(row_group_mb=4),
-    "row groups of 8 MiB": Compaction(row_group_mb=8),
+    "row groups of 16 MiB": Compaction(row_group_mb=16),
     "row groups of 32 MiB": Compaction(row_group_mb=32),
     "row groups of 128 MiB": Compaction(row_group_mb=128),
     "by symbol and time": Compaction("symbol, exchange_timestamp"),
@@ -108,6 +108,8 @@ LOADS = {
     "max_threads 1, one file at once": Beside(Fetch({"max_threads": "1"}, parallel=1)),
     "encoded in one thread": Beside(_parquet(parallel_encoding=0)),
     "row groups of 100,000": Beside(_parquet(row_group_size=100_000)),
+    "sorted by symbol": Beside(Fetch(order_by="symbol, exchange_timestamp")),
+    "zstd level 3": Beside(Fetch({"output_format_compression_level": "3"})),
     "priority 10 beside 1": Beside(Fetch({"priority": "10"}), {"priority": "1"}),
     "nice 10": Beside(Fetch({"os_threads_nice_value_query": "10"})),
     "nice 19": Beside(Fetch({"os_threads_nice_value_query": "19"})),

@@ -11,7 +11,6 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -80,18 +79,16 @@ def read(session: Any, asked: dict[str, Any]) -> dict[str, dict[str, list[float]
         f"SELECT bit_xor(xxhash64({every})) FROM {{}}",  # noqa: S608 - a maximum would come from the metadata
         "SELECT date_trunc('hour', exchange_timestamp), count(*) FROM {} GROUP BY 1",
     )
-    reads: dict[str, dict[str, Callable[[], object]]] = {}
+    reads: dict[str, dict[str, str]] = {}
     for number, (name, metadata) in enumerate(asked["tables"].items()):
         session.read.format("iceberg").load(metadata).createOrReplaceTempView(f"table_{number}")
-        reads[name] = {
-            one: session.sql(query.format(f"table_{number}")).collect for one, query in zip(READS, queries, strict=True)
-        }
+        reads[name] = {one: query.format(f"table_{number}") for one, query in zip(READS, queries, strict=True)}
     costs: dict[str, dict[str, list[tuple[float, float]]]] = {name: {one: [] for one in READS} for name in reads}
     for turn in range(asked["rounds"] + 1):
         for name, named in reads.items():
-            for one, work in named.items():
+            for one, query in named.items():
                 wall, cpu = time.monotonic(), jvm_cpu()
-                work()
+                session.sql(query).collect()  # a frame that is collected again reuses what it has shuffled
                 if turn:
                     costs[name][one].append((time.monotonic() - wall, jvm_cpu() - cpu))
     return {

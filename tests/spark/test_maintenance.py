@@ -72,7 +72,7 @@ def test_a_closed_day_becomes_one_sorted_file_the_open_one_is_left_alone_and_run
     # Of the three commits the newest stays, because the next run reads its place from it, and what came after it.
     assert (record.before.snapshots, record.after.snapshots, done["snapshots"]) == (3, 2, 2)
     assert snapshot_ids(world, table) & before == {trades.valid_history(table)[-1].snapshot_id}
-    assert cold(world, table).properties["write.parquet.row-group-size-bytes"] == str(16 * 1024 * 1024)
+    assert cold(world, table).properties["write.parquet.row-group-size-bytes"] == str(8 * 1024 * 1024)
     assert_exact(world, table, rows=40)
 
     offload(trades, table, (HALF_DAY + 800,))

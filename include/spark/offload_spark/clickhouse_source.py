@@ -26,7 +26,9 @@ _STARTS = {
 # Without it, the start of a day after 2106 comes back wrapped around.
 _WIDE_TIMES = {"enable_extended_results_for_datetime_functions": "1"}
 PARQUET = {
+    # Level 1 takes a tenth less of ClickHouse's CPU than its default, 3. Files are 2 to 4 % larger until they are compacted (ADR 0014).
     "output_format_parquet_compression_method": "zstd",
+    "output_format_compression_level": "1",
     "output_format_parquet_string_as_string": "1",
     "output_format_parquet_fixed_string_as_fixed_byte_array": "1",
     # Bloom filters cost a third of size and time, and no reader of Iceberg uses ClickHouse's.
