@@ -66,7 +66,7 @@ FILES = {
     "as shipped": Fetch(),
     "zstd level 3": Fetch({"output_format_compression_level": "3"}),
     "zstd level 9": Fetch({"output_format_compression_level": "9"}),
-    "lz4": _parquet(compression_method="lz4"),
+    # No lz4: Iceberg's reader in Spark fails on some of the files, "all input must be consumed".
     "snappy": _parquet(compression_method="snappy"),
     "row groups of 500,000": _parquet(row_group_size=500_000),
     "row groups of 250,000": _parquet(row_group_size=250_000),
