@@ -127,7 +127,7 @@ def test_candles_are_replaced_and_merged_in_s3_and_spark_shows_no_key(far: World
     script = str(Path(__file__).with_name("show_settings.py"))
     result = far.finish(far.submit(script, [FINALIZED.target]))
     assert result.status == 0, result.output
-    shown = json.loads(result.output.splitlines()[-1])
+    shown = result.answer
     assert shown["rows"] == len(volumes(far))
     assert "spark.redaction.regex" in shown["shown"]
     assert KEY not in result.output

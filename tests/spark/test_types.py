@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -208,7 +207,7 @@ def spark_rows(world: World, table: str, condition: str) -> list[dict[str, Any]]
     """What Spark reads of a table."""
     result = world.finish(world.submit(str(READER), [table, condition], environ={"TZ": "Asia/Kathmandu"}))
     assert result.status == 0, result.output
-    rows: list[dict[str, Any]] = json.loads(result.output.splitlines()[-1])["rows"]
+    rows: list[dict[str, Any]] = result.answer["rows"]
     return rows
 
 

@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
@@ -56,6 +57,13 @@ class JobResult:
         line = next(line for line in self.output.splitlines() if line.startswith("OFFLOAD_ERROR "))
         report: dict[str, object] = json.loads(line.removeprefix("OFFLOAD_ERROR "))
         return report
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The JSON object that a script has printed last; a warning of Spark's may have come behind it."""
+        line = next(line for line in reversed(self.output.splitlines()) if line.startswith("{"))
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
 
 @dataclass
