@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -31,6 +33,7 @@ from benchmarks.side_by_side import measure_routes
 from benchmarks.targets import targets
 from embedded.layout import Layout
 from offload_core.table_config import DEFAULT_TABLES
+from offload_spark.clickhouse_source import PARQUET
 
 NOW = "2026-11-21T20:00:00+00:00"
 EARLIER = "2026-11-20T20:00:00+00:00"
@@ -340,6 +343,19 @@ def test_what_a_task_leaves_running_counts_once_and_is_waited_for(tmp_path):
 
 
 # The real thing
+
+
+def test_the_floor_has_the_same_files_made_as_the_offload():
+    """It is read as text: pyiceberg's environment has what it imports, this one has not."""
+    program = ast.parse((Path(__file__).parents[1] / "benchmarks" / "peers" / "floor.py").read_text())
+
+    (settings,) = [
+        ast.literal_eval(node.value)
+        for node in program.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_SETTINGS"
+    ]
+
+    assert settings == PARQUET
 
 
 @pytest.mark.full
