@@ -40,7 +40,7 @@ class Settings(BaseModel):
     buffer_minutes: Annotated[float, Field(ge=0, le=1440, description="How long rows may take to arrive (R55).")] = 5
     max_rows_per_commit: Annotated[
         int, Field(ge=1, description="A larger window is split into chunks, each with its own commit and ledger row.")
-    ] = 5_000_000
+    ] = 10_000_000
     rows_per_file: Annotated[
         int, Field(ge=1, description="A partition's share of a chunk above this is fetched as several files.")
     ] = 1_000_000

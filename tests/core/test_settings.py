@@ -25,7 +25,7 @@ def test_the_defaults_are_those_that_are_documented():
         "pipeline_id": "iceberg_offload",
         "schedule": "*/15 * * * *",
         "buffer_minutes": 5,
-        "max_rows_per_commit": 5_000_000,
+        "max_rows_per_commit": 10_000_000,
         "rows_per_file": 1_000_000,
         "fetch_parallelism": 2,
         "spark_session": "auto",

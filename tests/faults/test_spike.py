@@ -60,7 +60,7 @@ def spiked(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> It
             f"FROM numbers({10 * MILLION})"
         )
         world.init(SMALL, LARGE, KILLED)
-        yield world
+        yield world.with_settings(max_rows_per_commit=5 * MILLION)
 
 
 class PeakMemory:

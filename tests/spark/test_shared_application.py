@@ -31,7 +31,7 @@ def shared(world: World) -> Iterator[World]:
     world.init(TRADES, OTHER)
     insert(world, NOON, 60, first_id=1)
     world.hot.command("INSERT INTO others SELECT * FROM trades")
-    world = replace(world, keep_seconds=30.0)
+    world = replace(world, keep_seconds=30.0, share=world.folder / "share")
     yield world
     stop_all(world.share)
     assert not applications(world)

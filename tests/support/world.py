@@ -5,17 +5,21 @@ from tests.support.world import world  # noqa: F401
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -42,6 +46,18 @@ from tests.support.servers import CHECKOUT, clickhouse_database, postgres_databa
 JOB_SECONDS = 240
 MASTER_ENV = "OFFLOAD_TEST_SPARK_MASTER"
 """Spark master of the jobs, for running the suite against a cluster (client mode); its warehouse must be one that the cluster reaches."""
+
+
+_LEFT_OUT = ("OFFLOAD_", "PYTHONPATH", "PYTEST_")
+
+
+@cache
+def _common_share() -> Path:
+    """A folder for the applications that this test process' jobs share."""
+    folder = Path(tempfile.mkdtemp(prefix="offload-share-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(shared_spark.stop_all, folder)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -76,11 +92,8 @@ class World:
     settings: Settings = field(default_factory=Settings)
     keep_seconds: float = 0
     """How long a Spark application that jobs share waits for the next one; 0: every job has its own."""
-
-    @property
-    def share(self) -> Path:
-        """The folder of the shared applications' sockets."""
-        return self.folder / "share"
+    share: Path = Path()
+    """The folder of the shared applications' sockets."""
 
     @property
     def warehouse(self) -> Path:
@@ -122,7 +135,7 @@ class World:
     def environ(self) -> dict[str, str]:
         """What a shell beside these servers has; the connections, passwords included, stay out of every command line."""
         layout = Layout.of_checkout()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OFFLOAD_", "PYTHONPATH"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
         spark = {name: value for name, value in exports(layout).items() if name != "OFFLOAD_CONNECTIONS_FILE"}
         own = {
             CONNECTIONS_ENV: self.connections.with_secrets_json(),
@@ -163,7 +176,7 @@ class World:
                 f"{key}={value} {java_options}" if key.endswith("extraJavaOptions") else f"{key}={value}",
             ]
         command += [application, *argv]
-        if self.keep_seconds:
+        if self.keep_seconds and command[2].startswith("local"):
             program = [sys.executable, "-I", "-S", shared_spark.__file__, str(self.keep_seconds), application]
             command = [*program, *command]
         return subprocess.Popen(
@@ -190,8 +203,9 @@ class World:
         return self.finish(self.start(table, **options))  # type: ignore[arg-type]
 
     def run_well(self, table: TableConfig, **options: object) -> JobResult:
-        """Run the Spark job of one table, which must succeed."""
-        result = self.run(table, **options)
+        """Run the Spark job of one table, which must succeed, as Airflow does on its own worker: in an application that jobs share."""
+        own = self.keep_seconds or "environ" in options or "java_options" in options
+        result = (self if own else replace(self, keep_seconds=60.0, share=_common_share())).run(table, **options)
         assert result.status == 0, result.output
         return result
 
