@@ -263,6 +263,9 @@ class TestTheProgram:
             ("status", True, {"OFFLOAD_CONNECTIONS_FILE": "/here.json", "OFFLOAD_TABLES": "[]"}, "offload_core"),
             ("status", True, {"OFFLOAD_CONNECTIONS_FILE": "/here.json", "OFFLOAD_SETTINGS": "{}"}, "offload_core"),
             ("status", True, {"OFFLOAD_TABLES": "[]"}, "offload_airflow"),
+            ("doctor", True, {"OFFLOAD_CONNECTIONS": "{}", "OFFLOAD_TABLES": "[]"}, "offload_airflow"),
+            ("report", True, {"OFFLOAD_CONNECTIONS": "{}", "OFFLOAD_SETTINGS": "{}"}, "offload_airflow"),
+            ("doctor", False, {"OFFLOAD_CONNECTIONS": "{}"}, "offload_core"),
             ("backfill", False, {"OFFLOAD_CONNECTIONS": "{}"}, "offload_airflow"),
         ],
     )

@@ -25,6 +25,7 @@ from tests.support.airflow_stack import DAG_ID, AirflowStack, started_stack
 from tests.support.offloaded_past import insert
 from tests.support.runbooks import Block
 from tests.support.servers import CHECKOUT
+from tests.support.world import wait_until
 
 BRONZE, SILVER = "bronze_trades_binance", "silver_trades"
 SETTINGS = "iceberg_offload_settings"
@@ -106,8 +107,15 @@ class RunbookStack:
         self.mend(trouble)
         if trouble in _PARTS:
             Part(self.stack.layout, _PARTS[trouble]).stop()
+            if trouble == "scheduler down":
+                # One that could not say goodbye counts as alive for Airflow's half a minute.
+                wait_until(lambda: not self._scheduler_is_healthy(), "Airflow to miss its scheduler", 60)
             return nullcontext()
         return TROUBLES[trouble](self)
+
+    def _scheduler_is_healthy(self) -> bool:
+        health = requests.get(f"{self.stack.url}/health", timeout=30).json()
+        return bool(health["scheduler"]["status"] == "healthy")
 
     def calm(self) -> None:
         """Pause what a command has switched on, and take away the runs that it has made."""
@@ -227,7 +235,6 @@ def runbook_stack(home: Path) -> Iterator[RunbookStack]:
     """A stack with three hours of trades in two tables, offloaded by a run of the scheduler's own; ended at the end."""
     entries = json.dumps([table.model_dump(mode="json") for table in DEFAULT_TABLES if table.name in (BRONZE, SILVER)])
     with started_stack(home) as stack:
-        stack.environ["OFFLOAD_TABLES"] = entries
         stack.api.set_variable("iceberg_offload_tables", entries)
         stack.api.wait_for_tasks(DAG_ID, 2 * 2 + 2, seconds=120)
         now = datetime.now(timezone.utc)
