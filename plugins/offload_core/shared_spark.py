@@ -46,6 +46,8 @@ _PER_JOB = "OFFLOAD_"
 _LEFT_OUT = ("AIRFLOW", "_", _PER_JOB, "TRACEPARENT", "PWD", "OLDPWD", "SHLVL")
 """Beginnings of variables that the application doesn't inherit: they are other ones for each task, and some of Airflow's are passwords."""
 _START_SECONDS = 60.0
+_ANSWER_SECONDS = 15.0
+"""One that is reachable and doesn't answer is stuck; should it wake up, it finds its caller gone and doesn't begin."""
 _STEP_SECONDS = 0.01
 
 
@@ -122,6 +124,7 @@ class Shared:
         except OSError:
             return None
         try:
+            job.settimeout(_ANSWER_SECONDS)
             job.sendall(request)
             answer = b""
             while len(answer) < len(ACCEPTED):
@@ -132,6 +135,7 @@ class Shared:
         except OSError:
             answer = b""
         if answer == ACCEPTED:
+            job.settimeout(None)
             return job
         job.close()
         return None

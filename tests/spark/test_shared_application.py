@@ -191,6 +191,23 @@ def test_other_options_mean_another_application(shared: World) -> None:
     assert len(applications(shared)) == 2
 
 
+@pytest.mark.full
+def test_one_that_is_stuck_holds_up_nobody_for_long_and_never_begins_what_it_was_asked(shared: World) -> None:
+    shared.run_well(OTHER)
+    stuck = server(shared)
+    stuck.suspend()
+    try:
+        result = shared.run(TRADES)
+    finally:
+        stuck.resume()
+
+    assert result.status == 0, result.output
+    assert "accepted nothing within 60 seconds" in result.output
+    shared.run_well(OTHER)
+    assert [row.kind for row in shared.history(TRADES)] == ["increment", "init"]
+    shared.require_equal(TRADES, rows=60)
+
+
 @pytest.mark.parametrize("mode", [0o755, 0o770])
 def test_a_folder_that_others_may_enter_is_not_used(shared: World, mode: int) -> None:
     shared.share.mkdir()
