@@ -113,23 +113,19 @@ def _finish(bench: BenchStack, run_id: str) -> None:
         raise CommandFailed(f"{run_id} ended as {state}; see the logs of Airflow's tasks")
 
 
-def _offloads(bench: BenchStack, run_id: str) -> dict[str, str]:
-    """The states of a run's Spark tasks."""
+def _cycle_of(bench: BenchStack, wanted: str, else_told: str) -> str:
+    """A cycle whose Spark tasks must all end in one state."""
+    run_id = _cycle(bench)
     states = bench.api.task_states(DAG_ID, run_id)
-    return {task: state for task, state in states.items() if ".offload_" in task}
+    others = [task for task, state in states.items() if ".offload_" in task and state != wanted]
+    if others:
+        raise CommandFailed(f"{else_told}: {', '.join(others)}")
+    return run_id
 
 
 def _all_moved(bench: BenchStack) -> str:
-    run_id = _cycle(bench)
-    still = [task for task, state in _offloads(bench, run_id).items() if state != "success"]
-    if still:
-        raise CommandFailed(f"There was something new for {', '.join(still)}, and it was not moved")
-    return run_id
+    return _cycle_of(bench, "success", "There was something new, and it was not moved")
 
 
 def _none_moved(bench: BenchStack) -> str:
-    run_id = _cycle(bench)
-    started = [task for task, state in _offloads(bench, run_id).items() if state != "skipped"]
-    if started:
-        raise CommandFailed(f"Spark was started although there was nothing new: {', '.join(started)}")
-    return run_id
+    return _cycle_of(bench, "skipped", "Spark was started although there was nothing new")

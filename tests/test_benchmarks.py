@@ -309,11 +309,11 @@ while not (home / "enough").exists():
     time.sleep(0.05)
 """
 SCHEDULER = """
-import pathlib, subprocess, sys, time
+import pathlib, signal, subprocess, sys, time
 while not (pathlib.Path(sys.argv[1]) / "begin").exists():
     time.sleep(0.05)
 subprocess.run(["setsid", "-f", sys.executable, *sys.argv[2:], sys.argv[1]])
-time.sleep(600)
+signal.pause()
 """
 
 

@@ -25,11 +25,12 @@ import select
 import signal
 import socket
 import stat
+import struct
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ FOLDER_ENV = "OFFLOAD_SPARK_SHARE"
 ACCEPTED = b"OFFLOAD_ACCEPTED\n"
 """The application's first word: from here on the job is its own."""
 EXIT = b"OFFLOAD_EXIT "
-"""Begins its last line, which ends with the job's exit status."""
+"""The application's last words, before the job's exit status and the end of the line."""
 APPLICATION = "offload_shared.py"
 """The application's name, beside the job's."""
 
@@ -45,6 +46,8 @@ _PER_JOB = "OFFLOAD_"
 """Variables that a job brings along; all others are the application's."""
 _LEFT_OUT = ("AIRFLOW", "_", _PER_JOB, "TRACEPARENT", "PWD", "OLDPWD", "SHLVL")
 """Beginnings of variables that the application doesn't inherit: they are other ones for each task, and some of Airflow's are passwords."""
+_PID = struct.Struct("i")
+"""How the credentials of a socket's other end begin (unix(7), SO_PEERCRED)."""
 _START_SECONDS = 60.0
 _ANSWER_SECONDS = 15.0
 """One that is reachable and doesn't answer is stuck; should it wake up, it finds its caller gone and doesn't begin."""
@@ -61,11 +64,12 @@ def main(argv: Sequence[str]) -> int:
     place = command.index(application)
     try:
         shared = Shared.of(command[:place], application, os.environ)
-        with closing(shared.hand_over(command[place + 1 :], keep)) as job:
-            return _listen(job)
-    except NotShared as reason:
+        job = shared.hand_over(command[place + 1 :], keep)
+    except (NotShared, OSError) as reason:
         print(f"This job gets a Spark application of its own: {reason}", flush=True)
         os.execvp(command[0], command)  # noqa: S606
+    with closing(job):
+        return _listen(job)
 
 
 @dataclass(frozen=True)
@@ -236,33 +240,42 @@ def stop_all(folder: Path, seconds: float = 5.0) -> None:
         seconds: how long one may take before it is killed.
     """
     for path in folder.glob("*.sock"):
-        try:
+        with suppress(OSError):  # it has ended by itself
             with closing(connect(folder, path.stem)) as client:
-                client.sendall(b'{"stop": true}\n')
-                jvm = int(client.recv(32))
-            _end(jvm, time.monotonic() + seconds)
-        except (OSError, ValueError):  # it has ended by itself
-            continue
+                # Who listens is known without asking: one that is stuck would not answer.
+                (application,) = _PID.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PID.size))
+            jvm = _parent(application)
+            os.kill(application, signal.SIGTERM)
+            _end([jvm, application], time.monotonic() + seconds)
 
 
-def _end(process: int, deadline: float) -> None:
-    while time.monotonic() < deadline:
-        os.kill(process, 0)
-        time.sleep(_STEP_SECONDS)
-    os.kill(process, signal.SIGKILL)
+def _parent(process: int) -> int:
+    # The command's name, in parentheses, may hold anything; state and parent come behind it.
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _end(processes: Sequence[int], deadline: float) -> None:
+    """Wait until processes have ended, and kill those that have not in time."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            while time.monotonic() < deadline:
+                os.kill(process, 0)
+                time.sleep(_STEP_SECONDS)
+            os.kill(process, signal.SIGKILL)
 
 
 def _listen(job: socket.socket) -> int:
     """Print what the job prints until it ends."""
     status, rest = None, b""
-    while part := job.recv(65536):
-        *lines, rest = (rest + part).split(b"\n")
-        for line in lines:
-            if line.startswith(EXIT):
-                status = int(line.removeprefix(EXIT))
-            else:
-                sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.buffer.flush()
+    with suppress(ConnectionError):
+        while part := job.recv(65536):
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                # What a job prints last need not end its line.
+                text, found, code = line.rpartition(EXIT)
+                status = int(code) if found else status
+                sys.stdout.buffer.write(line + b"\n" if not found else text + b"\n" if text else b"")
+            sys.stdout.buffer.flush()
     sys.stdout.buffer.write(rest)
     sys.stdout.buffer.flush()
     if status is None:

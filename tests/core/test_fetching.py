@@ -103,9 +103,14 @@ def test_a_path_with_a_space_is_found_again() -> None:
 def test_executors_can_import_what_they_run_from_the_archive_alone(tmp_path: Path) -> None:
     archive = tmp_path / "offload.zip"
     write_archive(archive)
-    script = (
-        f"import sys; sys.path.insert(0, {str(archive)!r}); import offload_spark.executor_fetch as m; print(m.__file__)"
+    command = [str(Layout.of_checkout().python("spark")), "-s", "-c"]
+    told = subprocess.run(
+        [*command, "import offload_spark.executor_fetch as m; print(m.__file__)"],
+        env={"PYTHONPATH": str(archive)},  # as Spark gives it to its executors
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    python = str(Layout.of_checkout().python("spark"))
-    told = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert told.stdout.startswith(str(archive)), told.stderr

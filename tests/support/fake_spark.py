@@ -18,12 +18,12 @@ import pytest
 from offload_core.job_outcome import ReportedError
 
 _SCRIPT = """#!{python}
-import json, os, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys
 call = {{"argv": sys.argv[1:], "environ": dict(os.environ), "pids": [os.getpid()]}}
 hang = os.environ.get("FAKE_SPARK_HANG")
 if hang:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    call["pids"].append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid)
+    call["pids"].append(subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]).pid)
 with open({record!r} + ".part", "w") as file:
     json.dump(call, file)
 os.rename({record!r} + ".part", {record!r})
@@ -32,7 +32,7 @@ if only and only not in sys.argv:
     sys.exit(0)
 print(os.environ.get("FAKE_SPARK_OUTPUT", ""), flush=True)
 while hang:
-    time.sleep(1)
+    signal.pause()
 sys.exit(int(os.environ.get("FAKE_SPARK_EXIT", "0")))
 """
 

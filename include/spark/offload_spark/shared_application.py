@@ -68,9 +68,8 @@ class SharedApplication:
     def _listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with at(self._folder, f"{self._name}.sock") as address:
-            with suppress(
-                FileNotFoundError
-            ):  # of one that was killed; the caller's lock keeps two from starting at once
+            # One that was killed has left its own; the caller's lock keeps two from starting at once.
+            with suppress(FileNotFoundError):
                 os.unlink(address)
             listener.bind(address)
         listener.listen(64)
@@ -80,9 +79,7 @@ class SharedApplication:
         started = last = time.monotonic()
         while os.getppid() == self._jvm:
             if select.select([listener], [], [], _STEP_SECONDS)[0]:
-                caller, _ = listener.accept()
-                if self._take(listener, caller):
-                    return
+                self._take(listener, listener.accept()[0])
             now = time.monotonic()
             self._reap()
             if self._jobs:
@@ -93,23 +90,18 @@ class SharedApplication:
             if now - last > self._keep:
                 return
 
-    def _take(self, listener: socket.socket, caller: socket.socket) -> bool:
-        """Start a job's process; True if the caller wants the application to end instead."""
+    def _take(self, listener: socket.socket, caller: socket.socket) -> None:
+        """Start the process of a caller's job."""
         with caller:
             request = _request(caller)
             if request is None:  # somebody who only looked whether anybody listens
-                return False
-            if request.get("stop"):
-                self._end_jobs()
-                caller.sendall(f"{self._jvm}\n".encode())
-                return True
+                return
             job = os.fork()
             if job == 0:
                 listener.close()
                 _run(request, caller)
             self._jobs.add(job)
             self._taken += 1
-            return False
 
     def _drain(self, listener: socket.socket) -> None:
         """Take no more jobs, and wait for those at work."""

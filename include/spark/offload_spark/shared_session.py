@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 
 from offload_spark.jvm import JavaObject
+
+log = logging.getLogger("offload")
 
 SESSION_LOCK_ENV = "OFFLOAD_SHARED_SESSION_LOCK"
 """In a job of a shared application: the file whose lock says which job has the context."""
@@ -23,7 +26,11 @@ def take_context(jvm: JavaObject) -> None:
     if path is None or _lock is not None:
         return
     _lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(_lock, fcntl.LOCK_EX)  # until this process ends
+    try:
+        fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.info("Waiting for the Spark session of another table's job in the same application.")
+        fcntl.flock(_lock, fcntl.LOCK_EX)  # until this process ends, like the one above
     contexts = getattr(getattr(jvm.org.apache.spark, "SparkContext$"), "MODULE$")  # Scala's object
     left = contexts.getActive()
     if left.isDefined():
