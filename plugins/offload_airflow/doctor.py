@@ -31,13 +31,14 @@ def airflow_checks(spark_conn_id: str) -> list[Check]:
         Check(CYCLES, lambda: _check_cycles_now(datetime.now(timezone.utc)), remedy),
         Check(
             f"{SERVERS}: {SPARK_MASTER}",
-            lambda: check_spark_master(_spark_master(spark_conn_id)),
+            lambda: check_spark_master(spark_master(spark_conn_id)),
             f"See the Airflow Connection `{spark_conn_id}`.",
         ),
     ]
 
 
-def _spark_master(conn_id: str) -> str:
+def spark_master(conn_id: str) -> str:
+    """The Spark master of an Airflow Connection, as `spark-submit --master` takes it. Raises FixConfiguration if there is none."""
     connection = require_connection(conn_id)
     host = connection.host or ""
     return f"{host}:{connection.port or SPARK_PORT}" if host.startswith("spark://") and "," not in host else host

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from offload_airflow.compat_health import DagState, PastRun, SchedulerState, dag_state, latest_runs, scheduler_state
-from offload_airflow.doctor import airflow_checks, check_cycles, check_scheduler
+from offload_airflow.doctor import airflow_checks, check_cycles, check_scheduler, spark_master
 from offload_core.doctor import CYCLES, SCHEDULER, Health
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -149,6 +150,20 @@ class TestAirflowsDatabase:
 
         assert [(run.run_id, run.state) for run in runs] == [("11", "running"), ("10", "failed")]
         assert runs[1].ended == runs[1].started + timedelta(seconds=5)
+
+    @pytest.mark.parametrize(
+        ("host", "port", "asked"),
+        [
+            ("spark://spark.example.com", 7000, "spark://spark.example.com:7000"),
+            ("spark://spark.example.com", None, "spark://spark.example.com:7077"),
+            ("spark://a:7077,b:7077", None, "spark://a:7077,b:7077"),
+            ("local[*]", None, "local[*]"),
+        ],
+    )
+    def test_the_spark_master_is_that_of_the_connection(self, monkeypatch, host, port, asked):
+        monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": host, "port": port}))
+
+        assert spark_master("spark_default") == asked
 
     def test_the_checks_carry_the_names_that_the_command_looks_for(self):
         assert [check.name for check in airflow_checks("spark_default")] == [

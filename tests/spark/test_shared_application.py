@@ -191,6 +191,15 @@ def test_other_options_mean_another_application(shared: World) -> None:
     assert len(applications(shared)) == 2
 
 
+def test_one_that_is_stuck_is_ended_all_the_same(shared: World) -> None:
+    shared.run_well(TRADES)
+    server(shared).suspend()
+
+    stop_all(shared.share, seconds=0.5)
+
+    wait_until(lambda: not applications(shared), "the end of the application", 30)
+
+
 @pytest.mark.full
 def test_one_that_is_stuck_holds_up_nobody_for_long_and_never_begins_what_it_was_asked(shared: World) -> None:
     shared.run_well(OTHER)
