@@ -8,6 +8,7 @@ from typing import Any
 
 from offload_core.ledger_session import LedgerConnection
 from offload_core.report.history import AirflowHistory, Cycle
+from offload_core.table_config import DEFAULT_TABLES
 from offload_core.window import Interval
 
 MONDAY = datetime(2026, 2, 16, tzinfo=timezone.utc)
@@ -15,6 +16,7 @@ W08 = Interval(MONDAY, MONDAY + timedelta(days=7))
 """The ISO week 2026-W08."""
 PERIOD, MINUTE, HOUR, DAY = timedelta(minutes=15), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 BINANCE, SILVER, CANDLES = "bronze_trades_binance", "silver_trades", "gold_ohlcv_1m"
+TABLES = [table for table in DEFAULT_TABLES if table.name in (BINANCE, SILVER, CANDLES)]
 
 
 @dataclass
@@ -90,4 +92,28 @@ def airflow_week(
         cycles=[Cycle(at, "failed" if at in failed else "success") for at in due if at not in missing],
         restarts=[week.start + number * HOUR for number in range(restarts)],
         up_since=up_since,
+    )
+
+
+def eventful(written: WrittenLedger) -> AirflowHistory:
+    """A week with an outage of four cycles, a failed cycle, retries, late rows, a restated interval and a halt."""
+    outage = MONDAY + 2 * DAY
+    for table, rows in ((BINANCE, 100), (SILVER, 200)):
+        written.add(table, MONDAY - 70 * DAY, "init")
+        written.every_quarter(table, MONDAY - 7 * DAY, MONDAY, rows // 2)
+        written.every_quarter(table, MONDAY, outage, rows)
+        written.every_quarter(table, outage + HOUR, W08.end, rows)
+    written.ordinary_week(CANDLES, rows=10)
+    written.add(BINANCE, MONDAY + 3 * DAY + 1 * MINUTE, "repair", rows=7)
+    written.add(SILVER, MONDAY + 3 * DAY + 1 * MINUTE, "repair", rows=7)
+    written.add(SILVER, MONDAY + 4 * DAY + 1 * MINUTE, "repair", rows=1_200)
+    written.add(SILVER, MONDAY + 4 * DAY + 2 * MINUTE, "restate", rows=5_000)
+    written.add(SILVER, MONDAY + 4 * DAY + 3 * MINUTE, "recovered", rows=3)
+    written.add(SILVER, MONDAY + 4 * DAY + 4 * MINUTE, "empty")
+    for minute in range(3):
+        written.add(BINANCE, MONDAY + DAY + minute * MINUTE, "failure", error_kind="clickhouse_connection")
+    written.add(BINANCE, MONDAY + DAY + 4 * MINUTE, "failure", error_kind="spark_out_of_memory")
+    written.add(CANDLES, W08.end - 1 * MINUTE, "halt", error_kind="cold_rows_lost", message="It lacks <b>10</b> rows.")
+    return airflow_week(
+        missing=tuple(outage + number * PERIOD for number in range(4)), failed=(MONDAY + DAY,), restarts=6
     )

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta, timezone
 
 from offload_core.audit.model import Finding
 from offload_core.ledger_session import LedgerConnection
+from offload_core.table_config import DEFAULT_TABLES
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 PERIOD = 15 * MINUTE
+TRADES, KRAKEN, SILVER, CANDLES = (DEFAULT_TABLES[number].name for number in (0, 1, 2, 3))
 _ORIGIN = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _STATUS = {
     "failure": "failed",
