@@ -1,7 +1,8 @@
-"""The class-data archive (AppCDS) that lets the job's JVM start in half the time.
+"""The class-data archives (AppCDS) that let the job's JVMs start in half the time: spark-submit's, and beside it that of its launcher.
 
 It is trained once, at set-up, by a real offload of a few rows: only then does it hold exactly the classes that the job needs. It fits one
-JVM and one class path; the JVM ignores any other silently, so its name is made from both and a new combination trains a new one.
+JVM and one class path; the JVM ignores any other silently, so its name is made from both, and from this file: whatever changes, a new one is
+trained.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from offload_core.table_config import DEFAULT_TABLES
 
 S3 = "s3"
 """The argument for a class path with S3's client, and the name of its archive."""
+_SPAN = timedelta(minutes=5)
 
 
 def train(layout: Layout, *, s3: bool = False) -> None:
@@ -50,27 +52,39 @@ def train(layout: Layout, *, s3: bool = False) -> None:
             if s3:
                 environ["OFFLOAD_SPARK_JARS"] += os.pathsep + environ.pop("OFFLOAD_SPARK_S3_JARS")
             _run([str(home.checkout / "bin" / "offload"), "init", "--hot-tier"], environ)
-            _insert_trades(environ)
-            made = Path(folder) / "made.jsa"
-            _offload(environ, f"-XX:ArchiveClassesAtExit={made}")
-            _insert_trades(environ)
+            start = datetime.now(timezone.utc) - timedelta(hours=1)
+            _insert_trades(environ, start)
+            # What is trained is the everyday case, a table that has rows already: an append to it reads what the empty one hasn't got.
+            _offload(environ)
+            _insert_trades(environ, start + _SPAN)
+            made, launcher = Path(folder, "made.jsa"), Path(folder, "launcher.jsa")
+            _offload(environ, f"-XX:ArchiveClassesAtExit={made}", f"-XX:ArchiveClassesAtExit={launcher}")
+            _insert_trades(environ, start + 2 * _SPAN)
             # With -Xshare:on a JVM that can't use the archive ends with an error instead of going on without it.
-            _offload(environ, f"-XX:SharedArchiveFile={made} -Xshare:on")
-            # The folder may lie on another file system: copy under another name first, so that the archive appears whole.
-            partial = target.with_suffix(".part")
-            partial.write_bytes(made.read_bytes())
-            partial.rename(target)
+            _offload(
+                environ,
+                f"-XX:SharedArchiveFile={made} -Xshare:on",
+                f"-XX:SharedArchiveFile={launcher} -Xshare:on",
+            )
+            _keep(launcher, spark_submit.launcher_archive(target))
+            _keep(made, target)
         finally:
             stack.down(lambda _: None)
 
 
-def _insert_trades(environ: dict[str, str]) -> None:
-    end = datetime.now(timezone.utc) - timedelta(hours=1)
-    span = ["--from", (end - timedelta(minutes=5)).isoformat(), "--to", end.isoformat()]
+def _keep(made: Path, target: Path) -> None:
+    # The folder may lie on another file system: copy under another name first, so that the archive appears whole.
+    partial = target.with_suffix(".part")
+    partial.write_bytes(made.read_bytes())
+    partial.rename(target)
+
+
+def _insert_trades(environ: dict[str, str], start: datetime) -> None:
+    span = ["--from", start.isoformat(), "--to", (start + _SPAN).isoformat()]
     _run([sys.executable, "-m", "embedded.market_feed", "history", "--rows", "500", "--seed", "1", *span], environ)
 
 
-def _offload(environ: dict[str, str], java_options: str) -> None:
+def _offload(environ: dict[str, str], java_options: str = "", launcher_options: str = "") -> None:
     table = DEFAULT_TABLES[0]
     environ = {**environ, "OFFLOAD_CONNECTIONS": load_connections(environ).with_secrets_json()}
     command = [str(Path(environ["OFFLOAD_SPARK_HOME"], "bin", "spark-submit")), "--master", "local[1]"]
@@ -80,7 +94,9 @@ def _offload(environ: dict[str, str], java_options: str) -> None:
             f"{key}={value} {java_options}" if key == "spark.driver.extraJavaOptions" else f"{key}={value}",
         ]
     argv = JobArguments(table, Settings(), run_id="training").to_argv()
-    _run([*command, str(spark_submit.application(environ)), *argv], {**environ, **spark_submit.environment(environ)})
+    values = spark_submit.environment(environ)
+    values["SPARK_LAUNCHER_OPTS"] += f" {launcher_options}"
+    _run([*command, str(spark_submit.application(environ)), *argv], {**environ, **values})
 
 
 def _run(command: list[str], environ: dict[str, str]) -> None:

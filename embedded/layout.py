@@ -79,8 +79,8 @@ class Layout:
 
 
 def archive(layout: Layout) -> Path:
-    """Where the class-data archive belongs that fits the selected Java and the class path as they are now."""
-    digest = hashlib.sha256()
+    """Where the class-data archive belongs that fits the selected Java, the class path and the training as they are now."""
+    digest = hashlib.sha256(Path(__file__).with_name("appcds.py").read_bytes())
     release = layout.java_home / "release"
     digest.update(release.read_bytes() if release.exists() else str(layout.java_home.resolve()).encode())
     for jar in sorted([*layout.jars.glob("*.jar"), *(layout.spark_home / "jars").glob("*.jar")]):

@@ -11,7 +11,7 @@ An installation says it once, in the environment of Airflow or of the shell; wha
 | `OFFLOAD_SPARK_S3_JARS` | class path with Iceberg's S3 client, added where the warehouse is in S3; unset where OFFLOAD_SPARK_JARS has it |
 | `OFFLOAD_SPARK_APPLICATION` | `offload_generic.py`, where it does not lie beside the plugins folder |
 | `OFFLOAD_SPARK_SHARE` | folder of the applications that tables share; default `iceberg-offload-UID` in the temporary folder |
-| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive that makes the JVM start faster; made for exactly OFFLOAD_SPARK_JARS |
+| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive that makes the JVM start faster; made for exactly OFFLOAD_SPARK_JARS. The launcher's lies beside it |
 """
 
 from __future__ import annotations
@@ -56,13 +56,27 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(application(environ).parent), str(PLUGINS)]),
     }
     # spark-submit starts two JVMs: the first one only writes the command line of the second, and is over before compiling well repays.
-    values["SPARK_LAUNCHER_OPTS"] = environ.get("SPARK_LAUNCHER_OPTS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+    launcher = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    archive = environ.get("OFFLOAD_APPCDS_ARCHIVE")
+    if archive:
+        launcher += _archive_option(launcher_archive(Path(archive)))
+    values["SPARK_LAUNCHER_OPTS"] = environ.get("SPARK_LAUNCHER_OPTS", " ".join(launcher))
     # pydantic would look through every installed package for plugins of its own.
     values["PYDANTIC_DISABLE_PLUGINS"] = environ.get("PYDANTIC_DISABLE_PLUGINS", "__all__")
     values |= {"SPARK_HOME": home} if home else {}
     values |= {"JAVA_HOME": java} if java else {}
     values |= {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python} if python else {}
     return values
+
+
+def launcher_archive(archive: Path) -> Path:
+    """The class-data archive of spark-submit's launcher, beside that of the job."""
+    return archive.with_suffix(".launcher.jsa")
+
+
+def _archive_option(archive: Path) -> list[str]:
+    # Options are cut at blanks, and a JVM without the archive is only slower.
+    return [f"-XX:SharedArchiveFile={archive}"] if archive.is_file() and len(str(archive).split()) == 1 else []
 
 
 SECRETS = "(?i)secret|password|token|credential|access[.-]?key"
@@ -87,8 +101,8 @@ def configuration(environ: Mapping[str, str], *, bulk: bool = False, s3: bool = 
     ]
     archive = environ.get("OFFLOAD_APPCDS_ARCHIVE")
     # With another class path the JVM refuses the archive, and says so at every start.
-    if archive and not s3_jars and Path(archive).is_file():
-        options.append(f"-XX:SharedArchiveFile={archive}")
+    if archive and not s3_jars:
+        options += _archive_option(Path(archive))
     values = {
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": "UTC",

@@ -126,6 +126,24 @@ class TestTheConfiguration:
         archive.touch()
         assert flag in configuration(environ)["spark.driver.extraJavaOptions"].split()
 
+    def test_so_is_the_one_of_spark_submits_launcher(self, tmp_path):
+        environ = {"OFFLOAD_APPCDS_ARCHIVE": str(tmp_path / "spark.jsa")}
+        launcher = tmp_path / "spark.launcher.jsa"
+
+        assert "SharedArchiveFile" not in environment(environ)["SPARK_LAUNCHER_OPTS"]
+        launcher.touch()
+        assert f"-XX:SharedArchiveFile={launcher}" in environment(environ)["SPARK_LAUNCHER_OPTS"].split()
+
+    def test_an_archive_whose_path_has_a_blank_is_left_alone_because_options_are_cut_there(self, tmp_path):
+        archive = tmp_path / "my archives" / "spark.jsa"
+        archive.parent.mkdir()
+        archive.touch()
+        archive.with_suffix(".launcher.jsa").touch()
+        environ = {"OFFLOAD_APPCDS_ARCHIVE": str(archive)}
+
+        assert "SharedArchiveFile" not in configuration(environ)["spark.driver.extraJavaOptions"]
+        assert "SharedArchiveFile" not in environment(environ)["SPARK_LAUNCHER_OPTS"]
+
     def test_the_client_of_s3_is_on_the_class_path_only_where_the_warehouse_is_there(self, tmp_path):
         archive = tmp_path / "spark.jsa"
         archive.touch()
