@@ -1,8 +1,8 @@
 """The class-data archives (AppCDS) that let the job's JVMs start in half the time: spark-submit's, and beside it that of its launcher.
 
 It is trained once, at set-up, by a real offload of a few rows: only then does it hold exactly the classes that the job needs. It fits one
-JVM and one class path; the JVM ignores any other silently, so its name is made from both, and from this file: whatever changes, a new one is
-trained.
+JVM and one class path; the JVM ignores any other silently, so its name is made from both and from this file: whatever changes, a new one
+is trained.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ An installation says it once, in the environment of Airflow or of the shell; wha
 | `OFFLOAD_SPARK_S3_JARS` | class path with Iceberg's S3 client, added where the warehouse is in S3; unset where OFFLOAD_SPARK_JARS has it |
 | `OFFLOAD_SPARK_APPLICATION` | `offload_generic.py`, where it does not lie beside the plugins folder |
 | `OFFLOAD_SPARK_SHARE` | folder of the applications that tables share; default `iceberg-offload-UID` in the temporary folder |
-| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive that makes the JVM start faster; made for exactly OFFLOAD_SPARK_JARS. The launcher's lies beside it |
+| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive for a quicker start, made for exactly OFFLOAD_SPARK_JARS; the launcher's lies beside it |
 """
 
 from __future__ import annotations
