@@ -269,7 +269,8 @@ def _java_version(path: str, environ: Mapping[str, str]) -> int:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise FixConfiguration(f"{java} does not run: {error}.", remedy) from error
-    match = re.search(r'version "(\d+)', told.stderr + told.stdout)
+    # Up to Java 8 the version began with "1.".
+    match = re.search(r'version "(?:1\.)?(\d+)', told.stderr + told.stdout)
     version = int(match.group(1)) if match else 0
     if version not in _JAVA_VERSIONS:
         raise FixConfiguration(f"{java} is version {version or 'unknown'}, which Spark 4 does not run on.", remedy)

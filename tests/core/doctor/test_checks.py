@@ -269,7 +269,7 @@ class TestSpark:
     @pytest.mark.parametrize(
         ("script", "problem"),
         [
-            ("echo 'openjdk version \"1.8.0_392\"' >&2", "is version 1,"),
+            ("echo 'openjdk version \"1.8.0_392\"' >&2", "is version 8,"),
             ("echo 'openjdk version \"25\" 2025-09-16' >&2", "is version 25"),
             ("exit 1", "does not run"),
         ],
