@@ -117,10 +117,17 @@ def _cycle_of(bench: BenchStack, wanted: str, else_told: str) -> str:
     """A cycle whose Spark tasks must all end in one state."""
     run_id = _cycle(bench)
     states = bench.api.task_states(DAG_ID, run_id)
-    others = [task for task, state in states.items() if ".offload_" in task and state != wanted]
+    others = {task: state for task, state in states.items() if ".offload_" in task and state != wanted}
     if others:
-        raise CommandFailed(f"{else_told}: {', '.join(others)}")
+        told = "\n".join(_last_words(bench, run_id, task.replace(".offload_", ".wait_")) for task in others)
+        raise CommandFailed(f"{else_told}: {others}\n{told}")
     return run_id
+
+
+def _last_words(bench: BenchStack, run_id: str, task_id: str) -> str:
+    """The end of a task's log."""
+    folder = bench.layout.home / "logs" / "airflow" / f"dag_id={DAG_ID}" / f"run_id={run_id}" / f"task_id={task_id}"
+    return "\n".join(path.read_text()[-2_000:] for path in sorted(folder.glob("*.log")))
 
 
 def _all_moved(bench: BenchStack) -> str:
