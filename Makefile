@@ -3,7 +3,15 @@
 
 PYTHON ?= python3
 ENVS := $(abspath $(or $(OFFLOAD_ENVS),.venv))
-AIRFLOW_ENV := $(ENVS)/airflow/bin
+# The line of Airflow, 2 (2.11) or 3. What works with a stack takes its state folder's line where none is named.
+ifneq ($(AIRFLOW),)
+export OFFLOAD_AIRFLOW := $(AIRFLOW)
+endif
+LINE := $(or $(OFFLOAD_AIRFLOW),2)
+ifneq ($(filter-out 2 3,$(LINE)),)
+$(error AIRFLOW=$(LINE) is no line of Airflow that this runs on. Say AIRFLOW=2, which is the default and means 2.11, or AIRFLOW=3)
+endif
+AIRFLOW_ENV := $(ENVS)/airflow$(filter 3,$(LINE))/bin
 EMBEDDED := $(ENVS)/embedded/bin/python -m embedded
 MYPY := $(AIRFLOW_ENV)/mypy --cache-dir .mypy_cache
 PYTEST := $(AIRFLOW_ENV)/python -m pytest
@@ -23,7 +31,7 @@ help: ## Explain the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: PYTHON (which Python makes the environments), OFFLOAD_HOME (state folder, default .embedded),"
+	@echo "Variables: AIRFLOW (its line: 2 or 3, default 2), PYTHON (which Python makes the environments), OFFLOAD_HOME (state folder, default .embedded),"
 	@echo "OFFLOAD_ENVS (environments, default .venv), OFFLOAD_PORT_POSTGRES, OFFLOAD_PORT_CLICKHOUSE_HTTP,"
 	@echo "OFFLOAD_PORT_CLICKHOUSE_NATIVE, OFFLOAD_PORT_AIRFLOW, OFFLOAD_PORT_EXPORTER (first port to try), WORKERS (how many tests run side by side, 2)."
 
@@ -98,7 +106,7 @@ test-long: setup ## Tests that take up to an hour: a simulated month, wide matri
 lint: setup ## Style, types and import directions
 	@$(AIRFLOW_ENV)/ruff check .
 	@$(AIRFLOW_ENV)/ruff format --check .
-	@$(MYPY)/airflow plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
+	@$(MYPY)/airflow$(LINE) plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
 	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
 	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python --exclude 'benchmarks/(peers/(?!request)|parity)' embedded benchmarks
 	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports
@@ -120,7 +128,9 @@ bench: setup ## Measure the offload and what else does it, side by side: CASE=wi
 lock: setup ## Resolve the requirements anew and write the lock files
 	@$(call compile,requirements-bootstrap)
 	@$(call compile,requirements)
+	@$(call compile,requirements-airflow3)
 	@$(call compile,requirements-dev,-c requirements.lock.txt)
+	@$(call compile,requirements-dev,-c requirements-airflow3.lock.txt,requirements-dev-airflow3)
 	@$(call compile,requirements-spark)
 	@$(call compile,requirements-java)
 	@$(call compile,requirements-embedded)
@@ -129,8 +139,9 @@ lock: setup ## Resolve the requirements anew and write the lock files
 	@$(call compile,benchmarks/peers/requirements-dlt)
 	@$(call compile,benchmarks/peers/requirements-sling)
 
-compile = echo "$(1).lock.txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
-	--python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url $(1).txt $(2) -o $(1).lock.txt
+# A requirements file, further options, the lock file's name where it is another one.
+compile = echo "$(or $(3),$(1)).lock.txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+	--python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url $(1).txt $(2) -o $(or $(3),$(1)).lock.txt
 
 .PHONY: clean
 clean: ## Stop the stack and delete its state folder, data included

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from embedded.ports import DEFAULTS
@@ -28,6 +29,9 @@ os.environ |= {
     "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
+
+# The line of Airflow that these tests run with is also that of the stacks they start.
+os.environ["OFFLOAD_AIRFLOW"] = version("apache-airflow").partition(".")[0]
 
 # A run in the background of a shell script inherits that Ctrl-C is ignored; tests that interrupt programs would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
