@@ -58,6 +58,10 @@ demo: setup ## Show the whole thing: trades, ClickHouse, Airflow, Spark, Iceberg
 up: setup ## Start PostgreSQL, ClickHouse, Airflow and the metrics exporter; repeat it as often as you like
 	@$(EMBEDDED) up --airflow
 
+.PHONY: upgrade
+upgrade: setup ## Move a stack of Airflow 2.11 to Airflow 3, with its history: make upgrade AIRFLOW=3 (docs/upgrade-airflow-3.md)
+	@$(EMBEDDED) up --airflow --upgrade
+
 .PHONY: status
 status: setup ## What runs, where, with how much memory
 	@$(EMBEDDED) status

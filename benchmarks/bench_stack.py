@@ -21,7 +21,7 @@ import psutil
 from benchmarks.left_running import LeftRunning
 from benchmarks.measure import Command, CommandFailed
 from benchmarks.results import Verdict
-from embedded.airflow import ADMIN
+from embedded.airflow_config import ADMIN
 from embedded.airflow_api import AirflowApi
 from embedded.environment import exports
 from embedded.layout import Layout

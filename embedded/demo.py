@@ -16,7 +16,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from embedded.airflow import ADMIN
+from embedded.airflow_config import ADMIN
 from embedded.airflow_api import AirflowApi, DagRun
 from embedded.environment import exports
 from embedded.errors import DemoFailedError
