@@ -7,11 +7,7 @@ import sys
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-__all__ = ["MENU", "TASK_RUNNERS", "AirflowPlugin", "forks_tasks", "hookimpl"]
-
-# An entry of the menu is shown to those who may open the menu of its `name`: so everybody who sees "DAGs" sees this one too, and no
-# role has to be given a permission that Airflow's own roles lack.
-MENU = [{"name": "DAGs", "label": "Iceberg Offload", "href": "/iceberg-offload/"}]
+__all__ = ["TASK_RUNNERS", "AirflowPlugin", "forks_tasks", "hookimpl"]
 
 TASK_RUNNERS = (
     "airflow.cli.commands.task_command",

@@ -52,7 +52,7 @@ def airflow_is_away(error: Exception) -> OffloadError:
         error = error.__context__
     return RetryLater(
         f"Airflow's Variables, Connections or runs can't be read ({type(error).__name__}).",
-        "See that Airflow's database and secrets backend are up; the webserver's log has the error in full.",
+        "See that Airflow's database and secrets backend are up; the log of its web interface has the error in full.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -53,6 +53,18 @@ def refusal(problem: str, remedy: str, back: str | None) -> Markup:
 def document(body: Markup) -> Markup:
     """A whole HTML page that needs nothing else, with its style inside."""
     return _render("document.html.j2", body=body, style=Markup((_FOLDER / "page.css").read_text()))  # noqa: S704 - our file
+
+
+def framed(body: Markup, files: Mapping[str, str], root: str, home: str) -> Markup:
+    """A whole HTML page for where the web framework has no frame of its own, but may show it in one.
+
+    Args:
+        body: what is on it.
+        files: the addresses of the style (`css`) and the script (`js`).
+        root: the path of the page; addresses below it open in the same frame, all others outside it.
+        home: the address of what it belongs to.
+    """
+    return _render("framed.html.j2", body=body, files=files, root=root, home=home)
 
 
 def asset(name: str) -> tuple[bytes, str] | None:
