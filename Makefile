@@ -106,11 +106,14 @@ test-faults-random: setup ## Random schedules of runs, kills, resets, re-runs, l
 test-long: setup ## Tests that take up to an hour: a simulated month, wide matrices
 	@$(PYTEST) -m full --ignore tests/faults
 
+# What differs between Airflow's lines is checked where that line is installed.
+CHECKED_LINE := --always-$(if $(filter 3,$(LINE)),true,false) AIRFLOW_3 --exclude 'offload_airflow/airflow$(if $(filter 3,$(LINE)),2,3)/'
+
 .PHONY: lint
 lint: setup ## Style, types and import directions
 	@$(AIRFLOW_ENV)/ruff check .
 	@$(AIRFLOW_ENV)/ruff format --check .
-	@$(MYPY)/airflow$(LINE) plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
+	@$(MYPY)/airflow$(LINE) $(CHECKED_LINE) plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
 	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
 	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python --exclude 'benchmarks/(peers/(?!request)|parity)' embedded benchmarks
 	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports

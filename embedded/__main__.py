@@ -35,7 +35,9 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 @app.command()
 def up(
     airflow: Annotated[bool, typer.Option("--airflow", help="Airflow's scheduler and web interface too.")] = False,
-    upgrade: Annotated[bool, typer.Option("--upgrade", help="Move a state folder of Airflow 2.11 to Airflow 3.")] = False,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Move a state folder of Airflow 2.11 to Airflow 3.")
+    ] = False,
 ) -> None:
     """Start what does not run yet; repeat it to repair what died."""
     stack = Stack(Layout.of_checkout())

@@ -1,4 +1,4 @@
-"""Runs Airflow with its metadata in the stack's PostgreSQL: 2.11's scheduler and webserver, or Airflow 3's scheduler, DAG processor and API server."""
+"""Runs Airflow with its metadata in the stack's PostgreSQL: scheduler and web interface, and on Airflow 3 the DAG processor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -166,7 +166,13 @@ class Airflow:
         else:
             # Airflow logs who asked for what itself.
             module = ["uvicorn", "--fd", str(server.fileno()), "--no-access-log", "--no-proxy-headers"]
-            module += ["--timeout-keep-alive", "120", "--timeout-graceful-shutdown", "5", "airflow.api_fastapi.main:app"]
+            module += [
+                "--timeout-keep-alive",
+                "120",
+                "--timeout-graceful-shutdown",
+                "5",
+                "airflow.api_fastapi.main:app",
+            ]
         self._run(self.web, module, ports={"airflow": port}, descriptors=[server.fileno()])
 
     def _run(
@@ -242,7 +248,7 @@ def _command(part: Part) -> list[str]:
 
 
 def _is_its_own(part: Part, answer: Mapping[str, str | None]) -> bool:
-    """Whether a part that the health page calls healthy is the one that runs now: the page counts a dead one's heartbeat for half a minute."""
+    """Whether a part that is called healthy is the one that runs now: the page counts a dead one's heartbeat for half a minute."""
     process = part.process()
     heartbeat = answer.get(f"latest_{_ANSWERS[part.name]}_heartbeat")
     if process is None or heartbeat is None:

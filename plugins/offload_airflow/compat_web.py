@@ -1,4 +1,4 @@
-"""What the page needs of Airflow beside a web server: the part of `compat` about addresses. The servers are in `airflow2.web`, `airflow3.web`."""
+"""What the page needs of Airflow beside a web server, which `airflow2.web` and `airflow3.web` are: addresses."""
 
 from __future__ import annotations
 

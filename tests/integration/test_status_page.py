@@ -127,8 +127,7 @@ def post(page: Page, path: str) -> tuple[int, str]:
 
 def runs(stack: AirflowStack) -> list[dict[str, object]]:
     """The DAG's runs by hand, newest first, as Airflow's API has them."""
-    answer = json.loads(stack.page(f"/api/v1/dags/{DAG_ID}/dagRuns?order_by=-execution_date"))
-    return [run for run in answer["dag_runs"] if run["run_type"] == "manual"]
+    return [run for run in stack.api.runs(DAG_ID) if run["run_type"] == "manual"]
 
 
 class TestAgreement:
@@ -282,8 +281,7 @@ class TestActions:
         expect(page.get_by_role("status").first).to_contain_text(f"{HALTED}: goes on from")
         assert HALTED not in ledger.halts()
         assert ledger.history(HALTED, 1)[0].kind == "resume"
-        events = stack.page(f"/api/v1/eventLogs?dag_id={DAG_ID}&event=iceberg_offload.resume")
-        assert json.loads(events)["event_logs"][0]["owner"] == "operator"
+        assert stack.api.events(DAG_ID, "iceberg_offload.resume")[0]["owner"] == "operator"
 
     def test_a_table_that_is_not_stopped_says_so_and_what_to_do(self, open_page: Open):
         page = open_page("operator", f"/iceberg-offload/resume/{HEALTHY}")

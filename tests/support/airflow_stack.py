@@ -105,11 +105,11 @@ def started_stack(home: Path, **settings: str) -> Iterator[AirflowStack]:
     try:
         _run([*embedded, "up", "--airflow"], environ)
         status = json.loads(_run([*embedded, "status", "--json"], environ))
-        url = next(part["address"] for part in status if part["name"] == "airflow-webserver")
+        url = next(part["address"] for part in status if part["name"] in ("airflow-webserver", "airflow-api-server"))
         password = (home / "airflow" / "admin-password").read_text().strip()
         connections = load_connections({"OFFLOAD_CONNECTIONS_FILE": str(layout.connections_file)})
         shell = _exports(_run([*embedded, "env"], environ))
-        api = AirflowApi(url, "admin", password)
+        api = AirflowApi(url, "admin", password, layout.state_line)
         stack = AirflowStack(layout, {**environ, **shell}, connections, api, url, password)
         stack.offload("init", "--hot-tier")
         stack.api.wait_for_dag(DAG_ID, 120)

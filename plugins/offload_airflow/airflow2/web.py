@@ -23,6 +23,7 @@ from offload_core.status_page.model import Action
 _Result = TypeVar("_Result")
 _DONE = "iceberg_offload_done"
 """Key of the browser's session under which an action leaves its message for the next page."""
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class FlaskSite:
@@ -84,6 +85,12 @@ class FlaskSite:
         return told
 
 
+def _route(path: str, method: str = "GET") -> Callable[[_Function], _Function]:
+    """Shows a view's method at a path below the view's own."""
+    decorate: Callable[[_Function], _Function] = expose(path, methods=[method])
+    return decorate
+
+
 class IcebergOffloadView(BaseView):  # type: ignore[misc]
     """How every table is, and for operators what can be done about it."""
 
@@ -97,27 +104,27 @@ class IcebergOffloadView(BaseView):  # type: ignore[misc]
         blueprint.record_once(lambda state: answer_for_airflow(state.app, self.route_base))
         return blueprint
 
-    @expose("/")
+    @_route("/")
     def page(self) -> AnyResponse:
         """The page."""
         return _answer(page.page(FlaskSite(self)))
 
-    @expose("/content")
+    @_route("/content")
     def content(self) -> AnyResponse:
         """What an open page fetches to be fresh."""
         return _answer(page.content(FlaskSite(self)))
 
-    @expose("/file/<name>")
+    @_route("/file/<name>")
     def file(self, name: str) -> AnyResponse:
         """The page's style and script."""
         return _answer(page.file(name))
 
-    @expose("/<any(run, verify, resume):action>/<table>", methods=["GET"])
+    @_route("/<any(run, verify, resume):action>/<table>")
     def question(self, action: str, table: str) -> AnyResponse:
         """The question before an action."""
         return _answer(page.act(FlaskSite(self), Action(action), table, is_sent=False))
 
-    @expose("/<any(run, verify, resume):action>/<table>", methods=["POST"])
+    @_route("/<any(run, verify, resume):action>/<table>", "POST")
     def act(self, action: str, table: str) -> AnyResponse:
         """The action."""
         return _answer(page.act(FlaskSite(self), Action(action), table, is_sent=True))
