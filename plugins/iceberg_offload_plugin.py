@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from offload_airflow.compat_plugin import MENU, AirflowPlugin
+from offload_airflow.compat_plugin import LISTENERS, MENU, AirflowPlugin
 from offload_airflow.preload import Preload
 
 
@@ -16,7 +16,7 @@ class IcebergOffloadPlugin(AirflowPlugin):
 
     name = "iceberg_offload"
     appbuilder_menu_items = MENU
-    listeners = (Preload(),)
+    listeners = (Preload(), *LISTENERS)
 
     @property
     def appbuilder_views(self) -> list[dict[str, Any]]:
