@@ -19,12 +19,12 @@ from types import FrameType
 from typing import NoReturn
 
 from offload_airflow.compat_dag_runs import DagRuns, RunState
+from offload_airflow.dag_ids import DAG_ID
 from offload_core.errors import FixConfiguration, WaitForOtherRun
 from offload_core.run_plan import RunMode
 from offload_core.table_config import TableConfig
 from offload_core.window import Interval
 
-DAG_ID = "iceberg_offload"
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = 60.0
 """How long Airflow's command may take to end when it is told to; tasks that run are let to their end so long."""

@@ -12,9 +12,9 @@ from email.mime.text import MIMEText
 from email.utils import formatdate, make_msgid
 from pathlib import Path
 
-from airflow.configuration import conf
 from airflow.utils.email import send_email, send_email_smtp, send_mime_email
 
+from offload_airflow.compat import conf
 from offload_core.errors import FixConfiguration, FixCredentials, MailUnavailable
 
 _FOR_GOOD = 500

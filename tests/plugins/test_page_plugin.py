@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
 from tests.support.airflow_home import CHECKOUT, HOME, process_environment
+from tests.support.airflow_line import AIRFLOW_3
 
-LINE = os.environ["OFFLOAD_AIRFLOW"]
+LINE = "3" if AIRFLOW_3 else "2"
 _LOADED = {
     "2": "airflow.plugins_manager.plugins, airflow.plugins_manager.import_errors",
     "3": "airflow.plugins_manager._get_plugins()",
@@ -45,6 +45,8 @@ def test_loading_it_imports_no_more_than_small_modules() -> None:
         "offload_airflow",
         f"offload_airflow.airflow{LINE}",
         f"offload_airflow.airflow{LINE}.page_plugin",
+        f"offload_airflow.airflow{LINE}.plugin",
+        *(["offload_airflow.airflow3.scheduler_duties"] if AIRFLOW_3 else []),
         "offload_airflow.airflow_line",
         "offload_airflow.compat_page",
         "offload_airflow.compat_plugin",
