@@ -94,6 +94,10 @@ test-unit: setup ## The tests that start no server and no Spark
 test-integration: readers ## The tests that start servers, Spark or Airflow
 	@$(PYTEST) -m 'integration and not full'
 
+.PHONY: test-airflow
+test-airflow: setup ## What depends on Airflow's line: DAGs, plugins, the stack and one demo; make test-airflow AIRFLOW=3
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/dags tests/plugins tests/embedded/test_line.py tests/embedded/test_airflow_stack.py tests/integration/test_demo.py
+
 .PHONY: test-faults
 test-faults: setup ## Every fault against the real job, the long ones included
 	@$(PYTEST) $(SIDE_BY_SIDE) tests/faults -m 'full or not full'
