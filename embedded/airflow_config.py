@@ -61,7 +61,6 @@ def _common(layout: Layout, secrets: Secrets, postgres_port: int) -> Configurati
         },
         # Parsing reads two Variables; an edit in the web interface shows after ten seconds all the same.
         "secrets": {"use_cache": "True", "cache_ttl_seconds": "10"},
-        "usage_data_collection": {"enabled": "False"},
         "smtp": _mail(os.environ.get("OFFLOAD_MAIL_SERVER")),
     }
 
@@ -86,6 +85,7 @@ def _two(layout: Layout, secrets: Secrets, web_port: int) -> Configuration:
             "expose_config": "False",
         },
         "api": {"auth_backends": "airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session"},
+        "usage_data_collection": {"enabled": "False"},
         # As in Airflow 3; without it every command warns that it will change.
         "metrics": {"timer_unit_consistency": "True"},
     }

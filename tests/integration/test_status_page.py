@@ -177,6 +177,15 @@ class TestPermissions:
             assert "/login" in page.url
             assert page.request.get("/iceberg-offload/content", headers={"X-Requested-With": "fetch"}).status == 401
 
+    def test_logging_in_leads_back_to_the_page(self, request: pytest.FixtureRequest, stack: AirflowStack, chromium: Browser):
+        request.getfixturevalue("told")
+        with chromium.new_context(base_url=stack.url) as context:
+            page = context.new_page()
+            page.goto("/iceberg-offload/")
+            page_logins.log_in(page, "admin", stack.password)
+
+            expect(page.get_by_role("heading", level=1)).to_contain_text("of 9 tables need you")
+
     def test_a_viewer_finds_the_page_in_the_menu_and_sees_everything(self, open_page: Open):
         page = in_airflows_menu(open_page("viewer", "/home" if not AIRFLOW_3 else "/"))
 
@@ -337,6 +346,33 @@ class TestRefresh:
         finally:
             stack.api.delete_variable("iceberg_offload_settings")
         expect(page.locator(f"[data-table={HEALTHY}]")).to_be_visible()
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="only Airflow 3 shows the page in a frame of its web interface")
+class TestFrame:
+    def test_an_action_stays_in_the_frame_and_what_leads_away_takes_the_whole_window(self, open_page: Open):
+        page = open_page("operator", "/")
+        framed = in_airflows_menu(page)
+
+        framed.get_by_role("link", name=f"Verify … {HEALTHY}").click()
+        expect(framed.get_by_role("heading", name=f"Verify {HEALTHY}?")).to_be_visible()
+        assert page.url.endswith("/plugin/iceberg-offload")
+        framed.get_by_role("link", name="Cancel").click()
+        framed.get_by_role("link", name=DAG_ID).click()
+
+        page.wait_for_url(f"**/dags/{DAG_ID}")
+        expect(page.locator("iframe[title='Iceberg Offload']")).to_have_count(0)
+
+    def test_alone_the_page_leads_back_to_airflow(self, open_page: Open):
+        page = open_page("viewer")
+        page.get_by_role("link", name="Airflow", exact=True).click()
+
+        page.wait_for_url(re.compile(r":\d+/$"))
+
+    def test_no_other_site_may_show_it_in_a_frame(self, open_page: Open):
+        answer = open_page("viewer").request.get("/iceberg-offload/")
+
+        assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
 
 
 class TestLooks:
