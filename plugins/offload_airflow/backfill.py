@@ -25,6 +25,8 @@ from offload_core.run_plan import RunMode
 from offload_core.table_config import TableConfig
 from offload_core.window import Interval
 
+__all__ = ["DAG_ID", "Ended", "Request", "outcomes", "planned_intervals", "run_backfill", "run_once"]
+
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = 60.0
 """How long Airflow's command may take to end when it is told to; tasks that run are let to their end so long."""

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from airflow.jobs.job import Job
-from airflow.models.dag import DAG
 from airflow.models.dagrun import DagRun
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.timetables.interval import CronDataIntervalTimetable
@@ -16,7 +15,7 @@ from airflow.utils.state import DagRunState, JobState
 from airflow.utils.types import DagRunType
 
 from offload_airflow.backfill import Request, planned_intervals, run_backfill, run_once
-from offload_airflow.compat import BaseOperator
+from offload_airflow.compat import DAG, BaseOperator
 from offload_airflow.compat_dag_runs import DagRuns
 from offload_airflow.doctor import check_abandoned
 from offload_core.errors import FixConfiguration, WaitForOtherRun

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.processor import DagFileProcessor
-from airflow.models.dag import DAG
 from airflow.models.dagbag import DagBag
 from airflow.models.dagrun import DagRun
 from airflow.models.slamiss import SlaMiss
@@ -18,6 +17,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 
 from offload_airflow.callbacks.sla import sla_miss_callback
+from offload_airflow.compat import DAG
 from offload_core.connections import PostgresConnection
 from offload_core.ledger import Ledger, Step
 from offload_core.window import ORIGIN

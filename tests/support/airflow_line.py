@@ -67,10 +67,10 @@ def schedule(dag: Any) -> str:
 
 
 def lateness(dag: Any) -> Mapping[str, timedelta]:
-    """After how long what is late: tasks of 2.11 by id, the run itself of 3; empty where nothing is."""
+    """After how long what is late: tasks of 2.11 by id, runs of 3 by what they are counted from; empty where nothing is."""
     if not AIRFLOW_3:
         return {task.task_id: task.sla for task in dag.tasks if task.sla is not None}
-    return {"": alert.interval for alert in dag.deadline or []}
+    return {alert.reference.reference_name: alert.interval for alert in dag.deadline or []}
 
 
 def migrate() -> None:
@@ -106,3 +106,67 @@ def weights(dag: Any) -> dict[str, int]:
         return {task.task_id: task.priority_weight_total for task in dag.tasks}
     tasks = scheduler_side(dag).tasks
     return {task.task_id: task.weight_rule.get_weight(SimpleNamespace(task=task)) for task in tasks}
+
+
+def dag_run(dag_id: str, run_id: str, start: datetime, end: datetime | None = None, **fields: Any) -> Any:
+    """A row for Airflow's table of runs.
+
+    Args:
+        start, end: of the data interval.
+    """
+    from airflow.models.dagrun import DagRun
+
+    if end is not None:
+        fields["data_interval"] = (start, end)
+    if AIRFLOW_3:
+        return DagRun(dag_id=dag_id, run_id=run_id, logical_date=start, run_after=end or start, **fields)
+    return DagRun(dag_id=dag_id, run_id=run_id, execution_date=start, **fields)
+
+
+def known_dag(dag_id: str, file: str, *, paused: bool) -> Any:
+    """A row for Airflow's table of DAGs.
+
+    Args:
+        file: its path below the folder of DAGs.
+    """
+    from airflow.models.dag import DagModel
+
+    if not AIRFLOW_3:
+        return DagModel(dag_id=dag_id, is_active=True, is_paused=paused, fileloc=file)
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    DagBundlesManager().sync_bundles_to_db()
+    return DagModel(
+        dag_id=dag_id,
+        is_stale=False,
+        is_paused=paused,
+        fileloc=f"/dags/{file}",
+        relative_fileloc=file,
+        bundle_name="dags-folder",
+        max_active_tasks=16,
+        has_task_concurrency_limits=False,
+    )
+
+
+def forget(*models: Any, **of: str) -> None:
+    """Delete all rows of Airflow's tables, or those whose columns have these values."""
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    with create_session() as session:
+        for model in models:
+            session.execute(delete(model).filter_by(**of))
+
+
+def stored_xcoms() -> Any:
+    """Airflow's table of XComs."""
+    from airflow.models import xcom
+
+    return xcom.XComModel if AIRFLOW_3 else xcom.XCom
+
+
+def told_to_end() -> type[BaseException]:
+    """What a task raises whose process is told to end: 2.11 raises something of its own, 3 only calls `on_kill`."""
+    from airflow import exceptions
+
+    return exceptions.AirflowException if AIRFLOW_3 else exceptions.AirflowTaskTerminated
