@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.configuration import conf
 
 ROOT = "/iceberg-offload"
 
@@ -13,12 +16,15 @@ class PageEntry:
     @property
     def external_views(self) -> list[dict[str, str]]:
         """The menu's entry. Everybody who logs in sees it; who may not read the DAG is told so there."""
+        # Where Airflow is behind a path of somebody's proxy, the web interface takes addresses as they are.
+        base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
         return [
             {
                 "name": "Iceberg Offload",
-                "href": f"{ROOT}/",
+                "href": f"{base}{ROOT}/",
                 "destination": "nav",
                 "url_route": "iceberg-offload",
+                "icon": f"{base}{ROOT}/file/icon.svg",
             }
         ]
 

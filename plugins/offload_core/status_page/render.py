@@ -1,4 +1,4 @@
-"""The page as HTML, and the two files that belong to it. What is shown is escaped by the templates."""
+"""The page as HTML, and the files that belong to it. What is shown is escaped by the templates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from offload_core.status_page.model import Done, Question, StatusPage, Unreadabl
 EVERY_SECONDS = 15
 """How often an open page asks for its content."""
 _FOLDER = Path(__file__).parent
-_ASSETS = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_ASSETS = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def content(page: StatusPage | Unreadable) -> Markup:
