@@ -11,7 +11,7 @@ if AIRFLOW_3:
 else:
     from offload_airflow.airflow2.plugin import FORKING, LISTENERS, TASK_RUNNERS, AirflowPlugin, hookimpl
 
-__all__ = ["LISTENERS", "MENU", "TASK_RUNNERS", "AirflowPlugin", "forks_tasks", "hookimpl"]
+__all__ = ["FORKING", "LISTENERS", "MENU", "TASK_RUNNERS", "AirflowPlugin", "forks_tasks", "hookimpl"]
 
 # An entry of the menu is shown to those who may open the menu of its `name`: so everybody who sees "DAGs" sees this one too, and no
 # role has to be given a permission that Airflow's own roles lack.
