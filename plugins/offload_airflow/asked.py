@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,3 +57,8 @@ class PastRun:
     state: str
     started: datetime
     ended: datetime | None
+
+
+def named(runs: Sequence[RunState]) -> str:
+    """Runs and their states, for a message."""
+    return ", ".join(f"{run.run_id} ({run.state})" for run in runs)

@@ -11,7 +11,7 @@ if AIRFLOW_3:
 else:
     from offload_airflow.airflow2.plugin import FORKING, LISTENERS, TASK_RUNNERS, AirflowPlugin, hookimpl
 
-__all__ = ["LISTENERS", "TASK_RUNNERS", "AirflowPlugin", "forks_tasks", "hookimpl"]
+__all__ = ["FORKING", "LISTENERS", "TASK_RUNNERS", "AirflowPlugin", "forks_tasks", "hookimpl"]
 
 
 def forks_tasks() -> bool:

@@ -19,7 +19,7 @@ from offload_core.errors import ClickHouseUnavailable, LedgerUnavailable
 from offload_core.ledger import Ledger, Step
 from offload_core.window import ORIGIN
 from tests.plugins.conftest import SetConnection
-from tests.support.airflow_line import forget, known_dag, parsed, stored_xcoms
+from tests.support.airflow_line import forget, forget_dag, known_dag, parsed, stored_xcoms
 from tests.support.mail_server import MailServer, free_port, silent_server
 from tests.support.reported_week import MINUTE
 from tests.support.runs import attempt, manual_run, scheduled_run
@@ -259,7 +259,6 @@ def set_away(monkeypatch: pytest.MonkeyPatch) -> None:
 def scheduler_and_dag(*, paused: bool) -> Iterator[None]:
     """An Airflow whose scheduler is alive and which has the offload's DAG."""
     from airflow.jobs.job import Job
-    from airflow.models.dag import DagModel
 
     with create_session() as session:
         job = Job(job_type="SchedulerJob", state="running")
@@ -270,7 +269,7 @@ def scheduler_and_dag(*, paused: bool) -> Iterator[None]:
         yield
     finally:
         forget(Job)
-        forget(DagModel, dag_id=OFFLOAD)
+        forget_dag(OFFLOAD)
 
 
 def test_airflow_tells_since_when_a_cycle_is_at_work(load: Callable[[str], DAG]) -> None:

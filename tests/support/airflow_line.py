@@ -17,9 +17,20 @@ FOREIGN_WARNINGS = ["ignore:GitWildMatchPattern:DeprecationWarning"] if AIRFLOW_
 """What Airflow's own code is warned of, as pytest's `filterwarnings` has it."""
 
 
+LINE_PLUGIN = (
+    ["offload_airflow.airflow3", "offload_airflow.airflow3.plugin", "offload_airflow.airflow3.scheduler_duties"]
+    if AIRFLOW_3
+    else ["offload_airflow.airflow2", "offload_airflow.airflow2.plugin"]
+)
+"""What the plugin file imports of its line's own."""
+
+
 def environment() -> dict[str, str]:
     """Variables that only one line knows."""
-    return {} if AIRFLOW_3 else {"AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True"}
+    if AIRFLOW_3:
+        # A DAG that a test has changed is another one at once.
+        return {"AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0"}
+    return {"AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True"}
 
 
 DAG_BAG = "airflow.dag_processing.dagbag" if AIRFLOW_3 else "airflow.models.dagbag"
@@ -170,3 +181,12 @@ def told_to_end() -> type[BaseException]:
     from airflow import exceptions
 
     return exceptions.AirflowException if AIRFLOW_3 else exceptions.AirflowTaskTerminated
+
+
+def forget_dag(dag_id: str) -> None:
+    """Delete all that Airflow's database has of a DAG."""
+    from airflow.api.common.delete_dag import delete_dag
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        delete_dag(dag_id)

@@ -31,7 +31,13 @@ def manual_run(dag: DAG, now: datetime, conf: dict[str, object] | None = None) -
 
 def stored(dag: DAG) -> DAG:
     """The DAG as the scheduler has it, known to Airflow's database."""
-    dag.sync_to_db()
+    from airflow.models.dag import DAG
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.utils.session import create_session
+
+    with quiet(), create_session() as session:
+        DAG.bulk_write_to_db([dag], session=session)
+        SerializedDagModel.write_dag(dag, session=session)
     return dag
 
 

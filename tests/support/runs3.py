@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 PERIOD = timedelta(minutes=15)
 
 
-def scheduled_run(dag: DAG, interval_end: datetime) -> DagRun:
+def scheduled_run(dag: DAG, interval_end: datetime, *, queued: bool = False) -> DagRun:
     """A run as the scheduler makes it, for the interval of one period that ends at `interval_end` (UTC)."""
-    return _run(dag, "scheduled", interval_end)
+    return _run(dag, "scheduled", interval_end, queued=queued)
 
 
 def manual_run(dag: DAG, now: datetime, conf: dict[str, object] | None = None) -> DagRun:
@@ -48,7 +48,9 @@ def stored(dag: DAG) -> SerializedDAG:
             return found.dag
 
 
-def _run(dag: DAG, run_type: str, end: datetime, conf: dict[str, object] | None = None) -> DagRun:
+def _run(
+    dag: DAG, run_type: str, end: datetime, conf: dict[str, object] | None = None, *, queued: bool = False
+) -> DagRun:
     from airflow.utils.state import DagRunState
     from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
@@ -56,11 +58,11 @@ def _run(dag: DAG, run_type: str, end: datetime, conf: dict[str, object] | None 
         return stored(dag).create_dagrun(
             run_id=unique_name(run_type),
             run_type=DagRunType(run_type),
-            state=DagRunState.RUNNING,
+            state=DagRunState.QUEUED if queued else DagRunState.RUNNING,
             logical_date=end - PERIOD,
             data_interval=(end - PERIOD, end),
             run_after=end,
-            start_date=end,
+            start_date=None if queued else end,
             conf=conf,
             triggered_by=DagRunTriggeredByType.TEST,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pendulum
@@ -68,6 +68,20 @@ class DagRuns:
         runs = select(DagRun).where(DagRun.dag_id == self.dag_id, DagRun.logical_date.in_(starts))
         with create_session() as session:
             return {state.start: state for state in map(_state, session.scalars(runs))}
+
+    def confs(self, starts: Sequence[datetime]) -> dict[datetime, dict[str, object]]:
+        """What the runs with these logical dates were asked for."""
+        runs = select(DagRun.logical_date, DagRun.conf)
+        with create_session() as session:
+            found = session.execute(runs.where(DagRun.dag_id == self.dag_id, DagRun.logical_date.in_(starts)))
+            return {plain(start): dict(conf or {}) for start, conf in found if start is not None}
+
+    def set_confs(self, confs: Mapping[datetime, dict[str, object]]) -> None:
+        """Have the runs with these logical dates asked for this, from their next clear on."""
+        with create_session() as session:
+            for start, conf in confs.items():
+                run = update(DagRun).where(DagRun.dag_id == self.dag_id, DagRun.logical_date == start)
+                session.execute(run.values(conf=conf))
 
     def state_of(self, run_id: str) -> str:
         """The state of a run: queued, running, success or failed."""

@@ -9,7 +9,6 @@ import pendulum
 from airflow.sdk.execution_time.comms import GetPreviousDagRun, PreviousDagRunResult
 from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
-from airflow.utils.types import DagRunType
 from sqlalchemy import func, select
 
 from offload_airflow.airflow3 import supervisor
@@ -60,12 +59,8 @@ def _stored_cycles(dag_id: str, period: Interval) -> tuple[datetime | None, list
     from airflow.utils.session import create_session
 
     due = DagRun.data_interval_end
-    # A migrated database has runs of backfills that have become `scheduled` ones.
-    own = (
-        DagRun.dag_id == dag_id,
-        DagRun.run_type == DagRunType.SCHEDULED,
-        DagRun.run_id.notlike(f"{DagRunType.BACKFILL_JOB.value}\\_\\_%", escape="\\"),
-    )
+    # By its id, for a backfill that repeats a run makes it one of its own.
+    own = (DagRun.dag_id == dag_id, DagRun.run_id.like("scheduled\\_\\_%", escape="\\"))
     runs = select(due, DagRun.state).where(*own, due >= period.start, due < period.end).order_by(due)
     with create_session() as session:
         first = session.scalar(select(func.min(due)).where(*own))
@@ -83,8 +78,7 @@ def _told_cycles(dag_id: str, period: Interval) -> tuple[datetime | None, list[C
         if run is None or run.logical_date is None:
             break
         moment = run.logical_date
-        is_own = run.run_type.value == DagRunType.SCHEDULED.value and not run.run_id.startswith("backfill__")
-        if is_own and run.data_interval_end is not None:
+        if run.run_id.startswith("scheduled__") and run.data_interval_end is not None:
             first = plain(run.data_interval_end)
             if period.start <= first < period.end:
                 cycles.append(Cycle(first, run.state.value))

@@ -33,9 +33,8 @@ class Starts:
 
 def stored_starts() -> Starts:
     """From the database."""
-    from airflow.jobs.job import Job
+    from airflow.jobs.job import Job, JobState
     from airflow.utils.session import create_session
-    from airflow.utils.state import JobState
     from sqlalchemy import select
 
     jobs = select(Job).where(Job.job_type == "SchedulerJob", Job.start_date.is_not(None)).order_by(Job.start_date)
