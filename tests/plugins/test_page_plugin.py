@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from tests.support.airflow_home import CHECKOUT, HOME, process_environment
-from tests.support.airflow_line import AIRFLOW_3
+from tests.support.airflow_line import AIRFLOW_3, LINE_PLUGIN
 
 LINE = "3" if AIRFLOW_3 else "2"
 _LOADED = {
@@ -43,10 +43,7 @@ def test_loading_it_imports_no_more_than_small_modules() -> None:
     assert ours == {
         "iceberg_offload_plugin",
         "offload_airflow",
-        f"offload_airflow.airflow{LINE}",
-        f"offload_airflow.airflow{LINE}.page_plugin",
-        f"offload_airflow.airflow{LINE}.plugin",
-        *(["offload_airflow.airflow3.scheduler_duties"] if AIRFLOW_3 else []),
+        *LINE_PLUGIN,
         "offload_airflow.airflow_line",
         "offload_airflow.compat_page",
         "offload_airflow.compat_plugin",

@@ -18,9 +18,14 @@ FOREIGN_WARNINGS = ["ignore:GitWildMatchPattern:DeprecationWarning"] if AIRFLOW_
 
 
 LINE_PLUGIN = (
-    ["offload_airflow.airflow3", "offload_airflow.airflow3.plugin", "offload_airflow.airflow3.scheduler_duties"]
+    [
+        "offload_airflow.airflow3",
+        "offload_airflow.airflow3.page_plugin",
+        "offload_airflow.airflow3.plugin",
+        "offload_airflow.airflow3.scheduler_duties",
+    ]
     if AIRFLOW_3
-    else ["offload_airflow.airflow2", "offload_airflow.airflow2.plugin"]
+    else ["offload_airflow.airflow2", "offload_airflow.airflow2.page_plugin", "offload_airflow.airflow2.plugin"]
 )
 """What the plugin file imports of its line's own."""
 

@@ -24,7 +24,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 
 from offload_airflow.airflow3.page_plugin import ROOT
-from offload_airflow.backfill import DAG_ID
+from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.views import page
 from offload_airflow.views.site import Answer
 from offload_core.status_page.model import Action
