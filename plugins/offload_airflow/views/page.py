@@ -11,8 +11,8 @@ from typing import Concatenate, ParamSpec
 
 from markupsafe import Markup
 
-from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.compat_web import run_url
+from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.views.acting import Result, ask, do, require_table
 from offload_airflow.views.away import MARK
 from offload_airflow.views.looking import airflow_is_away, look
