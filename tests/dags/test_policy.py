@@ -125,7 +125,7 @@ def test_only_spark_tasks_take_a_slot_of_the_offload_pool(dag: DAG) -> None:
         assert task.pool == expected, task
 
 
-def test_every_spark_task_has_an_sla_or_the_run_a_deadline_and_the_dag_says_what_to_do_when_it_is_missed(
+def test_every_spark_task_has_an_sla_and_the_dag_says_what_to_do_when_it_is_missed(
     dag: DAG,
 ) -> None:
     jobs = {task.task_id for task in dag.tasks if isinstance(task, OffloadSubmitOperator)}
