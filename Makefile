@@ -3,7 +3,15 @@
 
 PYTHON ?= python3
 ENVS := $(abspath $(or $(OFFLOAD_ENVS),.venv))
-AIRFLOW_ENV := $(ENVS)/airflow/bin
+# The line of Airflow, 2 (2.11) or 3. What works with a stack takes its state folder's line where none is named.
+ifneq ($(AIRFLOW),)
+export OFFLOAD_AIRFLOW := $(AIRFLOW)
+endif
+LINE := $(or $(OFFLOAD_AIRFLOW),2)
+ifneq ($(filter-out 2 3,$(LINE)),)
+$(error AIRFLOW=$(LINE) is no line of Airflow that this runs on. Say AIRFLOW=2, which is the default and means 2.11, or AIRFLOW=3)
+endif
+AIRFLOW_ENV := $(ENVS)/airflow$(filter 3,$(LINE))/bin
 EMBEDDED := $(ENVS)/embedded/bin/python -m embedded
 MYPY := $(AIRFLOW_ENV)/mypy --cache-dir .mypy_cache
 PYTEST := $(AIRFLOW_ENV)/python -m pytest
@@ -23,7 +31,7 @@ help: ## Explain the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: PYTHON (which Python makes the environments), OFFLOAD_HOME (state folder, default .embedded),"
+	@echo "Variables: AIRFLOW (its line: 2 or 3, default 2), PYTHON (which Python makes the environments), OFFLOAD_HOME (state folder, default .embedded),"
 	@echo "OFFLOAD_ENVS (environments, default .venv), OFFLOAD_PORT_POSTGRES, OFFLOAD_PORT_CLICKHOUSE_HTTP,"
 	@echo "OFFLOAD_PORT_CLICKHOUSE_NATIVE, OFFLOAD_PORT_AIRFLOW, OFFLOAD_PORT_EXPORTER (first port to try), WORKERS (how many tests run side by side, 2)."
 
@@ -49,6 +57,10 @@ demo: setup ## Show the whole thing: trades, ClickHouse, Airflow, Spark, Iceberg
 .PHONY: up
 up: setup ## Start PostgreSQL, ClickHouse, Airflow and the metrics exporter; repeat it as often as you like
 	@$(EMBEDDED) up --airflow
+
+.PHONY: upgrade
+upgrade: setup ## Move a stack of Airflow 2.11 to Airflow 3, with its history: make upgrade AIRFLOW=3 (docs/upgrade-airflow-3.md)
+	@$(EMBEDDED) up --airflow --upgrade
 
 .PHONY: status
 status: setup ## What runs, where, with how much memory
@@ -82,6 +94,10 @@ test-unit: setup ## The tests that start no server and no Spark
 test-integration: readers ## The tests that start servers, Spark or Airflow
 	@$(PYTEST) -m 'integration and not full'
 
+.PHONY: test-airflow
+test-airflow: setup ## What depends on Airflow's line: DAGs, plugins, the stack and one demo; make test-airflow AIRFLOW=3
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/dags tests/plugins tests/embedded/test_line.py tests/embedded/test_airflow_stack.py tests/integration/test_demo.py
+
 .PHONY: test-faults
 test-faults: setup ## Every fault against the real job, the long ones included
 	@$(PYTEST) $(SIDE_BY_SIDE) tests/faults -m 'full or not full'
@@ -94,11 +110,14 @@ test-faults-random: setup ## Random schedules of runs, kills, resets, re-runs, l
 test-long: setup ## Tests that take up to an hour: a simulated month, wide matrices
 	@$(PYTEST) -m full --ignore tests/faults
 
+# What differs between Airflow's lines is checked where that line is installed.
+CHECKED_LINE := --always-$(if $(filter 3,$(LINE)),true,false) AIRFLOW_3 --exclude 'offload_airflow/airflow$(if $(filter 3,$(LINE)),2,3)/'
+
 .PHONY: lint
 lint: setup ## Style, types and import directions
 	@$(AIRFLOW_ENV)/ruff check .
 	@$(AIRFLOW_ENV)/ruff format --check .
-	@$(MYPY)/airflow plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
+	@$(MYPY)/airflow$(LINE) $(CHECKED_LINE) plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
 	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
 	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python --exclude 'benchmarks/(peers/(?!request)|parity)' embedded benchmarks
 	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports
@@ -120,7 +139,9 @@ bench: setup ## Measure the offload and what else does it, side by side: CASE=wi
 lock: setup ## Resolve the requirements anew and write the lock files
 	@$(call compile,requirements-bootstrap)
 	@$(call compile,requirements)
+	@$(call compile,requirements-airflow3)
 	@$(call compile,requirements-dev,-c requirements.lock.txt)
+	@$(call compile,requirements-dev,-c requirements-airflow3.lock.txt,requirements-dev-airflow3)
 	@$(call compile,requirements-spark)
 	@$(call compile,requirements-java)
 	@$(call compile,requirements-embedded)
@@ -129,8 +150,9 @@ lock: setup ## Resolve the requirements anew and write the lock files
 	@$(call compile,benchmarks/peers/requirements-dlt)
 	@$(call compile,benchmarks/peers/requirements-sling)
 
-compile = echo "$(1).lock.txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
-	--python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url $(1).txt $(2) -o $(1).lock.txt
+# A requirements file, further options, the lock file's name where it is another one.
+compile = echo "$(or $(3),$(1)).lock.txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
+	--python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url $(1).txt $(2) -o $(or $(3),$(1)).lock.txt
 
 .PHONY: clean
 clean: ## Stop the stack and delete its state folder, data included

@@ -21,8 +21,8 @@ import psutil
 from benchmarks.left_running import LeftRunning
 from benchmarks.measure import Command, CommandFailed
 from benchmarks.results import Verdict
-from embedded.airflow import ADMIN
 from embedded.airflow_api import AirflowApi
+from embedded.airflow_config import ADMIN
 from embedded.environment import exports
 from embedded.layout import Layout
 from embedded.stack import SERVERS, Stack
@@ -100,7 +100,9 @@ class BenchStack:
     def api(self) -> AirflowApi:
         """Airflow's REST API, in one session: a login takes Airflow more time than an answer."""
         airflow = self.stack.airflow
-        return AirflowApi(f"http://127.0.0.1:{airflow.port}", ADMIN, airflow.password_file.read_text().strip())
+        return AirflowApi(
+            f"http://127.0.0.1:{airflow.port}", ADMIN, airflow.password_file.read_text().strip(), airflow.line
+        )
 
     def run(self, command: Command) -> str:
         """Run a command that is not measured.

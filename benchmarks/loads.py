@@ -74,7 +74,7 @@ class Load:
             "start": self.start.isoformat(),
             "end": self.end.isoformat(),
         }
-        argv = [str(bench.layout.python("airflow")), "-m", "benchmarks.parity"]
+        argv = [str(bench.layout.airflow_python), "-m", "benchmarks.parity"]
         result = subprocess.run(
             argv, env=bench.environ, input=json.dumps(request), capture_output=True, text=True, check=False
         )

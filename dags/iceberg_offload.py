@@ -14,11 +14,11 @@ Per table, `wait_…` looks past the watermark and skips the rest if there is no
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from offload_airflow.callbacks.failure import table_failed
-from offload_airflow.callbacks.sla import sla_miss_callback
-from offload_airflow.compat import DAG, CronDataIntervalTimetable, TriggerRule
+from offload_airflow.callbacks.sla import deadline_missed, sla_miss_callback
+from offload_airflow.compat import DAG, CronDataIntervalTimetable, TriggerRule, run_limit
 from offload_airflow.operators.cycle import CloseCycleOperator, OpenCycleOperator
 from offload_airflow.run_request import run_params
 from offload_airflow.table_configs import Layer, load_settings, load_tables
@@ -38,7 +38,7 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=longest_run(settings),
     params=run_params([table.table for table in tables]),
-    sla_miss_callback=sla_miss_callback,
+    **run_limit(timedelta(minutes=settings.sla_minutes), of_tasks=sla_miss_callback, of_run=deadline_missed),
     default_args={
         "owner": "data-platform",
         "retries": RETRIES,

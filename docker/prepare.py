@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from airflow.models import Variable
 from pyarrow.fs import S3FileSystem
 
-from embedded.airflow import ADMIN, POOL, POOL_SLOTS
+from embedded.airflow_config import ADMIN, POOL, POOL_SLOTS
 from offload_airflow.compat import require_connection
 from offload_airflow.hooks.connections import iceberg_connection
 from offload_core.connections import IcebergConnection

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from embedded.airflow import ADMIN
+from embedded.airflow_config import ADMIN
 from embedded.demo import Demo
 from embedded.environment import exports
 from embedded.errors import EmbeddedError
@@ -35,10 +35,14 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 @app.command()
 def up(
     airflow: Annotated[bool, typer.Option("--airflow", help="Airflow's scheduler and web interface too.")] = False,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Move a state folder of Airflow 2.11 to Airflow 3.")
+    ] = False,
 ) -> None:
     """Start what does not run yet; repeat it to repair what died."""
     stack = Stack(Layout.of_checkout())
-    stack.up(console.print, airflow=airflow)
+    airflow = airflow or upgrade
+    stack.up(console.print, airflow=airflow, upgrade=upgrade)
     if airflow:
         console.print(f"Airflow: http://127.0.0.1:{stack.airflow.port}, login {ADMIN}, password in")
         console.print(f"  {stack.airflow.password_file}", soft_wrap=True)

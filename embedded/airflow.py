@@ -1,4 +1,4 @@
-"""Runs Airflow's scheduler and webserver with their metadata in the stack's PostgreSQL."""
+"""Runs Airflow with its metadata in the stack's PostgreSQL: scheduler and web interface, and on Airflow 3 the DAG processor."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import configparser
 import hashlib
 import io
 import json
-import os
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
-from urllib.parse import quote
 
+from embedded.airflow_config import ADMIN, configuration, passwords_file, wanted
 from embedded.connections import Connections
 from embedded.environment import for_airflow
-from embedded.errors import PartFailedError, SetupMissingError
+from embedded.errors import OtherLineError, PartFailedError, SetupMissingError
 from embedded.files import private_folder, write_private
 from embedded.layout import Layout, tail
+from embedded.line import AIRFLOW_2, AIRFLOW_3, Line
 from embedded.ports import LOOPBACK, Ports
 from embedded.postgres import Postgres
 from embedded.processes import Part, wait_for
 from embedded.secrets_file import Secrets
 from offload_core import shared_spark
 
-ADMIN = "admin"
-POOL, POOL_SLOTS = "iceberg_offload", 2
+SCHEDULER, DAG_PROCESSOR = "airflow-scheduler", "airflow-dag-processor"
+_WEB = {AIRFLOW_2: "airflow-webserver", AIRFLOW_3: "airflow-api-server"}
+_WORKERS = {AIRFLOW_2: (SCHEDULER,), AIRFLOW_3: (SCHEDULER, DAG_PROCESSOR)}
+_HEALTH = {AIRFLOW_2: "/health", AIRFLOW_3: "/api/v2/monitor/health"}
+_ANSWERS = {SCHEDULER: "scheduler", DAG_PROCESSOR: "dag_processor"}
+"""What the health page calls the parts that beat a heart."""
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 """How long running tasks may go on when the scheduler is told to stop; after that they are killed and run again."""
@@ -37,88 +40,140 @@ _STOP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the web interface answers, and whether the scheduler that runs now has beaten its heart lately."""
+    """Whether the web interface answers, and which of the other parts that run now have beaten their hearts lately."""
 
-    webserver: bool
-    scheduler: bool
+    web: bool
+    alive: frozenset[str]
 
-
-class _Wanted(TypedDict):
-    connections: dict[str, dict[str, object]]
-    pools: dict[str, int]
-    admin: dict[str, str]
+    def of(self, name: str) -> bool:
+        """Whether a part is well."""
+        return name in self.alive if name in _ANSWERS else self.web
 
 
 class Airflow:
-    """Scheduler (with LocalExecutor) and webserver of the stack."""
+    """The Airflow of the stack, with LocalExecutor."""
 
     def __init__(self, layout: Layout, secrets: Secrets) -> None:
         """Nothing is started or written yet."""
         self.layout = layout
         self.home = layout.home / "airflow"
-        self.scheduler = Part(layout, "airflow-scheduler")
-        self.webserver = Part(layout, "airflow-webserver")
         self.password_file = self.home / "admin-password"
         self._secrets = secrets
         self._prepared_file = self.home / ".prepared"
 
     @property
+    def line(self) -> Line:
+        """The line that the state folder was made by or upgraded to."""
+        return self.layout.state_line
+
+    @property
+    def web(self) -> Part:
+        """The web interface, with the API."""
+        return Part(self.layout, _WEB[self.line])
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts of the line, the web interface last."""
+        return [*self._workers(), self.web]
+
+    @property
     def port(self) -> int | None:
         """Port of the running web interface, None when it isn't running."""
-        return self.webserver.ports().get("airflow")
+        return self.web.ports().get("airflow")
+
+    def settle_line(self, *, upgrade: bool) -> None:
+        """Make the state folder one of the line that is asked for; what runs of the other one is ended.
+
+        It is written down before the database becomes that line's: an upgrade that breaks off is taken up again, and by that line only.
+
+        Args:
+            upgrade: whether a folder of 2.11 may become one of Airflow 3.
+
+        Raises:
+            OtherLineError: it is of the other one, and stays so; the message says what to do.
+            SetupMissingError: the line's environment is not there.
+        """
+        asked = self.layout.line
+        if self.line != asked and not (upgrade and (self.line, asked) == (AIRFLOW_2, AIRFLOW_3)):
+            raise OtherLineError(self._refusal())
+        if not self.layout.python(asked.environment).exists():
+            raise SetupMissingError(
+                f"there is no Airflow {asked.version} in {self.layout.envs}. Run make setup AIRFLOW={asked.number}."
+            )
+        if self.line != asked:
+            self.stop()
+        private_folder(self.home)
+        write_private(self.layout.line_file, f"{asked.number}\n")
 
     def start(self, ports: Ports, postgres: Postgres, connections: Connections) -> int:
         """Start what does not run yet, with its database migrated and its connections stored; return the web port.
 
         Raises:
-            SetupMissingError: the Airflow environment is not there.
-            PartFailedError: one of the two does not start; the message ends with its log.
+            PartFailedError: a part does not start; the message ends with its log.
         """
-        if not self.layout.python("airflow").exists():
-            raise SetupMissingError(f"there is no Airflow in {self.layout.envs}. Run make setup.")
         running = self.port
         if running is None:
-            self.webserver.stop()
+            self.web.stop()
             with ports.listen("airflow") as server:
                 port = int(server.getsockname()[1])
                 self._make_ready(port, postgres, connections)
-                self._start_webserver(server, port)
+                self._start_web(server, port)
         else:
             port = running
             self._make_ready(port, postgres, connections)
-        if self.scheduler.process() is None:
-            self.scheduler.stop()
-            self._run(self.scheduler, ["airflow", "scheduler", "--skip-serve-logs"])
-        self._wait_for(self.webserver, lambda: self.health().webserver)
-        self._wait_for(self.scheduler, lambda: self.health().scheduler)
+        for part in self._workers():
+            if part.process() is None:
+                part.stop()
+                self._run(part, _command(part))
+        for part in reversed(self.parts):
+            self._wait_for(part)
         return port
 
     def stop(self) -> bool:
-        """End both, and every task and Spark driver they started."""
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            stopped = [pool.submit(part.stop, grace=_STOP_SECONDS) for part in (self.scheduler, self.webserver)]
+        """End all parts, of either line, and every task and Spark driver they started."""
+        parts = [Part(self.layout, name) for name in (*_ANSWERS, *_WEB.values())]
+        with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+            stopped = [pool.submit(part.stop, grace=_STOP_SECONDS) for part in parts]
         shared_spark.stop_all(self.layout.spark_share)
         return any([future.result() for future in stopped])
 
     def health(self) -> Health:
-        """Ask the web interface how both are."""
-        answer = _ask(self.port)
-        scheduler = self.scheduler.process()
-        heartbeat = answer.get("scheduler", {}).get("latest_scheduler_heartbeat")
-        if scheduler is None or heartbeat is None:
-            return Health(webserver=bool(answer), scheduler=False)
-        # The web interface also counts the last heartbeat of a scheduler that is dead for half a minute.
-        is_its_own = datetime.fromisoformat(heartbeat).timestamp() >= scheduler.create_time()
-        return Health(webserver=True, scheduler=is_its_own and answer["scheduler"]["status"] == "healthy")
+        """Ask the web interface how all parts are."""
+        answer = _ask(self.port, _HEALTH[self.line])
+        alive = {part.name for part in self._workers() if _is_its_own(part, answer.get(_ANSWERS[part.name], {}))}
+        return Health(web=bool(answer), alive=frozenset(alive))
 
-    def _start_webserver(self, server: socket.socket, port: int) -> None:
-        """Start gunicorn as `airflow webserver` does, but on a socket of ours and without that command's monitor."""
-        module = ["gunicorn", "--bind", f"fd://{server.fileno()}", "--name", "airflow-webserver", "--preload"]
-        # Threads: browsers open connections ahead of time, and one that says nothing would keep a plain worker from all others.
-        module += ["--workers", "1", "--worker-class", "gthread", "--threads", "4", "--timeout", "120"]
-        module += ["--config", "python:airflow.www.gunicorn_config"]
-        module.append("airflow.www.app:cached_app()")
-        self._run(self.webserver, module, ports={"airflow": port}, descriptors=[server.fileno()])
+    def _refusal(self) -> str:
+        there, asked = self.line, self.layout.line
+        afresh = "or start afresh in another folder (OFFLOAD_HOME=…)"
+        if asked == AIRFLOW_3:
+            remedy = f"Stay with it (AIRFLOW=2), move it to Airflow 3 by make upgrade AIRFLOW=3, from which no way leads back, {afresh}."
+        else:
+            remedy = f"Stay with it (AIRFLOW=3), restore a copy of the folder from before its upgrade, {afresh}."
+        return f"the state folder {self.layout.home} belongs to Airflow {there.version}, not {asked.version}. {remedy}"
+
+    def _workers(self) -> list[Part]:
+        return [Part(self.layout, name) for name in _WORKERS[self.line]]
+
+    def _start_web(self, server: socket.socket, port: int) -> None:
+        """Start the web interface as Airflow's own command does, but on a socket of ours."""
+        if self.line is AIRFLOW_2:
+            # Without `airflow webserver`'s monitor.
+            module = ["gunicorn", "--bind", f"fd://{server.fileno()}", "--name", "airflow-webserver", "--preload"]
+            # Threads: browsers open connections ahead of time, and one that says nothing would keep a plain worker from all others.
+            module += ["--workers", "1", "--worker-class", "gthread", "--threads", "4", "--timeout", "120"]
+            module += ["--config", "python:airflow.www.gunicorn_config", "airflow.www.app:cached_app()"]
+        else:
+            # Airflow logs who asked for what itself.
+            module = ["uvicorn", "--fd", str(server.fileno()), "--no-access-log", "--no-proxy-headers"]
+            module += [
+                "--timeout-keep-alive",
+                "120",
+                "--timeout-graceful-shutdown",
+                "5",
+                "airflow.api_fastapi.main:app",
+            ]
+        self._run(self.web, module, ports={"airflow": port}, descriptors=[server.fileno()])
 
     def _run(
         self,
@@ -128,7 +183,7 @@ class Airflow:
         ports: Mapping[str, int] | None = None,
         descriptors: Sequence[int] = (),
     ) -> None:
-        command = [str(self.layout.python("airflow")), "-m", *module]
+        command = [str(self.layout.airflow_python), "-m", *module]
         part.start(command, environ=for_airflow(self.layout), cwd=self.home, ports=ports, descriptors=descriptors)
 
     def _make_ready(self, port: int, postgres: Postgres, connections: Connections) -> None:
@@ -137,23 +192,25 @@ class Airflow:
 
     def _configure(self, port: int, connections: Connections) -> None:
         """Write `airflow.cfg`; it holds the database's password, which therefore stands in no process's environment."""
-        private_folder(self.home)
         parser = configparser.ConfigParser(interpolation=None)
-        parser.read_dict(_configuration(self.layout, self._secrets, connections["postgres"]["port"], port))
+        parser.read_dict(configuration(self.layout, self._secrets, connections["postgres"]["port"], port))
         text = io.StringIO()
         text.write("# Written by `make up` at every start; changes made here are lost.\n")
         parser.write(text)
         write_private(self.home / "airflow.cfg", text.getvalue())
         write_private(self.password_file, f"{self._secrets.airflow_admin}\n")
+        if self.line is AIRFLOW_3:
+            # Airflow would make up a password that is missing here, and print it into its log.
+            write_private(passwords_file(self.layout), json.dumps({ADMIN: self._secrets.airflow_admin}))
 
     def _prepare(self, postgres: Postgres, connections: Connections) -> None:
         """Migrate the database and store connections, pool and login, unless the same was done before.
 
         What somebody changed in the web interface since then stays.
         """
-        wanted = _wanted(self._secrets, connections)
-        lock = (self.layout.checkout / "requirements.lock.txt").read_bytes()
-        key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode() + lock).hexdigest()
+        first = wanted(self.layout, self._secrets, connections)
+        lock = (self.layout.checkout / self.line.locks[0]).read_bytes()
+        key = hashlib.sha256(json.dumps(first, sort_keys=True).encode() + lock).hexdigest()
         if (
             self._prepared_file.exists()
             and self._prepared_file.read_text() == f"{key} {postgres.revision_of_airflow()}"
@@ -163,9 +220,9 @@ class Airflow:
         with log.open("w") as output:
             # Over a pipe: neither the command line nor a file shows the passwords.
             result = subprocess.run(
-                [str(self.layout.python("airflow")), "-m", "embedded.airflow_setup"],
+                [str(self.layout.airflow_python), "-m", "embedded.airflow_setup"],
                 check=False,
-                input=json.dumps(wanted),
+                input=json.dumps(first),
                 stdout=output,
                 stderr=output,
                 text=True,
@@ -178,126 +235,34 @@ class Airflow:
             )
         write_private(self._prepared_file, f"{key} {postgres.revision_of_airflow()}")
 
-    def _wait_for(self, part: Part, is_ready: Callable[[], bool]) -> None:
+    def _wait_for(self, part: Part) -> None:
         process = part.process()
-        if process is None or not any(is_ready() for _ in wait_for(process, _START_SECONDS)):
+        if process is None or not any(self.health().of(part.name) for _ in wait_for(process, _START_SECONDS)):
             raise PartFailedError(
                 f"{part.name} does not start. Mend what its log {part.log} says, then run make up again.\n{tail(part.log)}"
             )
 
 
-def _ask(port: int | None) -> dict[str, dict[str, str | None]]:
+def _command(part: Part) -> list[str]:
+    return ["airflow", "scheduler", "--skip-serve-logs"] if part.name == SCHEDULER else ["airflow", "dag-processor"]
+
+
+def _is_its_own(part: Part, answer: Mapping[str, str | None]) -> bool:
+    """Whether a part that is called healthy is the one that runs now: the page counts a dead one's heartbeat for half a minute."""
+    process = part.process()
+    heartbeat = answer.get(f"latest_{_ANSWERS[part.name]}_heartbeat")
+    if process is None or heartbeat is None:
+        return False
+    return answer["status"] == "healthy" and datetime.fromisoformat(heartbeat).timestamp() >= process.create_time()
+
+
+def _ask(port: int | None, path: str) -> dict[str, dict[str, str | None]]:
     """The answer of the web interface's health page; empty when it is silent."""
     if port is None:
         return {}
     try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/health", timeout=5) as response:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=5) as response:
             answer: dict[str, dict[str, str | None]] = json.load(response)
     except (OSError, ValueError):
         return {}
     return answer
-
-
-def _mail(server: str | None) -> dict[str, str]:
-    """Where Airflow's mails go, `host:port` without login or TLS: a mail catcher. None: to port 25 of this machine, as Airflow does."""
-    host, _, port = (server or "").partition(":")
-    sender = {"smtp_mail_from": "iceberg-offload@example.com"}
-    if not host:
-        return sender
-    return {**sender, "smtp_host": host, "smtp_port": port or "25", "smtp_starttls": "False", "smtp_ssl": "False"}
-
-
-def _configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_port: int) -> dict[str, dict[str, str]]:
-    home = layout.home / "airflow"
-    logs = layout.logs / "airflow"
-    database = f"postgresql+psycopg2://airflow:{quote(secrets.postgres_airflow)}@{LOOPBACK}:{postgres_port}/airflow"
-    return {
-        "core": {
-            "dags_folder": str(layout.checkout / "dags"),
-            "plugins_folder": str(layout.checkout / "plugins"),
-            "executor": "LocalExecutor",
-            "parallelism": "8",
-            "load_examples": "False",
-            "default_timezone": "utc",
-            "fernet_key": secrets.airflow_fernet,
-        },
-        "database": {"sql_alchemy_conn": database, "load_default_connections": "False"},
-        "logging": {
-            "base_log_folder": str(logs),
-            "dag_processor_manager_log_location": str(logs / "dag_processor_manager.log"),
-        },
-        "scheduler": {
-            # The default of 1 s makes most of a short cycle: seven steps, one idle sleep each. At 0.1 s the loop takes a sixth of a core.
-            "scheduler_idle_sleep_time": "0.3",
-            # Edits of DAG files and of the Variables they read show within half a minute.
-            "dag_dir_list_interval": "10",
-            "min_file_process_interval": "20",
-            "parsing_processes": "1",
-            "child_process_log_directory": str(logs / "scheduler"),
-        },
-        # Parsing reads two Variables; an edit in the web interface shows after ten seconds all the same.
-        "secrets": {"use_cache": "True", "cache_ttl_seconds": "10"},
-        "webserver": {
-            "web_server_host": LOOPBACK,
-            "web_server_port": str(web_port),
-            "base_url": f"http://{LOOPBACK}:{web_port}",
-            "secret_key": secrets.airflow_web,
-            "config_file": str(home / "webserver_config.py"),
-            "expose_config": "False",
-        },
-        "api": {"auth_backends": "airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session"},
-        "usage_data_collection": {"enabled": "False"},
-        "smtp": _mail(os.environ.get("OFFLOAD_MAIL_SERVER")),
-        # As in Airflow 3; without it every command warns that it will change.
-        "metrics": {"timer_unit_consistency": "True"},
-    }
-
-
-def _wanted(secrets: Secrets, connections: Connections) -> _Wanted:
-    clickhouse, postgres, iceberg = connections["clickhouse"], connections["postgres"], connections["iceberg"]
-    hot = {"host": clickhouse["host"], "login": clickhouse["user"], "password": clickhouse["password"]}
-    return {
-        "connections": {
-            # The type the plugin's manual asks for: it has none of its own, and the form needs one that it knows.
-            "clickhouse_default": {
-                **hot,
-                "conn_type": "sqlite",
-                "port": clickhouse["native_port"],
-                "schema": clickhouse["database"],
-                "description": "Hot tier, native protocol (airflow-clickhouse-plugin)",
-            },
-            "clickhouse_http": {
-                **hot,
-                "conn_type": "http",
-                "port": clickhouse["http_port"],
-                "schema": "http",
-                "extra": json.dumps({"database": clickhouse["database"]}),
-                "description": "Hot tier, HTTP",
-            },
-            "postgres_default": {
-                "conn_type": "postgres",
-                "host": postgres["host"],
-                "port": postgres["port"],
-                "login": postgres["user"],
-                "password": postgres["password"],
-                "schema": postgres["database"],
-                "description": "Ledger",
-            },
-            "spark_default": {
-                "conn_type": "spark",
-                "host": "local[*]",
-                "extra": json.dumps({"deploy-mode": "client"}),
-                "description": "Where Spark runs",
-            },
-            "iceberg_default": {
-                "conn_type": "generic",
-                "host": iceberg["uri"],
-                "login": iceberg["user"],
-                "password": iceberg["password"],
-                "extra": json.dumps({name: iceberg[name] for name in ("name", "type", "warehouse", "properties")}),
-                "description": "Cold tier: the Iceberg catalog (host: its URI)",
-            },
-        },
-        "pools": {POOL: POOL_SLOTS},
-        "admin": {"username": ADMIN, "password": secrets.airflow_admin},
-    }

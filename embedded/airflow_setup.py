@@ -1,7 +1,7 @@
 """Prepares Airflow's database in one process; run by the Airflow environment's Python, which loads Airflow only once.
 
 Reads what is wanted as JSON from standard input, because it holds passwords: `connections` (id → fields), `pools`
-(name → slots) and `admin` (username, password).
+(name → slots) and `admin` (username, password; null where Airflow has its logins elsewhere).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import sys
 from typing import Any
 
 from airflow.models import Connection, Pool
-from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 from airflow.utils import db
 from airflow.utils.session import create_session
 
@@ -23,7 +22,8 @@ def main() -> None:
     _store_connections(wanted["connections"])
     for name, slots in wanted["pools"].items():
         Pool.create_or_update_pool(name, slots, description="Offload tasks at once", include_deferred=False)
-    _store_admin(**wanted["admin"])
+    if wanted["admin"]:
+        _store_admin(**wanted["admin"])
 
 
 def _store_connections(connections: dict[str, dict[str, Any]]) -> None:
@@ -34,6 +34,8 @@ def _store_connections(connections: dict[str, dict[str, Any]]) -> None:
 
 
 def _store_admin(username: str, password: str) -> None:
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+
     with get_application_builder() as builder:
         manager = builder.sm
         user = manager.find_user(username)

@@ -16,10 +16,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from embedded.airflow import ADMIN
 from embedded.airflow_api import AirflowApi, DagRun
+from embedded.airflow_config import ADMIN
 from embedded.environment import exports
 from embedded.errors import DemoFailedError
+from embedded.line import AIRFLOW_2
 from embedded.stack import Stack
 
 DAG_ID = "iceberg_offload"
@@ -78,7 +79,9 @@ class Demo:
 
     def _api(self) -> AirflowApi:
         airflow = self._stack.airflow
-        return AirflowApi(f"http://127.0.0.1:{airflow.port}", ADMIN, airflow.password_file.read_text().strip())
+        return AirflowApi(
+            f"http://127.0.0.1:{airflow.port}", ADMIN, airflow.password_file.read_text().strip(), airflow.line
+        )
 
     def _scheduled_or_triggered(self, api: AirflowApi) -> str:
         """The id of the run to watch: the one the scheduler makes of the last interval when the DAG is switched on, else one by hand."""
@@ -149,7 +152,9 @@ class Demo:
         wide = Console(width=max(self._console.width, 110), highlight=False)
         wide.print(table)
         airflow = self._stack.airflow
-        wide.print(f"Airflow  http://127.0.0.1:{airflow.port}/dags/{DAG_ID}/grid")
+        wide.print(
+            f"Airflow  http://127.0.0.1:{airflow.port}/dags/{DAG_ID}{'/grid' if airflow.line is AIRFLOW_2 else ''}"
+        )
         password = airflow.password_file.read_text().strip() if sys.stdout.isatty() else f"in {airflow.password_file}"
         wide.print(f"Metrics  {self._stack.exporter.url or 'none, the exporter does not run'}")
         wide.print(f"Login    {ADMIN}, password {password}", soft_wrap=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from embedded.jars import JARS, S3_JARS
 from embedded.layout import Layout, archive
+from embedded.line import VARIABLE
 from embedded.ports import LOOPBACK
 from embedded.processes import Part
 from offload_core.shared_spark import FOLDER_ENV
@@ -20,6 +21,7 @@ def exports(layout: Layout) -> dict[str, str]:
     return {
         "OFFLOAD_HOME": str(layout.home),
         "OFFLOAD_ENVS": str(layout.envs),
+        VARIABLE: layout.state_line.number,
         "OFFLOAD_CONNECTIONS_FILE": str(layout.connections_file),
         "AIRFLOW_HOME": str(layout.home / "airflow"),
         **_spark(layout),
@@ -39,6 +41,7 @@ def for_airflow(layout: Layout, environ: Mapping[str, str] = os.environ) -> dict
         **kept,
         "OFFLOAD_HOME": str(layout.home),
         "OFFLOAD_ENVS": str(layout.envs),
+        VARIABLE: layout.state_line.number,
         "AIRFLOW_HOME": str(layout.home / "airflow"),
         **_spark(layout),
         "PATH": _path(layout, environ),
@@ -77,7 +80,7 @@ def _spark(layout: Layout) -> dict[str, str]:
 def _path(layout: Layout, environ: Mapping[str, str]) -> str:
     ours = [
         layout.checkout / "bin",
-        layout.envs / "airflow" / "bin",
+        layout.airflow_python.parent,
         layout.spark_home / "bin",
         layout.java_home / "bin",
     ]

@@ -11,6 +11,14 @@ class InstallError(EmbeddedError):
     """Set-up could not finish: mend what the message names and run it again."""
 
 
+class UnknownLineError(InstallError):
+    """Airflow has no such line here: say `AIRFLOW=2` or `AIRFLOW=3`."""
+
+
+class OtherLineError(EmbeddedError):
+    """The state folder belongs to the other line of Airflow: start it with that one, upgrade it, or take another folder."""
+
+
 class JavaUnusableError(InstallError):
     """The Java runtime cannot run Spark: install another one or let the set-up bring its own."""
 

@@ -55,7 +55,7 @@ class Exporter:
             port = int(server.getsockname()[1])
             environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
             process = self.part.start(
-                [str(self._layout.python("airflow")), "-m", "monitoring.exporter", "--socket", str(server.fileno())],
+                [str(self._layout.airflow_python), "-m", "monitoring.exporter", "--socket", str(server.fileno())],
                 environ={
                     **for_servers(self._layout, environ),
                     "OFFLOAD_CONNECTIONS_FILE": str(self._layout.connections_file),

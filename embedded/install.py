@@ -25,6 +25,7 @@ from pathlib import Path
 from embedded import jars, java
 from embedded.errors import InstallError
 from embedded.layout import Layout, archive, tail
+from embedded.line import Line
 
 _STAMP = ".installed"
 _S3 = "s3"
@@ -43,7 +44,6 @@ class Environment:
 
 
 BOOTSTRAP = Environment("bootstrap", ("requirements-bootstrap.lock.txt",))
-AIRFLOW = Environment("airflow", ("requirements.lock.txt", "requirements-dev.lock.txt"))
 SPARK = Environment("spark", ("requirements-spark.lock.txt",))
 EMBEDDED = Environment("embedded", ("requirements-embedded.lock.txt",))
 JAVA = Environment("java", ("requirements-java.lock.txt",))
@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     Args:
         arguments: `readers` for the readers' environment, `s3` for the client of a warehouse in S3; nothing for everything else.
     """
-    layout = Layout.of_checkout()
-    layout.envs.mkdir(parents=True, exist_ok=True)
     try:
+        layout = Layout.of_checkout()
+        layout.envs.mkdir(parents=True, exist_ok=True)
         with _only_one_setup(layout):
             if READERS.name in arguments:
                 _ensure_bootstrap(layout)
@@ -98,7 +98,7 @@ def _install_all(layout: Layout) -> None:
     _ensure_bootstrap(layout)
     # Every environment is carried to its end even when another one fails, so that the next try has less to do.
     with ThreadPoolExecutor(max_workers=3) as pool:
-        airflow = pool.submit(_ensure_environment, layout, AIRFLOW)
+        airflows = [pool.submit(_ensure_environment, layout, environment) for environment in _airflows(layout)]
         others = [pool.submit(_ensure_environment, layout, environment) for environment in (SPARK, EMBEDDED)]
         for other in others:
             other.result()
@@ -106,7 +106,14 @@ def _install_all(layout: Layout) -> None:
         _ensure_java(layout)
         _ensure_jars(layout, layout.jars, jars.JARS)
         _ensure_archive(layout)
-        airflow.result()
+        for airflow in airflows:
+            airflow.result()
+
+
+def _airflows(layout: Layout) -> list[Environment]:
+    """The line that is asked for, and the one of the stack whose commands come next."""
+    lines: dict[str, Line] = {line.number: line for line in (layout.line, layout.state_line)}
+    return [Environment(line.environment, line.locks) for line in lines.values()]
 
 
 def _put_on_path(layout: Layout) -> None:

@@ -5,31 +5,66 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedded.errors import SetupMissingError
+from embedded.line import AIRFLOW_2, Line, asked_line, named_line
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Absolute paths of one checkout. OFFLOAD_ENVS moves the environments, OFFLOAD_HOME the state."""
+    """Absolute paths of one checkout. OFFLOAD_ENVS moves the environments, OFFLOAD_HOME the state.
+
+    Attributes:
+        line: the line of Airflow that is asked for (OFFLOAD_AIRFLOW); what the state folder was made by is `state_line`.
+    """
 
     checkout: Path
     envs: Path
     home: Path
+    line: Line = AIRFLOW_2
 
     @classmethod
     def of_checkout(cls, environ: Mapping[str, str] = os.environ) -> Layout:
-        """The layout of the checkout this file lies in; relative paths count from the working directory."""
+        """The layout of the checkout this file lies in; relative paths count from the working directory.
+
+        Where nobody asks for a line of Airflow, it is the one that the state folder was made by.
+
+        Raises:
+            UnknownLineError: OFFLOAD_AIRFLOW names none of the two.
+        """
         checkout = Path(__file__).resolve().parent.parent
         envs = Path(environ.get("OFFLOAD_ENVS") or checkout / ".venv").absolute()
         home = Path(environ.get("OFFLOAD_HOME") or checkout / ".embedded").absolute()
-        return cls(checkout=checkout, envs=envs, home=home)
+        layout = cls(checkout=checkout, envs=envs, home=home)
+        return replace(layout, line=asked_line(environ) or layout.state_line)
 
     def python(self, environment: str) -> Path:
-        """Interpreter of one of the environments: `airflow`, `spark`, `embedded`."""
+        """Interpreter of one of the environments: `spark`, `embedded`, or a line's own."""
         return self.envs / environment / "bin" / "python"
+
+    @property
+    def airflow_python(self) -> Path:
+        """Interpreter of the environment whose Airflow the state folder belongs to."""
+        return self.python(self.state_line.environment)
+
+    @property
+    def state_line(self) -> Line:
+        """The line that the state folder was made by or upgraded to; as long as it has no Airflow, the one that is asked for.
+
+        Raises:
+            UnknownLineError: the folder's note of it is damaged.
+        """
+        if self.line_file.exists():
+            return named_line(self.line_file.read_text().strip(), str(self.line_file))
+        # Folders from before there was a choice.
+        return AIRFLOW_2 if (self.home / "airflow" / "airflow.cfg").exists() else self.line
+
+    @property
+    def line_file(self) -> Path:
+        """Where the state folder says which line of Airflow its metadata database belongs to."""
+        return self.home / "airflow" / "line"
 
     @property
     def jars(self) -> Path:

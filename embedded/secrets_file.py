@@ -24,11 +24,13 @@ class Secrets:
     airflow_admin: str
     airflow_web: str
     airflow_fernet: str
+    airflow_jwt: str
 
     @classmethod
     def generate(cls) -> Secrets:
         """New random secrets."""
         values = {field.name: secrets.token_urlsafe(24) for field in fields(cls)}
+        values["airflow_jwt"] = secrets.token_urlsafe(64)
         values["airflow_fernet"] = base64.urlsafe_b64encode(os.urandom(32)).decode()
         return cls(**values)
 
@@ -42,7 +44,12 @@ class Secrets:
         file = home / "secrets.json"
         if file.exists():
             try:
-                return cls(**json.loads(file.read_text()))
+                found = json.loads(file.read_text())
+                # Folders from before Airflow 3 lack its secret, which unlocks nothing that is stored.
+                complete = {"airflow_jwt": secrets.token_urlsafe(64), **found}
+                if complete != found:
+                    write_private(file, json.dumps(complete, indent=1))
+                return cls(**complete)
             except (ValueError, TypeError) as error:
                 raise StateLostError(f"{file} is damaged. {_remedy(home)}") from error
         if (home / "postgres" / "PG_VERSION").exists():

@@ -24,8 +24,8 @@ from embedded.processes import Part
 from embedded.secrets_file import Secrets
 
 SERVERS = ("postgres", "clickhouse")
-AIRFLOW = ("airflow-scheduler", "airflow-webserver", "exporter")
-"""Airflow's parts, and what watches them."""
+EXPORTER = "exporter"
+"""What watches Airflow's parts."""
 
 Report = Callable[[str], None]
 """Takes one line of progress for a person."""
@@ -67,15 +67,23 @@ class Stack:
         self.exporter = Exporter(layout)
         self._wanted_file = layout.run / "wanted.json"
 
-    def up(self, report: Report, *, airflow: bool) -> Connections:
+    def up(self, report: Report, *, airflow: bool, upgrade: bool = False) -> Connections:
         """Start what does not run yet and return the connections. Repeating it repairs what died in between.
+
+        Args:
+            report: takes the progress.
+            airflow: Airflow and the exporter too.
+            upgrade: whether an Airflow of 2.11 may become one of Airflow 3, whose parts are stopped first.
 
         Raises:
             AlreadyStartingError: another command is at work on the same state folder.
+            OtherLineError: the state folder belongs to the other line of Airflow.
             PartFailedError: a part does not start; the message says where its log is.
         """
         with self._alone():
-            self._want([*SERVERS, *(AIRFLOW if airflow else ())])
+            if airflow:
+                self.airflow.settle_line(upgrade=upgrade)
+            self._want([*SERVERS, *((*self._airflow_names(), EXPORTER) if airflow else ())])
             ports = Ports(self.layout.run)
             with _timed(report, "PostgreSQL"):
                 postgres_port = self.postgres.start(ports)
@@ -132,8 +140,12 @@ class Stack:
                 f"http://{LOOPBACK}:{http}, native {native}",
                 self.gateway.data,
             ),
-            self._row(self.airflow.scheduler, health.scheduler, "-", self.airflow.home),
-            self._row(self.airflow.webserver, health.webserver, web, self.airflow.home),
+            *(
+                self._row(
+                    part, health.of(part.name), web if part.name == self.airflow.web.name else "-", self.airflow.home
+                )
+                for part in self.airflow.parts
+            ),
             self._row(self.exporter.part, self.exporter.answers(), self.exporter.url or "-", self.layout.run),
         ]
         return [row for row in rows if row.name in wanted]
@@ -146,6 +158,9 @@ class Stack:
         uptime = time.time() - process.create_time()
         state = "running" if answers else "not answering"
         return PartStatus(part.name, state, process.pid, address, part.memory(), uptime, str(data))
+
+    def _airflow_names(self) -> list[str]:
+        return [part.name for part in self.airflow.parts]
 
     def _want(self, parts: Sequence[str]) -> None:
         write_private(self._wanted_file, json.dumps(sorted({*self._wanted(), *parts})))

@@ -7,9 +7,13 @@ import os
 import shutil
 import signal
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 from embedded.ports import DEFAULTS
+from tests.support.airflow_line import FOREIGN_WARNINGS
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -29,6 +33,9 @@ os.environ |= {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
+# The line of Airflow that these tests run with is also that of the stacks they start.
+os.environ["OFFLOAD_AIRFLOW"] = version("apache-airflow").partition(".")[0]
+
 # A run in the background of a shell script inherits that Ctrl-C is ignored; tests that interrupt programs would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,3 +46,9 @@ for _variable, _port in DEFAULTS.values():
     os.environ.setdefault(_variable, str(_port + 250 * (_worker + 1)))
 
 from tests.support.servers import servers  # noqa: E402, F401
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pass what this Airflow's own code holds against itself."""
+    for warning in FOREIGN_WARNINGS:
+        config.addinivalue_line("filterwarnings", warning)

@@ -18,9 +18,10 @@ import pytest
 import yaml
 
 from embedded import jars
-from embedded.airflow import POOL, _configuration
+from embedded.airflow_config import POOL, configuration
 from embedded.connections import describe
 from embedded.layout import Layout
+from embedded.line import AIRFLOW_2
 from embedded.postgres import _SETTINGS
 from embedded.secrets_file import Secrets
 from monitoring.exporter.settings import load_settings
@@ -311,14 +312,15 @@ class TestItIsTheSameStackAsTheEmbeddedOne:
         assert SERVICES["clickhouse"]["image"].rpartition(":")[2] == ".".join(version.split(".")[:2])
 
     @pytest.mark.parametrize("name", AIRFLOW)
-    def test_airflow_is_configured_alike(self, name):
-        layout, secrets = Layout.of_checkout(), Secrets(**{field.name: field.name for field in fields(Secrets)})
+    def test_airflow_is_configured_alike(self, name, tmp_path):
+        layout = Layout.of_checkout({"OFFLOAD_HOME": str(tmp_path), "OFFLOAD_AIRFLOW": AIRFLOW_2.number})
+        secrets = Secrets(**{field.name: field.name for field in fields(Secrets)})
         given = environment(name)
         different = {
             "dags_folder", "plugins_folder", "fernet_key", "sql_alchemy_conn", "base_log_folder", "secret_key", "config_file",
             "dag_processor_manager_log_location", "child_process_log_directory", "web_server_host", "web_server_port", "base_url",
         }  # fmt: skip
-        for section, options in _configuration(layout, secrets, 5432, 8080).items():
+        for section, options in configuration(layout, secrets, 5432, 8080).items():
             for option, value in options.items():
                 if option not in different:
                     assert given[f"AIRFLOW__{section}__{option}".upper()] == value, f"{section}.{option}"

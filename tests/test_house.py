@@ -59,6 +59,36 @@ def test_dags_import_airflow_the_airflow_side_and_nothing_else():
                 assert top in {"airflow", "offload_airflow"} | sys.stdlib_module_names, f"{dag.name} imports {module}"
 
 
+def _imports(file: Path) -> set[str]:
+    """Modules that a file imports, and names that it imports from them, with dots."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_only_compat_knows_that_airflow_has_two_lines():
+    package = CHECKOUT / "plugins" / "offload_airflow"
+    files = [*package.rglob("*.py"), *(CHECKOUT / "dags").glob("*.py"), *(CHECKOUT / "plugins").glob("*.py")]
+    lines = {"airflow2": package / "airflow2", "airflow3": package / "airflow3"}
+    assert all(len(list(folder.glob("*.py"))) > 5 for folder in lines.values())
+
+    for file in files:
+        imported = _imports(file)
+        if file.name != "airflow_line.py":
+            assert "airflow.__version__" not in imported, file
+            assert "importlib.metadata" not in imported, file
+        for line, folder in lines.items():
+            theirs = [name for name in imported if f"{name}.".startswith(f"offload_airflow.{line}.")]
+            is_facade = file.parent == package and file.name.startswith("compat")
+            assert not theirs or is_facade or file.parent == folder, f"{file} imports {theirs}"
+        knows = "offload_airflow.airflow_line" in imported
+        assert not knows or (file.parent == package and file.name.startswith("compat")), file
+
+
 def test_continuous_integration_runs_the_test_command_of_the_readme():
     commands = [line for line in (CHECKOUT / ".ci" / "run").read_text().splitlines() if not line.startswith("#")]
 

@@ -11,6 +11,9 @@ import urllib3
 
 from monitoring.exporter.cached import Cached, NotRead
 
+_PATHS = ("/api/v2/monitor/health", "/health")
+"""Where Airflow 3 has its health page, and where Airflow 2; each answers 404 at the other's."""
+
 
 @dataclass(frozen=True)
 class SchedulerHealth:
@@ -33,7 +36,7 @@ class AirflowHealth:
     """Airflow, asked for its scheduler's heartbeat; what it said last is remembered while it does not answer."""
 
     def __init__(self, url: str, silence_seconds: float, keep_seconds: float, timeout_seconds: float) -> None:
-        self._url = f"{url.rstrip('/')}/health"
+        self._addresses = [f"{url.rstrip('/')}{path}" for path in _PATHS]
         self._silence_seconds = silence_seconds
         self._timeout_seconds = timeout_seconds
         self._pool = urllib3.PoolManager()
@@ -47,7 +50,7 @@ class AirflowHealth:
         try:
             heartbeat = self._cached.get()
         except NotRead as error:
-            heartbeat, silence = None, f"Airflow's web interface does not answer at {self._url}: {error}. "
+            heartbeat, silence = None, f"Airflow's web interface does not answer at {self._addresses[0]}: {error}. "
         with self._lock:
             known = [moment for moment in (heartbeat, self._heartbeat) if moment is not None]
             self._heartbeat = max(known, default=None)
@@ -59,8 +62,15 @@ class AirflowHealth:
         return SchedulerHealth(age <= self._silence_seconds, not silence, newest, reason)
 
     def _ask(self) -> datetime | None:
-        answer = self._pool.request("GET", self._url, timeout=self._timeout_seconds, retries=False)
+        answer = self._request()
+        if answer.status == HTTPStatus.NOT_FOUND:
+            # The other line of Airflow; it stays the one that is asked until Airflow is upgraded.
+            self._addresses.reverse()
+            answer = self._request()
         if answer.status != HTTPStatus.OK:
             raise NotRead(f"HTTP {answer.status}")
         heartbeat = answer.json()["scheduler"]["latest_scheduler_heartbeat"]
         return None if heartbeat is None else datetime.fromisoformat(heartbeat).astimezone(timezone.utc)
+
+    def _request(self) -> urllib3.BaseHTTPResponse:
+        return self._pool.request("GET", self._addresses[0], timeout=self._timeout_seconds, retries=False)

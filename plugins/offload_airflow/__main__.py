@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from offload_airflow.backfill import DAG_ID
 from offload_airflow.backfill_command import backfill
+from offload_airflow.compat_console import logs_on_stderr
 from offload_airflow.compat_history import airflow_history
+from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.doctor import airflow_checks
 from offload_airflow.hooks.connections import load_connections
 from offload_airflow.table_configs import load_settings, load_tables
@@ -29,4 +30,5 @@ def load() -> Context:
 app.command()(backfill)
 
 if __name__ == "__main__":
+    logs_on_stderr()
     sys.exit(run(load))

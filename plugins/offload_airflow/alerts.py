@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from offload_airflow.backfill import DAG_ID
 from offload_airflow.compat import require_connection
+from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.hooks.connections import clickhouse_connection, postgres_connection
 from offload_airflow.table_configs import load_settings, load_tables
 from offload_core.alerts.model import Cycles, News

@@ -1,5 +1,6 @@
-"""Everything that differs between Airflow 2.11 and Airflow 3: the rest of the package takes Airflow's names from here.
+"""Airflow as the rest of the package knows it, the same on 2.11 and on 3: nothing else imports what differs between them.
 
+What one line has in its own way is in `airflow2/` or `airflow3/`; this module and its siblings `compat_…` choose and have the rest.
 The look-ups of Variables and Connections are here too: Airflow's own log a backend's error and carry on, so that a
 database that can't be reached looks like a Variable that was never set.
 """
@@ -8,34 +9,74 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from airflow.configuration import AIRFLOW_HOME, conf, ensure_secrets_loaded
-from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
-from airflow.hooks.base import BaseHook
-from airflow.models.baseoperator import BaseOperator
-from airflow.models.connection import Connection
-from airflow.models.dag import DAG
-from airflow.models.param import Param
-from airflow.models.pool import Pool
-from airflow.models.variable import Variable
-from airflow.secrets.cache import SecretCache
-from airflow.sensors.base import BaseSensorOperator
-from airflow.timetables.base import DataInterval
-from airflow.timetables.interval import CronDataIntervalTimetable
-from airflow.utils.context import Context
-from airflow.utils.session import create_session
-from airflow.utils.state import State
-from airflow.utils.task_group import TaskGroup
-from airflow.utils.trigger_rule import TriggerRule
-from airflow.utils.types import DagRunType
-
+from offload_airflow.airflow_line import AIRFLOW_3
+from offload_airflow.moments import plain
 from offload_core.errors import FixConfiguration
 
-if TYPE_CHECKING:
-    from airflow.secrets import BaseSecretsBackend
+if AIRFLOW_3:
+    from offload_airflow.airflow3.lateness import run_limit, task_limit
+    from offload_airflow.airflow3.names import (
+        AIRFLOW_HOME,
+        DAG,
+        AirflowException,
+        AirflowFailException,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        BaseHook,
+        BaseOperator,
+        BaseSensorOperator,
+        Connection,
+        Context,
+        CronDataIntervalTimetable,
+        Param,
+        TaskGroup,
+        TriggerRule,
+        conf,
+    )
+    from offload_airflow.airflow3.secrets import SecretCache, backends, is_stored
+    from offload_airflow.airflow3.tasks import (
+        adopt_backfills,
+        ensure_pool,
+        failed_before,
+        last_word,
+        leave_word,
+        next_run_after,
+        task_states,
+    )
+else:
+    from offload_airflow.airflow2.lateness import run_limit, task_limit
+    from offload_airflow.airflow2.names import (
+        AIRFLOW_HOME,
+        DAG,
+        AirflowException,
+        AirflowFailException,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        BaseHook,
+        BaseOperator,
+        BaseSensorOperator,
+        Connection,
+        Context,
+        CronDataIntervalTimetable,
+        Param,
+        TaskGroup,
+        TriggerRule,
+        conf,
+    )
+    from offload_airflow.airflow2.secrets import SecretCache, backends, is_stored
+    from offload_airflow.airflow2.tasks import (
+        adopt_backfills,
+        ensure_pool,
+        failed_before,
+        last_word,
+        leave_word,
+        next_run_after,
+        task_states,
+    )
 
 __all__ = [
     "AIRFLOW_HOME",
@@ -53,6 +94,8 @@ __all__ = [
     "Param",
     "TaskGroup",
     "TriggerRule",
+    "adopt_backfills",
+    "conf",
     "data_interval",
     "ensure_pool",
     "failed_before",
@@ -67,14 +110,17 @@ __all__ = [
     "plain",
     "require_connection",
     "run_conf",
+    "run_limit",
     "run_started",
-    "sla_argument",
+    "task_limit",
     "task_states",
 ]
 
 _Answer = TypeVar("_Answer")
 _NOTE = "offload_note"
 """Key of the XCom that carries a task's note."""
+_BY_HAND = ("manual", "operator_triggered")
+"""Types of runs that somebody, or another DAG, has triggered."""
 
 
 def find_variable(key: str) -> str | None:
@@ -118,9 +164,9 @@ def require_connection(conn_id: str) -> Connection:
     return connection
 
 
-def _first_answer(ask: Callable[[BaseSecretsBackend], _Answer | None]) -> _Answer | None:
+def _first_answer(ask: Callable[[Any], _Answer | None]) -> _Answer | None:
     failure: Exception | None = None
-    for backend in ensure_secrets_loaded():
+    for backend in backends():
         try:
             answer = ask(backend)
         except Exception as error:  # whatever a backend raises, a later one may still have the answer
@@ -135,26 +181,16 @@ def _first_answer(ask: Callable[[BaseSecretsBackend], _Answer | None]) -> _Answe
 
 def _refuse_unreadable(key: str) -> None:
     # Airflow reads a Variable whose Fernet key has changed as unset.
-    with create_session() as session:
-        stored = session.query(Variable.id).filter(Variable.key == key).first()
-    if stored is not None:
+    if is_stored(key):
         raise FixConfiguration(
             f"The Airflow Variable `{key}` is set but can't be decrypted.",
             "Restore [core] fernet_key, or set the Variable again.",
         )
 
 
-def ensure_pool(name: str, slots: int, description: str) -> bool:
-    """Create an Airflow pool if there is none of this name, and say whether it did; an existing one is left alone."""
-    if Pool.get_pool(name) is not None:
-        return False
-    Pool.create_or_update_pool(name, slots=slots, description=description, include_deferred=False)
-    return True
-
-
 def data_interval(context: Context) -> tuple[datetime, datetime] | None:
     """Start and end of the run's data interval (UTC); None for a run started by hand, which has no interval of its own."""
-    if context["dag_run"].run_type == DagRunType.MANUAL:
+    if context["dag_run"].run_type in _BY_HAND:
         return None
     return plain(context["data_interval_start"]), plain(context["data_interval_end"])
 
@@ -176,23 +212,6 @@ def notes(context: Context, task_ids: Iterable[str]) -> dict[str, str]:
     return {task_id: str(text) for task_id, text in found.items() if text is not None}
 
 
-def leave_word(context: Context, key: str, text: str) -> None:
-    """Leave something for the later runs of this task."""
-    context["ti"].xcom_push(key=key, value=text)
-
-
-def last_word(context: Context, key: str) -> str | None:
-    """What a run of this task has left by `leave_word`, the newest; None: nothing."""
-    found = context["ti"].xcom_pull(task_ids=context["ti"].task_id, key=key, include_prior_dates=True)
-    return None if found is None else str(found)
-
-
-def failed_before(context: Context) -> bool:
-    """Whether this task had failed in the run before as well."""
-    before = context["ti"].get_previous_ti()
-    return before is not None and before.state == State.FAILED
-
-
 def run_started(context: Context) -> datetime:
     """When the run started, or started again after it was cleared (UTC)."""
     started: datetime | None = context["dag_run"].start_date
@@ -201,29 +220,7 @@ def run_started(context: Context) -> datetime:
     return plain(started)
 
 
-def plain(moment: datetime) -> datetime:
-    """The same moment without pendulum's arithmetic, which loses the zone when a timedelta is taken from it after astimezone()."""
-    return datetime.fromisoformat(moment.isoformat())
-
-
-def next_run_after(context: Context) -> datetime | None:
-    """When the scheduler will start the next run (UTC); None if it won't."""
-    interval = DataInterval(context["data_interval_start"], context["data_interval_end"])
-    info = context["dag"].next_dagrun_info(interval)
-    return info.run_after if info else None
-
-
-def task_states(context: Context) -> dict[str, str | None]:
-    """State of every task of this run, by task id; None for a task without one yet."""
-    return {instance.task_id: instance.state for instance in context["dag_run"].get_task_instances()}
-
-
 def log_folders(dag_ids: Iterable[str]) -> list[Path]:
     """Where this machine has the log files of these DAGs' tasks, as Airflow's own `[logging] log_filename_template` names them."""
     base = Path(conf.get_mandatory_value("logging", "base_log_folder"))
     return [base / f"dag_id={dag_id}" for dag_id in dag_ids]
-
-
-def sla_argument(after: timedelta) -> dict[str, Any]:
-    """The operator argument that makes a task's lateness a missed SLA; Airflow 3 has deadlines of runs instead."""
-    return {"sla": after}

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from airflow.listeners import hookimpl
-from airflow.plugins_manager import AirflowPlugin
+from offload_airflow.airflow_line import AIRFLOW_3
 
-__all__ = ["MENU", "TASK_RUNNERS", "AirflowPlugin", "forks_tasks", "hookimpl"]
+if AIRFLOW_3:
+    from offload_airflow.airflow3.plugin import FORKING, LISTENERS, TASK_RUNNERS, AirflowPlugin, hookimpl
+else:
+    from offload_airflow.airflow2.plugin import FORKING, LISTENERS, TASK_RUNNERS, AirflowPlugin, hookimpl
 
-# An entry of the menu is shown to those who may open the menu of its `name`: so everybody who sees "DAGs" sees this one too, and no
-# role has to be given a permission that Airflow's own roles lack.
-MENU = [{"name": "DAGs", "label": "Iceberg Offload", "href": "/iceberg-offload/"}]
-
-TASK_RUNNERS = (
-    "airflow.cli.commands.task_command",
-    "airflow.jobs.local_task_job_runner",
-    "airflow.task.task_runner.standard_task_runner",
-)
-"""What Airflow itself imports anew in each process that it forks for a task."""
-_FORKING = (["scheduler"], ["dag-processor"], ["dags", "backfill"])
+__all__ = ["FORKING", "LISTENERS", "TASK_RUNNERS", "AirflowPlugin", "forks_tasks", "hookimpl"]
 
 
 def forks_tasks() -> bool:
     """Whether this process is one that forks those which run tasks or parse DAG files; its command says it, no attribute of it does."""
-    return any(sys.argv[1 : 1 + len(command)] == command for command in _FORKING)
+    return any(sys.argv[1 : 1 + len(command)] == command for command in FORKING)

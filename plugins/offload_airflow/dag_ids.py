@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from offload_airflow.backfill import DAG_ID
-
+DAG_ID = "iceberg_offload"
+"""The offload's own."""
 DAG_IDS = (DAG_ID, *(f"{DAG_ID}_{kind}" for kind in ("audit", "freshness", "maintenance", "report")))

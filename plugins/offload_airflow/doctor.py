@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
-from offload_airflow.backfill import DAG_ID
 from offload_airflow.compat import require_connection
 from offload_airflow.compat_dag_runs import DagRuns, RunState
 from offload_airflow.compat_health import DagState, PastRun, SchedulerState, dag_state, latest_runs, scheduler_state
+from offload_airflow.dag_ids import DAG_ID
 from offload_core.doctor import CYCLES, SCHEDULER, SERVERS, Check, Finding, Health
 from offload_core.doctor_checks import SPARK_MASTER, SPARK_PORT, check_spark_master
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import airflow_line
 from tests.support.airflow_home import airflow_database, set_variable
 
 if TYPE_CHECKING:
-    from airflow.models.dag import DAG
+    from offload_airflow.compat import DAG
 
 __all__ = ["airflow_database", "set_variable"]
 
@@ -21,10 +22,9 @@ DAG_ID = "iceberg_offload"
 def load_dag(request: pytest.FixtureRequest) -> Callable[..., DAG]:
     """Parses the DAG files anew and returns one of the DAGs, by default the offload's."""
     request.getfixturevalue("airflow_database")
-    from airflow.models.dagbag import DagBag
 
     def load(dag_id: str = DAG_ID) -> DAG:
-        bag = DagBag(include_examples=False)
+        bag = airflow_line.parsed()
         assert not bag.import_errors, bag.import_errors
         dag: DAG | None = bag.get_dag(dag_id)
         assert dag is not None, f"{dag_id} is not among {list(bag.dags)}"

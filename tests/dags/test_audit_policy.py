@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from airflow.models.dag import DAG
-from airflow.utils.trigger_rule import TriggerRule
 
+from offload_airflow.compat import DAG, TriggerRule
 from offload_core.table_config import DEFAULT_TABLES
+from tests.support.airflow_line import schedule, weights
 
 DAG_ID = "iceberg_offload_audit"
 TABLES = [table.name for table in DEFAULT_TABLES]
@@ -37,7 +37,7 @@ def test_every_table_is_audited_repaired_and_looked_at_again_whatever_becomes_of
 
 
 def test_it_runs_every_hour_without_catching_up_and_never_twice_at_once(dag: DAG) -> None:
-    assert dag.timetable.summary == "35 * * * *"
+    assert schedule(dag) == "35 * * * *"
     assert dag.timezone.name == "UTC"
     assert dag.start_date == datetime(2026, 1, 1, tzinfo=timezone.utc)
     assert (dag.catchup, dag.max_active_runs, dag.max_active_tasks) == (False, 1, 2)
@@ -46,18 +46,18 @@ def test_it_runs_every_hour_without_catching_up_and_never_twice_at_once(dag: DAG
 def test_the_hour_and_the_time_limit_are_settings(load_dag: LoadDag, set_variable: SetVariable) -> None:
     set_variable("iceberg_offload_settings", {"audit_schedule": "5 */2 * * *", "audit_timeout_minutes": 7})
     dag = load_dag(DAG_ID)
-    assert dag.timetable.summary == "5 */2 * * *"
+    assert schedule(dag) == "5 */2 * * *"
     assert dag.get_task(f"audit_{TABLES[0]}").execution_timeout == timedelta(minutes=7)
 
 
 def test_its_spark_jobs_let_the_offload_go_first(dag: DAG, load_dag: LoadDag) -> None:
-    least = min(
-        task.priority_weight_total for task in load_dag("iceberg_offload").tasks if task.pool == "iceberg_offload"
-    )
+    offload = load_dag("iceberg_offload")
+    theirs, ours = weights(offload), weights(dag)
+    least = min(theirs[task.task_id] for task in offload.tasks if task.pool == "iceberg_offload")
     for task in dag.tasks:
         is_job = task.task_id.startswith("repair_")
         assert task.pool == ("iceberg_offload" if is_job else "default_pool"), task
-        assert not is_job or task.priority_weight_total < least, task
+        assert not is_job or ours[task.task_id] < least, task
 
 
 def test_every_task_has_three_attempts_a_minute_apart_an_owner_and_a_timeout(dag: DAG) -> None:

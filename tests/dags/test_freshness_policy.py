@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
-import pendulum
 import pytest
-from airflow.models.dag import DAG
-from airflow.models.dagbag import DagBag
 
 from offload_airflow.callbacks.failure import job_failed, table_failed
+from offload_airflow.compat import DAG
 from offload_airflow.dag_ids import DAG_IDS
 from offload_airflow.operators.freshness import FreshnessOperator
+from tests.support.airflow_line import due_runs, failure_callbacks, parsed, retry_callbacks, schedule
 
 DAG_ID = "iceberg_offload_freshness"
 
@@ -34,8 +33,8 @@ def test_it_has_one_task_with_one_attempt_that_ends_before_the_next_look(dag: DA
 
 
 def test_it_looks_every_five_minutes_three_minutes_after_a_cycle_began(dag: DAG) -> None:
-    looks = dag.iter_dagrun_infos_between(pendulum.datetime(2026, 3, 1, 10, 0), pendulum.datetime(2026, 3, 1, 10, 20))
-    times = [look.run_after for look in looks]
+    hour = datetime(2026, 3, 1, 10, tzinfo=timezone.utc)
+    times = [look.run_after for look in due_runs(dag, hour, hour + timedelta(minutes=20))]
     assert [moment.minute for moment in times] == [8, 13, 18, 23]
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
     assert dag.start_date == datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -43,7 +42,7 @@ def test_it_looks_every_five_minutes_three_minutes_after_a_cycle_began(dag: DAG)
 
 def test_how_often_is_a_setting(load_dag: LoadDag, set_variable: SetVariable) -> None:
     set_variable("iceberg_offload_settings", {"freshness_schedule": "*/2 * * * *"})
-    assert load_dag(DAG_ID).timetable.summary == "*/2 * * * *"
+    assert schedule(load_dag(DAG_ID)) == "*/2 * * * *"
 
 
 def test_it_says_what_it_is_and_who_is_told(dag: DAG) -> None:
@@ -56,8 +55,8 @@ def test_it_says_what_it_is_and_who_is_told(dag: DAG) -> None:
 def test_every_table_tells_when_it_fails_for_good(load_dag: LoadDag, dag_id: str) -> None:
     for task in load_dag(dag_id).tasks:
         if hasattr(task, "table"):
-            assert task.on_failure_callback is table_failed, task
-            assert task.on_retry_callback is None, task
+            assert failure_callbacks(task) == [table_failed], task
+            assert retry_callbacks(task) == [], task
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_the_last_task_of_the_other_dags_tells_when_it_fails_and_no_other(
     load_dag: LoadDag, dag_id: str, last: str
 ) -> None:
     for task in load_dag(dag_id).tasks:
-        assert (task.on_failure_callback is job_failed) == (task.task_id == last), task
+        assert (failure_callbacks(task) == [job_failed]) == (task.task_id == last), task
 
 
 def test_airflow_itself_mails_nobody_besides(load_dag: LoadDag) -> None:
@@ -82,4 +81,4 @@ def test_airflow_itself_mails_nobody_besides(load_dag: LoadDag) -> None:
 
 @pytest.mark.usefixtures("airflow_database")
 def test_every_dag_of_the_package_is_known_by_name() -> None:
-    assert set(DagBag(include_examples=False).dag_ids) == set(DAG_IDS)
+    assert set(parsed().dag_ids) == set(DAG_IDS)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from airflow.models.dag import DAG
-from airflow.utils.trigger_rule import TriggerRule
 
+from offload_airflow.compat import DAG, TriggerRule
 from offload_airflow.operators.maintenance import MaintainTableOperator
 from offload_core.table_config import DEFAULT_TABLES
+from tests.support.airflow_line import schedule, weights
 
 DAG_ID = "iceberg_offload_maintenance"
 TABLES = [table.name for table in DEFAULT_TABLES]
@@ -34,7 +34,7 @@ def test_it_has_a_task_per_table_the_clean_up_of_ledger_and_logs_and_a_closing_t
 
 
 def test_it_runs_once_a_day_at_a_quiet_hour_without_catching_up_and_never_twice_at_once(dag: DAG) -> None:
-    assert dag.timetable.summary == "30 3 * * *"
+    assert schedule(dag) == "30 3 * * *"
     assert dag.timezone.name == "UTC"
     assert dag.start_date == datetime(2026, 1, 1, tzinfo=timezone.utc)
     assert dag.catchup is False
@@ -44,7 +44,7 @@ def test_it_runs_once_a_day_at_a_quiet_hour_without_catching_up_and_never_twice_
 
 def test_the_hour_is_a_setting(load_dag: LoadDag, set_variable: SetVariable) -> None:
     set_variable("iceberg_offload_settings", {"maintenance_schedule": "0 5 * * 0"})
-    assert load_dag(DAG_ID).timetable.summary == "0 5 * * 0"
+    assert schedule(load_dag(DAG_ID)) == "0 5 * * 0"
 
 
 def test_it_takes_one_slot_of_the_offloads_pool_at_most_and_lets_the_offload_go_first(
@@ -52,11 +52,12 @@ def test_it_takes_one_slot_of_the_offloads_pool_at_most_and_lets_the_offload_go_
 ) -> None:
     assert dag.max_active_tasks == 1
     offload = load_dag("iceberg_offload")
-    least = min(task.priority_weight_total for task in offload.tasks if task.pool == "iceberg_offload")
+    theirs, ours = weights(offload), weights(dag)
+    least = min(theirs[task.task_id] for task in offload.tasks if task.pool == "iceberg_offload")
     for task in dag.tasks:
         is_job = isinstance(task, MaintainTableOperator)
         assert task.pool == ("iceberg_offload" if is_job else "default_pool"), task
-        assert not is_job or task.priority_weight_total < least, task
+        assert not is_job or ours[task.task_id] < least, task
 
 
 def test_no_task_waits_for_another_tables_and_the_closing_one_waits_for_all_whatever_becomes_of_them(dag: DAG) -> None:

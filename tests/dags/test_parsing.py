@@ -9,18 +9,22 @@ import sys
 import pytest
 
 from tests.support.airflow_home import CHECKOUT, HOME, process_environment
+from tests.support.airflow_line import DAG_BAG
 
-_PARSE = """
+_PARSE = (
+    f"import {DAG_BAG} as dagbag"
+    + """
 import json, socket, sys
-import airflow, airflow.models.dag, airflow.models.dagbag, airflow.sensors.base
+import airflow, airflow.models.dag
 
 def refuse(*arguments, **more):
     raise RuntimeError(f"the network was asked for: {arguments}")
 
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-bag = airflow.models.dagbag.DagBag(include_examples=False)
+bag = dagbag.DagBag()
 print(json.dumps({"dags": sorted(bag.dags), "errors": bag.import_errors, "all": sorted(sys.modules)}))
 """
+)
 
 
 @pytest.fixture(scope="module")

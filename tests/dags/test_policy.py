@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
-import pendulum
 import pytest
-from airflow.models.dag import DAG
-from airflow.models.dagbag import DagBag
-from airflow.models.operator import Operator
-from airflow.utils.trigger_rule import TriggerRule
 
-from offload_airflow.callbacks.sla import sla_miss_callback
+from offload_airflow.compat import DAG, BaseOperator, TriggerRule
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_airflow.sensors.watermark import WatermarkSensor
+from tests.support.airflow_line import AIRFLOW_3, due_runs, late_callback, lateness, parsed, plugins_found, schedule
 
 BRONZE = ("bronze_trades_binance", "bronze_trades_kraken")
 SILVER = ("silver_trades",)
@@ -39,7 +35,7 @@ def waits(layer: str, tables: tuple[str, ...]) -> set[str]:
     return {f"{layer}.wait_{table}" for table in tables}
 
 
-def all_attempts(task: Operator) -> timedelta:
+def all_attempts(task: BaseOperator) -> timedelta:
     """How long a task may take with all its retries and the pauses between."""
     assert task.execution_timeout is not None, task
     assert task.retries is not None, task
@@ -61,10 +57,9 @@ def test_the_tables_lie_in_the_groups_of_their_layers(dag: DAG) -> None:
 
 def test_it_runs_every_quarter_of_an_hour_one_run_at_a_time_and_never_for_the_past(dag: DAG) -> None:
     assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
-    assert dag.timetable.summary == "*/15 * * * *"
-    first, second = dag.iter_dagrun_infos_between(
-        pendulum.datetime(2026, 3, 1, 10, 7), pendulum.datetime(2026, 3, 1, 10, 31)
-    )
+    assert schedule(dag) == "*/15 * * * *"
+    hour = datetime(2026, 3, 1, 10, tzinfo=timezone.utc)
+    first, second = due_runs(dag, hour + timedelta(minutes=7), hour + timedelta(minutes=31))
     assert first.data_interval.end == datetime(2026, 3, 1, 10, 30, tzinfo=timezone.utc)
     assert second.data_interval.start == datetime(2026, 3, 1, 10, 30, tzinfo=timezone.utc)
     assert dag.max_active_runs == 1
@@ -130,10 +125,13 @@ def test_only_spark_tasks_take_a_slot_of_the_offload_pool(dag: DAG) -> None:
         assert task.pool == expected, task
 
 
-def test_every_spark_task_has_an_sla_and_the_dag_says_what_to_do_when_it_is_missed(dag: DAG) -> None:
-    for task in dag.tasks:
-        assert task.sla == (timedelta(minutes=5) if isinstance(task, OffloadSubmitOperator) else None), task
-    assert dag.sla_miss_callback is sla_miss_callback
+def test_every_spark_task_has_an_sla_and_the_dag_says_what_to_do_when_it_is_missed(
+    dag: DAG,
+) -> None:
+    jobs = {task.task_id for task in dag.tasks if isinstance(task, OffloadSubmitOperator)}
+    assert lateness(dag) == dict.fromkeys({"DagRunQueuedAtDeadline"} if AIRFLOW_3 else jobs, timedelta(minutes=5))
+    callback = "deadline_missed" if AIRFLOW_3 else "sla_miss_callback"
+    assert late_callback(dag) == f"offload_airflow.callbacks.sla.{callback}"
 
 
 def test_the_dag_says_what_it_is_and_whose(dag: DAG) -> None:
@@ -151,16 +149,13 @@ def test_the_trigger_form_offers_every_table_and_its_defaults_ask_for_an_ordinar
 
 @pytest.mark.usefixtures("airflow_database")
 def test_no_dag_file_has_import_errors() -> None:
-    bag = DagBag(include_examples=False)
+    bag = parsed()
     assert bag.dags
     assert not bag.import_errors
 
 
 @pytest.mark.usefixtures("airflow_database")
 def test_airflow_finds_the_page_and_takes_none_of_the_packages_for_a_plugin() -> None:
-    from airflow import plugins_manager
-
-    plugins_manager.ensure_plugins_loaded()  # type: ignore[no-untyped-call]
-    assert not plugins_manager.import_errors
-    ours = [plugin.name for plugin in plugins_manager.plugins or [] if "offload" in str(plugin.source)]
-    assert ours == ["iceberg_offload"]
+    plugins, errors = plugins_found()
+    assert not errors
+    assert [plugin.name for plugin in plugins if "offload" in str(plugin.source)] == ["iceberg_offload"]

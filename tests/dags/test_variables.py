@@ -8,10 +8,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.models.dag import DAG
-from airflow.models.dagbag import DagBag
-
+from offload_airflow.compat import DAG
 from tests.support.airflow_home import CHECKOUT, process_environment
+from tests.support.airflow_line import DAG_BAG, lateness, parsed, schedule
 
 TABLES, SETTINGS = "iceberg_offload_tables", "iceberg_offload_settings"
 TRADES = {
@@ -72,8 +71,9 @@ def test_settings_reach_the_tasks(load_dag: LoadDag, set_variable: SetVariable) 
     set_variable(SETTINGS, {"schedule": "*/10 * * * *", "pool": "small", "sla_minutes": 7, "task_timeout_minutes": 2})
     dag = load_dag()
     task = dag.get_task("silver.offload_silver_trades")
-    assert dag.timetable.summary == "*/10 * * * *"
-    assert (task.pool, task.sla, task.execution_timeout) == ("small", timedelta(minutes=7), timedelta(minutes=2))
+    assert schedule(dag) == "*/10 * * * *"
+    assert (task.pool, task.execution_timeout) == ("small", timedelta(minutes=2))
+    assert set(lateness(dag).values()) == {timedelta(minutes=7)}
 
 
 def test_a_variable_that_is_no_json_is_an_import_error_that_names_it(set_variable: SetVariable) -> None:
@@ -89,18 +89,20 @@ def test_a_wrong_setting_is_an_import_error_that_names_the_field(set_variable: S
 
 
 def import_error() -> str:
-    bag = DagBag(include_examples=False)
+    bag = parsed()
     assert "iceberg_offload" not in bag.dags
     # Every DAG file that reads the Variable says the same, at a line of its own.
     (error,) = {text.strip().splitlines()[-1] for text in bag.import_errors.values()}
     return error
 
 
-_LOAD = """
-from airflow.models.dagbag import DagBag
-bag = DagBag(include_examples=False)
+_LOAD = (
+    f"from {DAG_BAG} import DagBag"
+    + """
+bag = DagBag()
 print("\\nDAGS", list(bag.dags), *bag.import_errors.values())
 """
+)
 
 
 def test_a_database_that_cannot_be_reached_is_an_error_and_never_the_defaults(tmp_path: Path) -> None:
@@ -123,10 +125,11 @@ def test_a_database_that_cannot_be_reached_is_an_error_and_never_the_defaults(tm
 def test_a_variable_that_cannot_be_decrypted_is_an_error_and_never_the_defaults(set_variable: SetVariable) -> None:
     from airflow.models.variable import Variable
     from airflow.utils.session import create_session
+    from sqlalchemy import select
 
     set_variable(TABLES, [TRADES])
     with create_session() as session:
-        stored = session.query(Variable).filter(Variable.key == TABLES).one()
+        stored = session.execute(select(Variable).where(Variable.key == TABLES)).scalar_one()
         assert stored.is_encrypted
         stored._val = "written with another key"
     assert "`iceberg_offload_tables` is set but can't be decrypted" in import_error()

@@ -16,6 +16,8 @@ import psutil
 import psycopg
 import pytest
 
+from embedded.layout import Layout
+from embedded.line import AIRFLOW_2
 from embedded.processes import Part
 from tests.support.exporter import running_exporter
 from tests.support.stack import Commands
@@ -23,7 +25,10 @@ from tests.support.stack import Commands
 pytestmark = pytest.mark.integration
 
 Answer = TypeVar("Answer")
-PARTS = ["airflow-scheduler", "airflow-webserver"]
+LINE = Layout.of_checkout().line
+WEB = "airflow-webserver" if LINE is AIRFLOW_2 else "airflow-api-server"
+PARTS = ["airflow-scheduler", *([] if LINE is AIRFLOW_2 else ["airflow-dag-processor"]), WEB]
+API = "/api/v1" if LINE is AIRFLOW_2 else "/api/v2"
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +54,26 @@ def metadata(stack: Commands) -> psycopg.Connection[tuple[object, ...]]:
 
 
 def web(stack: Commands, path: str, password: str | None = None) -> tuple[int, object]:
-    request = urllib.request.Request(stack.status()[1]["airflow-webserver"]["address"] + path)  # noqa: S310 - loopback
+    address = stack.status()[1][WEB]["address"]
+    request = urllib.request.Request(address + API + path)  # noqa: S310 - loopback
     request.add_header("Accept", "application/json")
-    if password is not None:
-        login = base64.b64encode(f"admin:{password}".encode()).decode()
-        request.add_header("Authorization", f"Basic {login}")
     try:
+        if password is not None:
+            request.add_header("Authorization", login(address, password))
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, None
+
+
+def login(address: str, password: str) -> str:
+    """The header that each line's API wants of whoever asks."""
+    if LINE is AIRFLOW_2:
+        return f"Basic {base64.b64encode(f'admin:{password}'.encode()).decode()}"
+    body = json.dumps({"username": "admin", "password": password}).encode()
+    request = urllib.request.Request(f"{address}/auth/token", body, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        return f"Bearer {json.load(response)['access_token']}"
 
 
 def airflow_parts(stack: Commands) -> list[Part]:
@@ -84,7 +99,7 @@ def test_the_exporter_tells_of_the_stacks_own_scheduler_and_doctor_finds_it(airf
 
 
 def test_a_scheduler_that_hangs_is_down_for_prometheus_until_it_goes_on(airflow):
-    web_address = airflow.status()[1]["airflow-webserver"]["address"]
+    web_address = airflow.status()[1][WEB]["address"]
     scheduler = Part(airflow.layout, "airflow-scheduler").process()
     settings = {"OFFLOAD_AIRFLOW_URL": web_address, "OFFLOAD_SCHEDULER_SILENCE_SECONDS": "8"}
     with running_exporter(airflow.connections().postgres, "any", **settings) as exporter:
@@ -117,23 +132,23 @@ def test_an_exporter_that_died_is_started_again_on_its_port_and_nothing_else_is(
 def test_the_generated_password_opens_the_web_interface_and_another_one_does_not(airflow):
     password = (airflow.layout.home / "airflow" / "admin-password").read_text().strip()
 
-    assert web(airflow, "/api/v1/pools", password)[0] == 200
-    assert web(airflow, "/api/v1/pools", "guess")[0] in (401, 403)
+    assert web(airflow, "/pools", password)[0] == 200
+    assert web(airflow, "/pools", "guess")[0] in (401, 403)
 
 
 def test_offload_tasks_have_a_pool_of_two(airflow):
-    _, pool = web(airflow, "/api/v1/pools/iceberg_offload", airflow.secrets()["airflow_admin"])
+    _, pool = web(airflow, "/pools/iceberg_offload", airflow.secrets()["airflow_admin"])
 
     assert pool["slots"] == 2
 
 
 def test_the_configuration_is_not_shown_in_the_web_interface(airflow):
-    assert web(airflow, "/api/v1/config", airflow.secrets()["airflow_admin"])[0] == 403
+    assert web(airflow, "/config", airflow.secrets()["airflow_admin"])[0] == 403
 
 
 def test_the_connections_lead_to_the_stacks_own_servers(airflow):
     servers = airflow.connections()
-    _, listing = web(airflow, "/api/v1/connections", airflow.secrets()["airflow_admin"])
+    _, listing = web(airflow, "/connections", airflow.secrets()["airflow_admin"])
     found = {one["connection_id"]: one for one in listing["connections"]}
 
     assert set(found) == {
@@ -147,7 +162,7 @@ def test_the_connections_lead_to_the_stacks_own_servers(airflow):
     assert found["clickhouse_http"]["port"] == servers.clickhouse.http_port
     assert found["postgres_default"]["port"] == servers.postgres.port
     assert found["iceberg_default"]["host"] == servers.iceberg.uri
-    _, catalog = web(airflow, "/api/v1/connections/iceberg_default", airflow.secrets()["airflow_admin"])
+    _, catalog = web(airflow, "/connections/iceberg_default", airflow.secrets()["airflow_admin"])
     assert json.loads(catalog["extra"]) == {
         "name": "demo",
         "type": "jdbc",
@@ -184,7 +199,7 @@ def test_airflow_listens_on_loopback_only(airflow):
         if connection.status == psutil.CONN_LISTEN
     }
 
-    assert addresses == {("127.0.0.1", airflow_parts(airflow)[1].ports()["airflow"])}
+    assert addresses == {("127.0.0.1", airflow_parts(airflow)[-1].ports()["airflow"])}
 
 
 def test_no_password_stands_in_any_command_line_environment_or_log(airflow):
@@ -195,7 +210,7 @@ def test_no_password_stands_in_any_command_line_environment_or_log(airflow):
     assert shown
     for name, secret in airflow.secrets().items():
         assert not any(secret in text for text in shown), name
-    for name in ("airflow.cfg", "admin-password"):
+    for name in ("airflow.cfg", "admin-password", *([] if LINE is AIRFLOW_2 else ["passwords.json"])):
         assert (airflow.layout.home / "airflow" / name).stat().st_mode & 0o777 == 0o600
 
 

@@ -11,6 +11,7 @@ import pytest
 from embedded import install, jars
 from embedded.errors import InstallError
 from embedded.layout import Layout
+from tests.support.servers import CHECKOUT
 
 TINY = install.Environment("tiny", ("tiny.lock.txt",))
 
@@ -148,15 +149,46 @@ def test_the_jars_of_this_checkout_are_the_pinned_ones():
 
 
 def test_every_package_in_a_requirements_file_is_in_its_lock_file_in_the_same_version():
-    checkout = Path(__file__).resolve().parents[2]
-    found = [*checkout.glob("requirements*.txt"), *checkout.glob("benchmarks/peers/requirements*.txt")]
+    found = [*CHECKOUT.glob("requirements*.txt"), *CHECKOUT.glob("benchmarks/peers/requirements*.txt")]
     assert len(found) > 15
     for requirements in found:
-        if requirements.name.endswith(".lock.txt"):
+        if requirements.name.endswith(".lock.txt") or requirements.name == "requirements-common.txt":
             continue
         lock = requirements.with_suffix(".lock.txt").read_text()
-        for line in requirements.read_text().splitlines():
+        for line in _lines(requirements):
             name, _, rest = line.partition("==")
             if not line.startswith("#") and rest:
                 pin = f"\n{name.partition('[')[0]}=={rest.partition(' ')[0]} "
                 assert pin in lock, f"{requirements.name}: {line} is not in its lock file; run make lock"
+
+
+def _lines(requirements: Path) -> list[str]:
+    """A requirements file's lines, and in place of `-r` those of the file that it names."""
+    found: list[str] = []
+    for line in requirements.read_text().splitlines():
+        other = line.removeprefix("-r ")
+        found += _lines(requirements.parent / other) if other != line else [line]
+    return found
+
+
+def test_the_checks_and_tests_are_the_same_ones_on_both_lines():
+    one, other = (
+        [line.partition("==")[0] for line in (CHECKOUT / name).read_text().splitlines() if line[:1].isalpha()]
+        for name in ("requirements-dev.lock.txt", "requirements-dev-airflow3.lock.txt")
+    )
+
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "names"),
+    [("2", None, ["airflow"]), ("3", None, ["airflow3"]), ("3", "2", ["airflow3", "airflow"])],
+)
+def test_the_line_that_is_asked_for_is_installed_and_that_of_the_stack_that_is_there(tmp_path, asked, recorded, names):
+    if recorded:
+        (tmp_path / "airflow").mkdir()
+        (tmp_path / "airflow" / "line").write_text(recorded)
+
+    layout = Layout.of_checkout({"OFFLOAD_HOME": str(tmp_path), "OFFLOAD_AIRFLOW": asked})
+
+    assert [environment.name for environment in install._airflows(layout)] == names

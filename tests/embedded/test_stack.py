@@ -179,7 +179,7 @@ def test_the_shell_exports_lead_to_the_running_stack_and_hold_no_password(runnin
     result = subprocess.run(["sh", "-euc", exports + script], check=True, capture_output=True, text=True)
 
     layout = running.layout
-    programs = [f"{layout.envs}/airflow/bin/airflow", f"{layout.spark_home}/bin/spark-submit"]
+    programs = [f"{layout.airflow_python.parent}/airflow", f"{layout.spark_home}/bin/spark-submit"]
     assert result.stdout.splitlines() == [str(layout.connections_file), *programs]
     assert not any(secret in exports for secret in running.secrets().values())
 

@@ -28,9 +28,17 @@ def test_the_demo_shows_nine_equal_tables_and_leaves_nothing_running_after_down(
         assert "manual__" in demo.stdout
         password = (tmp_path / "airflow" / "admin-password").read_text().strip()
         assert password not in demo.stdout
+        assert deprecated(tmp_path / "logs") == []
     finally:
         subprocess.run([*command, "down"], cwd=CHECKOUT, env=environ, check=True, timeout=120)
     assert [process for process in psutil.process_iter() if belongs_to(process, tmp_path)] == []
+
+
+def deprecated(logs: Path) -> list[str]:
+    """What any log says of things that will not work in later versions."""
+    lines = [line for log in logs.rglob("*.log") for line in log.read_text(errors="replace").splitlines()]
+    assert lines
+    return [line for line in lines if "deprecat" in line.lower()]
 
 
 def belongs_to(process: psutil.Process, home: Path) -> bool:

@@ -449,6 +449,17 @@ class TestScheduler:
         assert exporter.get("/scheduler")[0] == 503
         assert "offload_scheduler_heartbeat_age_seconds" not in exporter.scrape()
 
+    def test_the_page_is_found_on_either_line_of_airflow_and_again_after_an_upgrade(
+        self, exporter: Exporter, health: HealthPage
+    ):
+        assert exporter.scrape().value("offload_scheduler_up") == 1
+
+        health.path = "/api/v2/monitor/health"
+        health.stop_the_heart(timedelta(seconds=95))
+
+        assert exporter.get("/scheduler")[0] == 503
+        assert exporter.scrape().value("offload_airflow_up") == 1
+
 
 class TestWhenThingsBreak:
     def test_without_postgresql_it_says_so_and_serves_no_figure_of_the_past(

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from airflow.exceptions import AirflowFailException
-from airflow.models.dag import DAG
 from airflow.models.dagrun import DagRun
 
+from offload_airflow.compat import DAG, AirflowFailException
 from offload_airflow.operators.audit import AuditTableOperator, LookAgainOperator, RepairAuditedOperator
 from offload_core.connections import Connections
 from offload_core.job_arguments import JobArguments
@@ -18,7 +17,7 @@ from offload_core.run_plan import RunMode
 from offload_core.source_query import format_time
 from offload_core.table_config import Layer, TableConfig
 from tests.plugins.conftest import SetConnection, set_connections
-from tests.support.runs import attempt, manual_run, task_instance
+from tests.support.runs import attempt, manual_run, task_context
 from tests.support.servers import unique_name
 from tests.support.world import World, new_world
 
@@ -76,8 +75,8 @@ def insert(world: World, at: datetime, number: int) -> None:
 def repair_arguments(dag: DAG, run: DagRun) -> JobArguments:
     """What the repair's task would give its job."""
     repair = dag.get_task("repair")
-    instance = task_instance(run, repair)
-    return parse_job_arguments(repair.job_arguments(instance.get_template_context(), TABLE).to_argv())
+    with task_context(run, repair) as context:
+        return parse_job_arguments(repair.job_arguments(context, TABLE).to_argv())
 
 
 def test_tiers_that_agree_leave_nothing_to_do(world: World, dag: DAG) -> None:

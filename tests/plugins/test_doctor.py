@@ -11,6 +11,7 @@ import pytest
 from offload_airflow.compat_health import DagState, PastRun, SchedulerState, dag_state, latest_runs, scheduler_state
 from offload_airflow.doctor import airflow_checks, check_cycles, check_scheduler, spark_master
 from offload_core.doctor import CYCLES, SCHEDULER, Health
+from tests.support.airflow_line import dag_run, forget, known_dag
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 ALIVE = SchedulerState(NOW, True)
@@ -88,13 +89,9 @@ class TestAirflowsDatabase:
         from airflow.models.dag import DagModel
         from airflow.models.dagrun import DagRun
         from airflow.models.errors import ParseImportError
-        from airflow.utils.session import create_session
 
-        with create_session() as session:
-            for model in (DagRun, DagModel):
-                session.query(model).filter(model.dag_id == self.DAG_ID).delete()
-            for model in (ParseImportError, Job):
-                session.query(model).delete()
+        forget(DagRun, DagModel, dag_id=self.DAG_ID)
+        forget(ParseImportError, Job)
 
     def add(self, row: object) -> None:
         from airflow.utils.session import create_session
@@ -127,21 +124,18 @@ class TestAirflowsDatabase:
         assert dag_state(self.DAG_ID) == DagState(False, False, ["/dags/x.py: ValueError: no JSON"])
 
     def test_a_known_dag_is_told_with_its_own_files_errors_only(self):
-        from airflow.models.dag import DagModel
         from airflow.models.errors import ParseImportError
 
-        self.add(DagModel(dag_id=self.DAG_ID, is_active=True, is_paused=True, fileloc="/dags/y.py"))
-        self.add(ParseImportError(filename="/dags/x.py", stacktrace="ValueError: x"))
-        self.add(ParseImportError(filename="/dags/y.py", stacktrace="ValueError: y"))
+        self.add(known_dag(self.DAG_ID, "y.py", paused=True))
+        self.add(ParseImportError(filename="x.py", stacktrace="ValueError: x"))
+        self.add(ParseImportError(filename="y.py", stacktrace="ValueError: y"))
 
-        assert dag_state(self.DAG_ID) == DagState(True, True, ["/dags/y.py: ValueError: y"])
+        assert dag_state(self.DAG_ID) == DagState(True, True, ["y.py: ValueError: y"])
 
     def test_runs_come_newest_first_and_those_that_only_wait_do_not(self):
-        from airflow.models.dagrun import DagRun
-
         for hour, state in ((9, "success"), (10, "failed"), (11, "running"), (12, "queued")):
             moment = NOW.replace(hour=hour)
-            run = DagRun(dag_id=self.DAG_ID, run_id=str(hour), execution_date=moment, state=state, run_type="manual")
+            run = dag_run(self.DAG_ID, str(hour), moment, state=state, run_type="manual")
             run.start_date = None if state == "queued" else moment
             run.end_date = None if state in ("queued", "running") else moment + timedelta(seconds=5)
             self.add(run)

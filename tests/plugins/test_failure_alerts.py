@@ -6,20 +6,20 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
-from airflow.exceptions import AirflowFailException
-from airflow.models.dag import DAG
-from airflow.models.dagbag import DagBag
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 
 from offload_airflow.alerts import offload_cycles
+from offload_airflow.compat import DAG, AirflowFailException
 from offload_core.connections import PostgresConnection
 from offload_core.errors import ClickHouseUnavailable, LedgerUnavailable
 from offload_core.ledger import Ledger, Step
 from offload_core.window import ORIGIN
 from tests.plugins.conftest import SetConnection
+from tests.support.airflow_line import forget, forget_dag, known_dag, parsed, stored_xcoms
 from tests.support.mail_server import MailServer, free_port, silent_server
 from tests.support.reported_week import MINUTE
 from tests.support.runs import attempt, manual_run, scheduled_run
@@ -33,12 +33,12 @@ OFFLOAD, AUDIT, FRESHNESS = "iceberg_offload", "iceberg_offload_audit", "iceberg
 
 
 @pytest.fixture(scope="module")
-def bag() -> DagBag:
-    return DagBag(include_examples=False)
+def bag() -> Any:
+    return parsed()
 
 
 @pytest.fixture
-def load(bag: DagBag) -> Iterator[Callable[[str], DAG]]:
+def load(bag: Any) -> Iterator[Callable[[str], DAG]]:
     """Loads a shipped DAG; its runs are gone afterwards."""
 
     def load(dag_id: str) -> DAG:
@@ -87,11 +87,8 @@ def three_attempts(dag: DAG, task_id: str, error: type[Exception], before: Calla
 def end_runs() -> None:
     """No runs, and nothing that they left."""
     from airflow.models.dagrun import DagRun
-    from airflow.models.xcom import XCom
 
-    with create_session() as session:
-        for model in (XCom, TaskInstance, DagRun):
-            session.query(model).delete()
+    forget(stored_xcoms(), TaskInstance, DagRun)
 
 
 class TestTheOffload:
@@ -262,19 +259,17 @@ def set_away(monkeypatch: pytest.MonkeyPatch) -> None:
 def scheduler_and_dag(*, paused: bool) -> Iterator[None]:
     """An Airflow whose scheduler is alive and which has the offload's DAG."""
     from airflow.jobs.job import Job
-    from airflow.models.dag import DagModel
 
     with create_session() as session:
         job = Job(job_type="SchedulerJob", state="running")
         job.start_date = job.latest_heartbeat = datetime.now(timezone.utc)
         session.add(job)
-        session.merge(DagModel(dag_id=OFFLOAD, is_active=True, is_paused=paused, fileloc="offload.py"))
+        session.merge(known_dag(OFFLOAD, "offload.py", paused=paused))
     try:
         yield
     finally:
-        with create_session() as session:
-            session.query(Job).delete()
-            session.query(DagModel).filter(DagModel.dag_id == OFFLOAD).delete()
+        forget(Job)
+        forget_dag(OFFLOAD)
 
 
 def test_airflow_tells_since_when_a_cycle_is_at_work(load: Callable[[str], DAG]) -> None:

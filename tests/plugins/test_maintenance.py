@@ -9,11 +9,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from airflow.exceptions import AirflowException, AirflowFailException
-from airflow.models.dag import DAG
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 
+from offload_airflow.compat import DAG, AirflowException, AirflowFailException
 from offload_airflow.operators.maintenance import (
     CleanLedgerOperator,
     CleanLogsOperator,

@@ -13,17 +13,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from airflow.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    AirflowTaskTerminated,
-    AirflowTaskTimeout,
-)
-from airflow.models.dag import DAG
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 
+from offload_airflow.compat import (
+    DAG,
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 from offload_airflow.hooks import offload_submit as hook_module
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_core.connections import PostgresConnection, load_connections
@@ -32,8 +31,9 @@ from offload_core.job_arguments import parse
 from offload_core.ledger import Ledger
 from offload_core.table_config import DEFAULT_TABLES
 from tests.plugins.conftest import CLICKHOUSE_SECRET, ICEBERG_SECRET, SetConnection
+from tests.support.airflow_line import told_to_end
 from tests.support.fake_spark import FakeSpark, report
-from tests.support.runs import attempt, manual_run, scheduled_run, task_instance
+from tests.support.runs import attempt, manual_run, scheduled_run, task_context, task_instance
 from tests.support.servers import unique_name
 
 pytestmark = pytest.mark.integration
@@ -349,7 +349,7 @@ def test_a_task_that_is_killed_takes_the_job_and_everything_it_started_with_it(
     killer = threading.Thread(target=kill_once_started)
     killer.start()
     try:
-        with pytest.raises(AirflowTaskTerminated):
+        with pytest.raises(told_to_end()):
             run(task)
     finally:
         signal.signal(signal.SIGTERM, handler)
@@ -394,8 +394,10 @@ def test_the_skip_says_why(spark: FakeSpark, task: OffloadSubmitOperator, set_va
     assert spark
     set_variable("iceberg_offload_tables", [])
     dag_run = scheduled_run(task.dag, NOON)
-    context = task_instance(dag_run, task).get_template_context()
-    with pytest.raises(AirflowSkipException, match="has been disabled or removed"):
+    with (
+        task_context(dag_run, task) as context,
+        pytest.raises(AirflowSkipException, match="has been disabled or removed"),
+    ):
         task.render_template_fields(context)
 
 

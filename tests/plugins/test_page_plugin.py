@@ -7,14 +7,23 @@ import subprocess
 import sys
 
 from tests.support.airflow_home import CHECKOUT, HOME, process_environment
+from tests.support.airflow_line import AIRFLOW_3, LINE_PLUGIN
 
-_LOAD = """
+LINE = "3" if AIRFLOW_3 else "2"
+_LOADED = {
+    "2": "airflow.plugins_manager.plugins, airflow.plugins_manager.import_errors",
+    "3": "airflow.plugins_manager._get_plugins()",
+}
+"""Where each line keeps the plugins that it has loaded, and why it couldn't load others."""
+_LOAD = f"""
 import json, sys
-import airflow.plugins_manager, airflow.stats
+import airflow.plugins_manager, airflow.configuration
+{"import airflow.stats" if LINE == "2" else ""}
 before = set(sys.modules)
 airflow.plugins_manager.ensure_plugins_loaded()
-told = {"plugins": [plugin.name for plugin in airflow.plugins_manager.plugins], "errors": airflow.plugins_manager.import_errors}
-print(json.dumps({**told, "imported": sorted(set(sys.modules) - before)}))
+plugins, errors = {_LOADED[LINE]}
+told = {{"plugins": [plugin.name for plugin in plugins], "errors": errors}}
+print(json.dumps({{**told, "imported": sorted(set(sys.modules) - before)}}))
 """
 
 
@@ -34,6 +43,9 @@ def test_loading_it_imports_no_more_than_small_modules() -> None:
     assert ours == {
         "iceberg_offload_plugin",
         "offload_airflow",
+        *LINE_PLUGIN,
+        "offload_airflow.airflow_line",
+        "offload_airflow.compat_page",
         "offload_airflow.compat_plugin",
         "offload_airflow.preload",
     }

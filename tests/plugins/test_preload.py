@@ -11,7 +11,9 @@ import sys
 import pytest
 
 from offload_airflow import preload
+from offload_airflow.compat_plugin import FORKING
 from tests.support.airflow_home import CHECKOUT, HOME, process_environment
+from tests.support.airflow_line import LINE_PLUGIN
 
 _START = """
 import json, sys
@@ -35,8 +37,8 @@ def imported_by(*command: str) -> set[str]:
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("command", [("scheduler",), ("dag-processor",), ("dags", "backfill")])
-def test_what_forks_tasks_or_parsers_imports_what_they_need(command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("command", FORKING)
+def test_what_forks_tasks_or_parsers_imports_what_they_need(command: list[str]) -> None:
     wanted = {name for name in preload.MODULES if name.startswith("offload_airflow.")}
 
     assert wanted <= imported_by(*command)
@@ -44,7 +46,8 @@ def test_what_forks_tasks_or_parsers_imports_what_they_need(command: tuple[str, 
 
 @pytest.mark.parametrize("command", [("tasks", "run"), ("triggerer",), ("dags", "trigger")])
 def test_no_other_command_takes_longer_for_it(command: tuple[str, ...]) -> None:
-    assert imported_by(*command) == {"offload_airflow.compat_plugin", "offload_airflow.preload"}
+    small = {f"offload_airflow.{name}" for name in ("airflow_line", "compat_page", "compat_plugin", "preload")}
+    assert imported_by(*command) == small | set(LINE_PLUGIN)
 
 
 @pytest.mark.parametrize("name", preload.MODULES)

@@ -20,12 +20,13 @@ from offload_core.connections import PostgresConnection
 from offload_core.errors import LedgerUnavailable, MailUnavailable
 from offload_core.ledger_session import connect
 from offload_core.report.history import Cycle
+from tests.support.airflow_line import dag_run, forget, parsed
 from tests.support.mail_server import OTHER_BACKEND, PASSWORD, free_port
 from tests.support.reported_week import BINANCE, DAY, HOUR, MINUTE, MONDAY, PERIOD, SILVER, W08, WrittenLedger
 from tests.support.runs import attempt, manual_run, scheduled_run
 
 if TYPE_CHECKING:
-    from airflow.models.dag import DAG
+    from offload_airflow.compat import DAG
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("airflow_database")]
 
@@ -35,19 +36,11 @@ TO = ["ops@example.com", "data@example.com"]
 
 
 def add_run(dag_id: str, due: datetime, state: str, run_type: str = "scheduled", prefix: str | None = None) -> None:
-    from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
 
+    run_id = f"{prefix or run_type}__{due.isoformat()}"
     with create_session() as session:
-        run = DagRun(
-            dag_id=dag_id,
-            run_id=f"{prefix or run_type}__{due.isoformat()}",
-            run_type=run_type,
-            execution_date=due - PERIOD,
-            data_interval=(due - PERIOD, due),
-            state=state,
-        )
-        session.add(run)
+        session.add(dag_run(dag_id, run_id, due - PERIOD, due, run_type=run_type, state=state))
 
 
 def add_scheduler(started: datetime, state: str = "success", heartbeat: datetime | None = None) -> None:
@@ -71,11 +64,8 @@ def clean_airflow() -> Iterator[None]:
 def _forget() -> None:
     from airflow.jobs.job import Job
     from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
 
-    with create_session() as session:
-        session.query(Job).delete()
-        session.query(DagRun).delete()
+    forget(Job, DagRun)
 
 
 @pytest.mark.usefixtures("clean_airflow")
@@ -133,9 +123,7 @@ class TestAirflowsDatabase:
 
 @pytest.fixture
 def dag() -> DAG:
-    from airflow.models.dagbag import DagBag
-
-    dag: DAG = DagBag(include_examples=False).get_dag(REPORT)
+    dag: DAG = parsed().get_dag(REPORT)
     return dag
 
 

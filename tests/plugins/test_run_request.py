@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from airflow.exceptions import ParamValidationError
-from airflow.models.dag import DAG
-from airflow.models.dagrun import DagRun
-from airflow.models.param import ParamsDict
 
-from offload_airflow.compat import Context
+from offload_airflow.compat import DAG, Context
 from offload_airflow.run_request import RunScope, read_request, require_sound, run_params, run_scope
 from offload_core.errors import FixConfiguration
 from offload_core.run_plan import RunMode
 from offload_core.table_config import DEFAULT_TABLES, InvalidTable, Layer
+from tests.support.airflow_line import dag_run
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -25,7 +24,7 @@ NAMES = [table.name for table in DEFAULT_TABLES]
 def context(conf: dict[str, object] | None, run_type: str = "manual") -> Context:
     """The context of a task in a run with this conf, whose data interval is the quarter of an hour before noon."""
     start = NOON - timedelta(minutes=15)
-    run = DagRun(dag_id="any", run_id="r", run_type=run_type, conf=conf)
+    run = dag_run("any", "r", start, run_type=run_type, conf=conf)
     return Context(dag_run=run, data_interval_start=start, data_interval_end=NOON)  # type: ignore[typeddict-item]
 
 
@@ -100,7 +99,7 @@ def test_a_disabled_table_cannot_be_asked_for_and_a_broken_one_can() -> None:
         require_sound(context({"tables": [disabled.name]}), [disabled, broken])
 
 
-def params() -> ParamsDict:
+def params() -> Any:
     return DAG("any", schedule=None, params=run_params(NAMES)).params
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from airflow.exceptions import AirflowFailException
-from airflow.models.dag import DAG
 from airflow.models.dagrun import DagRun
 
+from offload_airflow.compat import DAG, AirflowFailException
 from offload_airflow.sensors.watermark import WatermarkSensor
 from offload_core.clickhouse import quote_identifier
 from offload_core.connections import PostgresConnection

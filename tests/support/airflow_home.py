@@ -10,11 +10,12 @@ import base64
 import json
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support import airflow_line
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _FERNET_KEY = base64.urlsafe_b64encode(os.urandom(32)).decode()
@@ -33,8 +34,8 @@ def environment(home: Path) -> dict[str, str]:
         "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
-        "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        **airflow_line.environment(),
     }
 
 
@@ -56,11 +57,7 @@ os.environ.update(environment(HOME))
 @pytest.fixture(scope="session")
 def airflow_database() -> None:
     """Airflow's own database, migrated."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Airflow's own dependencies hold against each other
-        from airflow.utils import db
-
-        db.initdb()
+    airflow_line.migrate()
 
 
 @pytest.fixture

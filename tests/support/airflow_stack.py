@@ -104,18 +104,33 @@ def started_stack(home: Path, **settings: str) -> Iterator[AirflowStack]:
     embedded = [str(layout.python("embedded")), "-m", "embedded"]
     try:
         _run([*embedded, "up", "--airflow"], environ)
-        status = json.loads(_run([*embedded, "status", "--json"], environ))
-        url = next(part["address"] for part in status if part["name"] == "airflow-webserver")
-        password = (home / "airflow" / "admin-password").read_text().strip()
-        connections = load_connections({"OFFLOAD_CONNECTIONS_FILE": str(layout.connections_file)})
-        shell = _exports(_run([*embedded, "env"], environ))
-        api = AirflowApi(url, "admin", password)
-        stack = AirflowStack(layout, {**environ, **shell}, connections, api, url, password)
+        stack = _running(layout, environ)
         stack.offload("init", "--hot-tier")
         stack.api.wait_for_dag(DAG_ID, 120)
         yield stack
     finally:
         _run([*embedded, "down"], environ)
+
+
+def upgraded(stack: AirflowStack) -> AirflowStack:
+    """The same stack, moved from Airflow 2.11 to Airflow 3 as `make upgrade AIRFLOW=3` does it."""
+    environ = {**stack.environ, "OFFLOAD_AIRFLOW": "3"}
+    _run([str(stack.layout.python("embedded")), "-m", "embedded", "up", "--upgrade"], environ)
+    found = _running(Layout.of_checkout(environ), environ)
+    found.api.wait_for_dag(DAG_ID, 120)
+    return found
+
+
+def _running(layout: Layout, environ: dict[str, str]) -> AirflowStack:
+    """What runs in a state folder."""
+    embedded = [str(layout.python("embedded")), "-m", "embedded"]
+    status = json.loads(_run([*embedded, "status", "--json"], environ))
+    url = next(part["address"] for part in status if part["name"] in ("airflow-webserver", "airflow-api-server"))
+    password = (layout.home / "airflow" / "admin-password").read_text().strip()
+    connections = load_connections({"OFFLOAD_CONNECTIONS_FILE": str(layout.connections_file)})
+    shell = _exports(_run([*embedded, "env"], environ))
+    api = AirflowApi(url, "admin", password, layout.state_line)
+    return AirflowStack(layout, {**environ, **shell}, connections, api, url, password)
 
 
 def _exports(text: str) -> dict[str, str]:

@@ -131,17 +131,18 @@ def free_port() -> int:
 
 
 class HealthPage:
-    """Airflow's /health, with a heartbeat that beats until it is told to stop."""
+    """Airflow's health page, at Airflow 2's `path` until told otherwise, with a heartbeat that beats until it is told to stop."""
 
     def __init__(self) -> None:
         self.stopped_at: datetime | None = None
         self.has_scheduler = True
+        self.path = "/health"
         page = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = json.dumps(page.answer()).encode()
-                self.send_response(200 if self.path == "/health" else 404)
+                self.send_response(200 if self.path == page.path else 404)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -6,9 +6,9 @@ import logging
 from datetime import datetime, timezone
 
 from offload_airflow.alerts import tell, tell_every_channel
-from offload_airflow.backfill import DAG_ID
 from offload_airflow.callbacks.limits import CALLBACK_SECONDS
 from offload_airflow.compat import Context, data_interval, failed_before
+from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.table_configs import load_settings
 from offload_core.deadline import within
 from offload_core.errors import OffloadError

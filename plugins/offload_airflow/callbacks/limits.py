@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 CALLBACK_SECONDS = 40.0
-"""Airflow's DAG processor, in which the SLA's callback runs, ends after 50 seconds (`[core] dag_file_processor_timeout`)."""
+"""Airflow's DAG processor, in which the callback of a missed SLA runs, ends after 50 seconds (`[core] dag_file_processor_timeout`)."""

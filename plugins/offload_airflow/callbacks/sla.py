@@ -1,14 +1,16 @@
-"""What happens when Airflow notices that a table is late."""
+"""What happens when Airflow notices that the offload is late: 2.11 says which tasks missed their SLA, 3 which run missed its deadline."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from offload_airflow.alerts import tell
 from offload_airflow.callbacks.limits import CALLBACK_SECONDS
+from offload_airflow.dag_ids import DAG_ID
+from offload_core.alerts.model import Cycles
 from offload_core.deadline import within
 
 log = logging.getLogger(__name__)
@@ -21,9 +23,29 @@ def sla_miss_callback(
 
     Never raises, because Airflow would call it again at every check. Its lines are in the DAG processor's log.
     """
+    _tell(lambda: f"SLA missed in {dag.dag_id} by {', '.join(sorted({miss.task_id for miss in slas}))}.")
+
+
+def deadline_missed(context: Mapping[str, Any]) -> None:
+    """Log how late every table really is, and tell it: Airflow only knows that a run has not ended in time.
+
+    Never raises. Its lines are in the log of the executor's callback.
+
+    Args:
+        context: Airflow's, with the run under `dag_run` as its API has it. It's all that such a callback can know of Airflow's runs.
+    """
+
+    def cycles() -> Cycles:
+        started = context["dag_run"].get("start_date")
+        since = datetime.fromisoformat(str(started).replace("Z", "+00:00")) if started else None
+        return Cycles(DAG_ID, running_since=since, last_started=since)
+
+    _tell(lambda: f"Deadline missed in {DAG_ID} by {context['dag_run']['dag_run_id']}.", cycles)
+
+
+def _tell(late: Callable[[], str], cycles: Callable[[], Cycles] | None = None) -> None:
     try:
-        missed = sorted({miss.task_id for miss in slas})
-        log.warning("SLA missed in %s by %s.", dag.dag_id, ", ".join(missed))
-        within(CALLBACK_SECONDS, lambda: tell(datetime.now(timezone.utc)))
+        log.warning("%s", late())
+        within(CALLBACK_SECONDS, lambda: tell(datetime.now(timezone.utc), cycles=cycles))
     except Exception:
         log.exception("The lag of the tables can't be told: the freshness DAG looks again within minutes.")

@@ -7,8 +7,8 @@ from typing import Any
 
 import clickhouse_driver
 import clickhouse_driver.errors
-from airflow_clickhouse_plugin.hooks.clickhouse import ClickHouseHook, conn_to_kwargs
 
+from offload_airflow.compat_clickhouse import ClickHouseHook, conn_to_kwargs
 from offload_airflow.hooks.lookup import RequiresConnection
 from offload_core.clickhouse import server_error
 from offload_core.connections import ClickHouseConnection

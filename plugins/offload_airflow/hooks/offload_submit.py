@@ -41,6 +41,7 @@ class OffloadSubmitHook(RequiresConnection, SparkSubmitHook):
         self._keep_seconds = keep_seconds
         self._reported: ReportedError | None = None
         self._ran_out_of_memory = False
+        self._was_ended = False
         if self._connection["deploy_mode"] == "cluster":
             raise FixConfiguration(
                 f"The Airflow Connection `{self._conn_id}` says deploy-mode cluster, where the driver runs on another "
@@ -81,6 +82,7 @@ class OffloadSubmitHook(RequiresConnection, SparkSubmitHook):
         process = self._submit_sp
         if process is None or process.poll() is not None:
             return
+        self._was_ended = True
         self.log.info("Ending spark-submit and everything it started (process group %s).", process.pid)
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
@@ -115,6 +117,8 @@ class OffloadSubmitHook(RequiresConnection, SparkSubmitHook):
             yield line
 
     def _failure(self, code: int) -> OffloadError | AirflowException:
+        if self._was_ended:
+            return AirflowException("The Spark job was ended, for its task was told to end.")
         if self._reported is not None and code == EXIT_FINAL:
             return AirflowFailException(self._reported.message)
         if self._reported is not None and code == EXIT_RETRY:

@@ -10,13 +10,13 @@ from offload_airflow.compat import (
     AirflowFailException,
     BaseOperator,
     Context,
+    adopt_backfills,
     ensure_pool,
     next_run_after,
     notes,
     run_started,
     task_states,
 )
-from offload_airflow.compat_dag_runs import DagRuns
 from offload_airflow.configured import Configured
 from offload_airflow.cycle import TableTasks, completed_line, outcomes
 from offload_airflow.failures import airflow_failures
@@ -56,7 +56,7 @@ class OpenCycleOperator(Configured, BaseOperator):
             self.log.warning(
                 "Created the missing pool %s with %s slots; change their number in Airflow.", pool, _POOL_SLOTS
             )
-        adopted = DagRuns(context["dag"].dag_id).adopt_backfills(datetime.now(timezone.utc))
+        adopted = adopt_backfills(context, datetime.now(timezone.utc))
         if adopted:
             self.log.info("Runs of backfills that have ended, given to the scheduler: %s", adopted)
         self.log.info("CYCLE STARTED %s: %s tables: %s", context["run_id"], len(self.tables), ", ".join(self.tables))

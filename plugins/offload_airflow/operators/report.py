@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offload_airflow.backfill import DAG_ID
 from offload_airflow.compat import (
     AIRFLOW_HOME,
     AirflowFailException,
@@ -16,6 +15,7 @@ from offload_airflow.compat import (
     data_interval,
     require_connection,
 )
+from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.hooks.connections import postgres_connection
 from offload_airflow.table_configs import load_settings, load_tables
 from offload_core.errors import OffloadError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from offload_airflow.compat import TaskGroup, TriggerRule, sla_argument
+from offload_airflow.compat import TaskGroup, TriggerRule, task_limit
 from offload_airflow.cycle import TableTasks
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_airflow.sensors.watermark import WatermarkSensor
@@ -46,7 +46,7 @@ def layer_group(layer: Layer, tables: Sequence[TableTasks], settings: Settings) 
                 table=tasks.table,
                 pool=settings.pool,
                 execution_timeout=timeout,
-                **sla_argument(timedelta(minutes=settings.sla_minutes)),
+                **task_limit(timedelta(minutes=settings.sla_minutes)),
             )
             wait >> offload
     return group

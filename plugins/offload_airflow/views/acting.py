@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from offload_airflow.backfill import DAG_ID
 from offload_airflow.compat import require_connection
 from offload_airflow.compat_dag_runs import DagRuns
+from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.hooks.connections import clickhouse_connection, iceberg_connection, postgres_connection
 from offload_airflow.run_request import read_request
 from offload_airflow.table_configs import find_table, load_settings

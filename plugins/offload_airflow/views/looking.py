@@ -8,10 +8,9 @@ from datetime import datetime, timezone
 from http import HTTPStatus
 
 from offload_airflow.alerts import offload_cycles
-from offload_airflow.backfill import DAG_ID
 from offload_airflow.compat import require_connection
 from offload_airflow.compat_web import dag_url, log_url, run_url, runs_known
-from offload_airflow.dag_ids import DAG_IDS
+from offload_airflow.dag_ids import DAG_ID, DAG_IDS
 from offload_airflow.hooks.connections import postgres_connection
 from offload_airflow.table_configs import load_settings, load_tables
 from offload_airflow.task_groups.layer import tasks_of
@@ -52,7 +51,7 @@ def airflow_is_away(error: Exception) -> OffloadError:
         error = error.__context__
     return RetryLater(
         f"Airflow's Variables, Connections or runs can't be read ({type(error).__name__}).",
-        "See that Airflow's database and secrets backend are up; the webserver's log has the error in full.",
+        "See that Airflow's database and secrets backend are up; the log of its web interface has the error in full.",
     )
 
 

@@ -75,7 +75,11 @@ def compute(
             for number, day in enumerate(days)
         ),
         cycles=_cycles(airflow, period, installed, now) if airflow else None,
-        scheduler=SchedulerReport(airflow.up_since, len(airflow.restarts)) if airflow else None,
+        scheduler=(
+            SchedulerReport(airflow.up_since, len(airflow.restarts))
+            if airflow and airflow.restarts is not None
+            else None
+        ),
         upkeep=upkeep,
         bounds=bounds,
         known_since=max(

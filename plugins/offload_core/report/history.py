@@ -85,13 +85,14 @@ class AirflowHistory:
         first_due: when the first scheduled cycle of all was due; None if there has been none.
         cycles: the runs for them; those that somebody started by hand or that a backfill added later don't count.
         restarts: when schedulers were started in the period, oldest first; the very first start of all is not among them.
+            None: nobody knows.
         up_since: when the scheduler that has been alive longest was started; None: none is alive.
     """
 
     due: Sequence[datetime]
     first_due: datetime | None
     cycles: Sequence[Cycle]
-    restarts: Sequence[datetime]
+    restarts: Sequence[datetime] | None
     up_since: datetime | None
 
 

@@ -118,7 +118,7 @@ class Report:
     Attributes:
         made_at: when the report was computed.
         tables: in the order of the configuration.
-        cycles, scheduler: None where Airflow was not asked.
+        cycles, scheduler: None where Airflow was not asked, or does not know it of its scheduler.
         upkeep: what audits found and what maintenance did.
         bounds: the bounds of the lag's levels; that of Critical is the objective.
         known_since: where the ledger's rows begin, if the maintenance has deleted some of the period; else None.

@@ -67,8 +67,8 @@ def sections(report: Report) -> tuple[Section, ...]:
 
 
 def _cycle_figures(report: Report) -> Iterator[Figure]:
-    cycles, scheduler = report.cycles, report.scheduler
-    if cycles is None or scheduler is None:
+    cycles = report.cycles
+    if cycles is None:
         yield Figure("Success rate", NOTHING, "Airflow was not asked")
         yield Figure("Uptime", NOTHING, "Airflow was not asked")
         return
@@ -95,6 +95,8 @@ def _table_figures(report: Report) -> Iterator[Figure]:
         up = report.scheduler.up_since
         since = f"up since {clock(up)}" if up else "it is down now"
         yield Figure("Scheduler restarts", amount(report.scheduler.restarts), since)
+    elif report.cycles is not None:
+        yield Figure("Scheduler restarts", NOTHING, "no scheduler has noted them for this report")
 
 
 def _freshness(report: Report) -> Section:

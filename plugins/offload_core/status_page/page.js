@@ -1,3 +1,23 @@
+// In the frame of another page of the same site, whatever leads away from here leads away in the whole window. That frame is a sandbox from
+// which no link does: it is the page around it that follows the link.
+(() => {
+  "use strict";
+  const root = document.body.dataset.root;
+  if (!root || window.top === window.self) return;
+  document.getElementById("offload-home")?.remove();
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (link.origin === window.location.origin && link.pathname.startsWith(`${root}/`)) return;
+    event.preventDefault();
+    const outside = window.top.document.createElement("a");
+    outside.href = link.href;
+    window.top.document.body.append(outside);
+    outside.click();
+    outside.remove();
+  });
+})();
+
 // Fetches the page's content again and again and swaps it, without moving the reader: focus, open details and scrolling stay.
 (() => {
   "use strict";

@@ -1,8 +1,8 @@
-"""The page as HTML, and the two files that belong to it. What is shown is escaped by the templates."""
+"""The page as HTML, and the files that belong to it. What is shown is escaped by the templates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +16,11 @@ from offload_core.status_page.model import Done, Question, StatusPage, Unreadabl
 EVERY_SECONDS = 15
 """How often an open page asks for its content."""
 _FOLDER = Path(__file__).parent
-_ASSETS = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
+_ASSETS = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
 
 
 def content(page: StatusPage | Unreadable) -> Markup:
@@ -53,6 +57,18 @@ def refusal(problem: str, remedy: str, back: str | None) -> Markup:
 def document(body: Markup) -> Markup:
     """A whole HTML page that needs nothing else, with its style inside."""
     return _render("document.html.j2", body=body, style=Markup((_FOLDER / "page.css").read_text()))  # noqa: S704 - our file
+
+
+def framed(body: Markup, files: Mapping[str, str], root: str, home: str) -> Markup:
+    """A whole HTML page for where the web framework has no frame of its own, but may show it in one.
+
+    Args:
+        body: what is on it.
+        files: the addresses of the style (`css`) and the script (`js`).
+        root: the path of the page; addresses below it open in the same frame, all others outside it.
+        home: the address of what it belongs to.
+    """
+    return _render("framed.html.j2", body=body, files=files, root=root, home=home)
 
 
 def asset(name: str) -> tuple[bytes, str] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 import pytest
+from markupsafe import Markup
 
 from offload_core.connections import PostgresConnection
 from offload_core.errors import LedgerUnavailable, OffloadError, RunInit
@@ -14,7 +15,7 @@ from offload_core.settings import Settings
 from offload_core.status_page.compute import unreadable
 from offload_core.status_page.model import Question, StatusPage
 from offload_core.status_page.read import read
-from offload_core.status_page.render import asset, content, live, question, refusal
+from offload_core.status_page.render import asset, content, framed, live, question, refusal
 from offload_core.table_config import DEFAULT_TABLES, parse_tables
 from tests.support.servers import postgres_database
 from tests.support.shown_html import Shown
@@ -82,12 +83,24 @@ class TestHtml:
         assert "<code>a</code> &lt;b&gt;" in html
         assert "<code>to</code> is missing" in html
 
-    def test_the_page_has_two_files_and_no_others(self):
-        for name in ("page.css", "page.js"):
+    def test_the_page_has_three_files_and_no_others(self):
+        for name in ("page.css", "page.js", "icon.svg"):
             found = asset(name)
             assert found is not None
-            assert b"http" not in found[0].replace(b"http-equiv", b"")
+            assert b"http" not in found[0].replace(b"http-equiv", b"").replace(b"http://www.w3.org/2000/svg", b"")
         assert asset("../render.py") is None
+
+    def test_a_page_of_its_own_takes_style_and_script_from_its_own_addresses_and_has_none_inside(self):
+        files = {"css": "/x/page.css", "js": "/x/page.js"}
+
+        html = str(framed(Markup("<p>all of it</p>"), files, root="/x", home="/airflow/"))
+
+        assert "<p>all of it</p>" in html
+        assert '<link rel="stylesheet" href="/x/page.css">' in html
+        assert '<script src="/x/page.js" defer></script>' in html
+        assert 'data-root="/x"' in html
+        assert html.count("<script") == 1
+        assert "<style" not in html
 
 
 class TestUnreadable:

@@ -1,0 +1,1 @@
+"""What `compat` and its siblings take from Airflow 2.11."""
