@@ -86,7 +86,12 @@ class Settings(BaseModel):
         Field(gt=0, le=1440, description="One attempt of one table; three attempts and their pauses fit the period."),
     ] = 4
     sla_minutes: Annotated[
-        float, Field(gt=0, le=1440, description="Airflow SLA of an offload task after its due time.")
+        float,
+        Field(
+            gt=0,
+            le=1440,
+            description="Airflow SLA of an offload task after its due time; with Airflow 3, the deadline of a run after it was queued.",
+        ),
     ] = 5
     pool: Annotated[
         str, Field(min_length=1, description="Airflow pool of the Spark tasks; its slots are the parallelism.")
