@@ -177,7 +177,9 @@ class TestPermissions:
             assert "/login" in page.url
             assert page.request.get("/iceberg-offload/content", headers={"X-Requested-With": "fetch"}).status == 401
 
-    def test_logging_in_leads_back_to_the_page(self, request: pytest.FixtureRequest, stack: AirflowStack, chromium: Browser):
+    def test_logging_in_leads_back_to_the_page(
+        self, request: pytest.FixtureRequest, stack: AirflowStack, chromium: Browser
+    ):
         request.getfixturevalue("told")
         with chromium.new_context(base_url=stack.url) as context:
             page = context.new_page()
