@@ -73,13 +73,20 @@ def _start_dag(bench: BenchStack) -> None:
             raise CommandFailed(f"Airflow has not read {DAG_ID} again after {_PARSE_SECONDS} seconds")
         time.sleep(0.5)
     api.unpause(DAG_ID)
-    # Airflow at once starts the run of the interval that is just over.
+    # Airflow at once starts the run of the interval that is just over, and may have one of the old schedule to make up for first: a run
+    # that is still at work when rows are fed takes some of them away.
     deadline = time.monotonic() + _PARSE_SECONDS
-    while (first := api.newest_run(DAG_ID)) is None:
+    while _is_due(bench) or (newest := api.newest_run(DAG_ID)) is None:
         if time.monotonic() > deadline:
             raise CommandFailed(f"Airflow starts no run of {DAG_ID}")
         time.sleep(0.5)
-    _finish(bench, first)
+    _finish(bench, newest)
+
+
+def _is_due(bench: BenchStack) -> bool:
+    """Whether a run of Airflow's own is about to start, or at work: with one at work it names no moment for the next."""
+    due = json.loads(bench.api.page(f"/api/v1/dags/{DAG_ID}"))["next_dagrun_create_after"]
+    return due is None or datetime.fromisoformat(due) <= datetime.now(timezone.utc)
 
 
 def _measured_cycle(bench: BenchStack, processes: Processes, *, empty: bool = False) -> Cost:

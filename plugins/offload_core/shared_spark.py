@@ -273,8 +273,11 @@ def _listen(job: socket.socket) -> int:
             for line in lines:
                 # What a job prints last need not end its line.
                 text, found, code = line.rpartition(EXIT)
-                status = int(code) if found else status
-                sys.stdout.buffer.write(line + b"\n" if not found else text + b"\n" if text else b"")
+                if found and code.isdigit():
+                    status, line = int(code), text
+                    if not text:
+                        continue
+                sys.stdout.buffer.write(line + b"\n")
             sys.stdout.buffer.flush()
     sys.stdout.buffer.write(rest)
     sys.stdout.buffer.flush()

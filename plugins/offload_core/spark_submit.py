@@ -97,7 +97,7 @@ def configuration(environ: Mapping[str, str], *, bulk: bool = False, s3: bool = 
         "-XX:+UseSerialGC",
         *([] if bulk else ["-XX:TieredStopAtLevel=1"]),
         "-Xshare:auto",
-        # Hadoop runs chmod for each metadata file of a local warehouse: without an intermediate process that costs half.
+        # Hadoop runs chmod twice for each metadata file of a local warehouse: so without the JDK's intermediate process.
         "-Djdk.lang.Process.launchMechanism=VFORK",
         f"-Dlog4j2.configurationFile={logging.as_uri()}",
     ]

@@ -69,6 +69,7 @@ def hand_over(place: Path, *answers: bytes) -> subprocess.CompletedProcess[str]:
     [
         ([b"one\ntwo\n", EXIT + b"0\n"], "one\ntwo\n", 0),
         ([b"one\nno end", EXIT + b"20\n"], "one\nno end\n", 20),
+        ([b"OFFLOAD_EXIT is ours\n", EXIT + b"0\n"], "OFFLOAD_EXIT is ours\n", 0),
         ([b"half a li", b"ne\nOFFLOAD_", b"EXIT 10\n"], "half a line\n", 10),
     ],
 )

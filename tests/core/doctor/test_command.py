@@ -149,6 +149,8 @@ class TestTheCommand:
             "6 servers: PostgreSQL",
             "6 servers: Iceberg",
         ]
+        # What a check's own, longer timeout says would have come too late.
+        assert {found[name]["finding"] for name in self.red(found)} == {"No answer within 1 seconds."}
 
     def test_a_configuration_that_can_not_be_read_is_red_too(self):
         def unreadable() -> Context:
