@@ -190,9 +190,10 @@ def _refuse_unreadable(key: str) -> None:
 
 def data_interval(context: Context) -> tuple[datetime, datetime] | None:
     """Start and end of the run's data interval (UTC); None for a run started by hand, which has no interval of its own."""
-    if context["dag_run"].run_type in _BY_HAND:
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    if start is None or end is None or context["dag_run"].run_type in _BY_HAND:
         return None
-    return plain(context["data_interval_start"]), plain(context["data_interval_end"])
+    return plain(start), plain(end)
 
 
 def run_conf(context: Context) -> dict[str, object]:

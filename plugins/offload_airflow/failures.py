@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging import Logger
+from typing import Protocol
 
 from offload_airflow.compat import AirflowFailException
 from offload_core.attempt_log import attempt_line
@@ -12,8 +12,16 @@ from offload_core.errors import OffloadError, TableHalted
 from offload_core.ledger import Ledger
 
 
+class TaskLog(Protocol):
+    """What is used of a task's log, whose class depends on Airflow's line."""
+
+    def error(self, text: str, /, *args: object) -> object: ...
+
+    def warning(self, text: str, /, *args: object) -> object: ...
+
+
 @contextmanager
-def airflow_failures(log: Logger, table: str) -> Iterator[None]:
+def airflow_failures(log: TaskLog, table: str) -> Iterator[None]:
     """Log an OffloadError as operators look for it (R101), and spare Airflow retries that can't help.
 
     Raises:
@@ -30,7 +38,7 @@ def airflow_failures(log: Logger, table: str) -> Iterator[None]:
 
 
 @contextmanager
-def recorded_failures(ledger: Ledger, log: Logger, table: str, *, run_id: str, attempt: int) -> Iterator[None]:
+def recorded_failures(ledger: Ledger, log: TaskLog, table: str, *, run_id: str, attempt: int) -> Iterator[None]:
     """Count a failed attempt in the ledger, so that alerts see it; a halted table has its row already."""
     try:
         yield
@@ -41,7 +49,7 @@ def recorded_failures(ledger: Ledger, log: Logger, table: str, *, run_id: str, a
         raise
 
 
-def record_failure(ledger: Ledger, log: Logger, table: str, error: OffloadError, *, run_id: str, attempt: int) -> None:
+def record_failure(ledger: Ledger, log: TaskLog, table: str, error: OffloadError, *, run_id: str, attempt: int) -> None:
     """Log a failure, and write it into the ledger; if that fails, say so and leave the first error to be raised."""
     log.error("%s", attempt_line(table, run_id, attempt, error.kind))
     try:

@@ -146,6 +146,8 @@ def test_airflow_calls_it_when_a_run_has_not_ended_five_minutes_after_it_was_que
         (deadline,) = session.scalars(select(Deadline).where(Deadline.dagrun_id == run.id)).all()
         assert abs(deadline.deadline_time - now - timedelta(minutes=5)) < timedelta(seconds=30)
 
+        run.state, run.start_date = "running", now
+        session.flush()
         deadline.handle_miss(session)
         data = dict(deadline.callback.data)
         session.commit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from airflow.utils.session import create_session
@@ -29,7 +29,7 @@ KEY = "iceberg_offload_settings"
 @pytest.fixture
 def in_task() -> Iterator[None]:
     """This process is that of a task."""
-    with DAG(unique_name("secrets"), schedule=None, start_date=NOW) as dag:
+    with DAG(unique_name("secrets"), schedule=None, start_date=NOW - timedelta(days=1)) as dag:
         task = BaseOperator(task_id="only")
     with task_context(scheduled_run(dag, NOW), task):
         yield
@@ -69,14 +69,14 @@ def test_a_variable_that_can_not_be_decrypted_is_an_error_and_not_an_unset_one(
 
 @pytest.mark.usefixtures("in_task")
 def test_a_database_that_can_not_be_read_is_an_error_and_not_an_unset_variable() -> None:
-    with away("variable"), pytest.raises(Exception, match=r"500|no such table"):
+    with away("variable"), pytest.raises(Exception, match="Server returned error"):
         find_variable(KEY)
     assert find_variable(KEY) is None
 
 
 @pytest.mark.usefixtures("in_task")
 def test_a_database_that_can_not_be_read_is_an_error_and_not_a_missing_connection() -> None:
-    with away("variable"), away("connection"), pytest.raises(Exception, match=r"500|no such table"):
+    with away("variable"), away("connection"), pytest.raises(Exception, match="Server returned error"):
         find_connection("nowhere")
     assert find_connection("nowhere") is None
 

@@ -43,9 +43,9 @@ def stored(dag: DAG) -> SerializedDAG:
         DagBundlesManager().sync_bundles_to_db()
         sync_bag_to_db(bag, "dags-folder", None)
         with create_session() as session:
-            found = session.scalar(SerializedDagModel.latest_item_select_object(dag.dag_id))
+            found = SerializedDagModel.get_dag(dag.dag_id, session=session)
             assert found is not None
-            return found.dag
+            return found
 
 
 def _run(
@@ -166,13 +166,16 @@ def whole_run(dag: DAG) -> DagRun:
     from airflow.utils.session import create_session
 
     run = manual_run(dag, datetime.now(timezone.utc))
+    states: dict[str, str | None] = {}
     while True:
+        before = states
         with quiet(), create_session() as session:
             run = session.merge(run, load=True)
             run.dag = stored(dag)
             ready, _ = run.update_state(session=session)
             todo = [instance.task_id for instance in ready]
-        if not todo:
+            states = {instance.task_id: instance.state for instance in run.get_task_instances(session=session)}
+        if not todo and states == before:
             return run
         for task_id in todo:
             with suppress(Exception):  # its state says it

@@ -119,10 +119,10 @@ class DagRuns:
     def _dag(self) -> SerializedDAG:
         self._model()
         with create_session() as session:
-            stored = session.scalar(SerializedDagModel.latest_item_select_object(self.dag_id))
+            stored = SerializedDagModel.get_dag(self.dag_id, session=session)
             if stored is None:
                 raise RuntimeError(f"Airflow has the DAG {self.dag_id}, but not what is in it.")
-            return stored.dag
+            return stored
 
 
 def _state(run: DagRun) -> RunState:

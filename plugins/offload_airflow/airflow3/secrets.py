@@ -35,7 +35,8 @@ class _Api:
         try:
             return supervisor.ask(GetVariable(key=key), VariableResult).value
         except AirflowRuntimeError as error:
-            return _nothing(error, ErrorType.VARIABLE_NOT_FOUND)
+            _nothing(error, ErrorType.VARIABLE_NOT_FOUND)
+            return None
 
     def get_connection(self, conn_id: str) -> Connection | None:
         try:

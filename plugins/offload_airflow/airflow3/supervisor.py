@@ -21,6 +21,11 @@ def is_there() -> bool:
     return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
 
 
+def is_dag_processors() -> bool:
+    """Whether this process, which has a supervisor, parses a DAG file or runs a callback for it, and is no task."""
+    return os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client"
+
+
 def ask(question: Any, expected: type[_Answer]) -> _Answer:
     """The supervisor's answer.
 
@@ -46,7 +51,7 @@ def ask_as_task(question: Any, expected: type[_Answer]) -> _Answer:
         RuntimeError: this process parses a DAG file or runs a callback for it.
         AirflowRuntimeError: as `ask`.
     """
-    if os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client":
+    if is_dag_processors():
         raise RuntimeError(f"Airflow's DAG processor does not answer {type(question).__name__}.")
     return ask(question, expected)
 

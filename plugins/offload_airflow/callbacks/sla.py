@@ -36,11 +36,15 @@ def deadline_missed(context: Mapping[str, Any]) -> None:
     """
 
     def cycles() -> Cycles:
-        started = context["dag_run"].get("start_date")
-        since = datetime.fromisoformat(str(started).replace("Z", "+00:00")) if started else None
-        return Cycles(DAG_ID, running_since=since, last_started=since)
+        run = context["dag_run"]
+        began, queued = _moment(run.get("start_date")), _moment(run.get("queued_at"))
+        return Cycles(DAG_ID, running_since=began, last_started=began or queued)
 
     _tell(lambda: f"Deadline missed in {DAG_ID} by {context['dag_run']['dag_run_id']}.", cycles)
+
+
+def _moment(said: object) -> datetime | None:
+    return datetime.fromisoformat(str(said).replace("Z", "+00:00")) if said else None
 
 
 def _tell(late: Callable[[], str], cycles: Callable[[], Cycles] | None = None) -> None:
