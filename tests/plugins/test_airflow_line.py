@@ -8,7 +8,9 @@ from offload_airflow.airflow_line import is_airflow_3
 from offload_core.errors import FixConfiguration
 
 
-@pytest.mark.parametrize(("version", "is_3"), [("2.11.2", False), ("3.3.0", True), ("3.3.2rc1", True), ("3.10.0", True)])
+@pytest.mark.parametrize(
+    ("version", "is_3"), [("2.11.2", False), ("3.3.0", True), ("3.3.2rc1", True), ("3.10.0", True)]
+)
 def test_both_lines_are_told_apart(version: str, is_3: bool) -> None:
     assert is_airflow_3(version) is is_3
 
