@@ -68,7 +68,7 @@ def _start_dag(bench: BenchStack) -> None:
     schedule = f"{(datetime.now(timezone.utc) - timedelta(minutes=2)).minute} * * * *"
     api.set_variable(SETTINGS_VARIABLE, json.dumps({"schedule": schedule}))
     deadline = time.monotonic() + _PARSE_SECONDS
-    while schedule not in api.page(f"/api/v1/dags/{DAG_ID}"):
+    while schedule not in json.dumps(api.summary(DAG_ID)):
         if time.monotonic() > deadline:
             raise CommandFailed(f"Airflow has not read {DAG_ID} again after {_PARSE_SECONDS} seconds")
         time.sleep(0.5)
@@ -85,8 +85,8 @@ def _start_dag(bench: BenchStack) -> None:
 
 def _is_due(bench: BenchStack) -> bool:
     """Whether a run of Airflow's own is about to start, or at work: with one at work it names no moment for the next."""
-    due = json.loads(bench.api.page(f"/api/v1/dags/{DAG_ID}"))["next_dagrun_create_after"]
-    return due is None or datetime.fromisoformat(due) <= datetime.now(timezone.utc)
+    due = bench.api.next_due(DAG_ID)
+    return due is None or due <= datetime.now(timezone.utc)
 
 
 def _measured_cycle(bench: BenchStack, processes: Processes, *, empty: bool = False) -> Cost:
@@ -97,8 +97,7 @@ def _measured_cycle(bench: BenchStack, processes: Processes, *, empty: bool = Fa
         nonlocal wall
         began = datetime.now(timezone.utc)
         run_id = _none_moved(bench) if empty else _all_moved(bench)
-        run = json.loads(bench.api.page(f"/api/v1/dags/{DAG_ID}/dagRuns/{run_id}"))
-        wall = (datetime.fromisoformat(run["end_date"]) - began).total_seconds()
+        wall = (bench.api.ended(DAG_ID, run_id) - began).total_seconds()
 
     cost = measure(work, processes, bench.servers())
     return Cost(wall, cost.cpu_s, cost.server_cpu_s)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from embedded.airflow_session import FormSession, Session, TokenSession
 from embedded.errors import AirflowRefusedError
 from embedded.line import AIRFLOW_2, Line
+from offload_core.window import from_iso
 
 _FINISHED = {"success", "failed"}
 _LOGGED_OUT = {401, 403}
@@ -66,7 +67,7 @@ class AirflowApi:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                self._call("GET", f"/dags/{dag_id}")
+                self.summary(dag_id)
             except AirflowRefusedError:
                 time.sleep(0.5)
             else:
@@ -76,7 +77,7 @@ class AirflowApi:
 
     def unpause(self, dag_id: str) -> bool:
         """Let the scheduler run the DAG; False if it did already."""
-        if not self._call("GET", f"/dags/{dag_id}")["is_paused"]:
+        if not self.is_paused(dag_id):
             return False
         self._call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
         return True
@@ -87,7 +88,17 @@ class AirflowApi:
 
     def is_paused(self, dag_id: str) -> bool:
         """Whether the scheduler leaves the DAG alone."""
-        return bool(self._call("GET", f"/dags/{dag_id}")["is_paused"])
+        return bool(self.summary(dag_id)["is_paused"])
+
+    def summary(self, dag_id: str) -> dict[str, Any]:
+        """What Airflow tells of a DAG."""
+        return self._call("GET", f"/dags/{dag_id}")
+
+    def next_due(self, dag_id: str) -> datetime | None:
+        """When the scheduler makes the DAG's next run (UTC); None: it can't say, as while one is at work."""
+        dag = self.summary(dag_id)
+        due = dag["next_dagrun_create_after" if self._kind is FormSession else "next_dagrun_run_after"]
+        return from_iso(due) if due else None
 
     def clear(self, dag_id: str, run_id: str, task_ids: Sequence[str] = ()) -> None:
         """Let a run, or only these tasks of it, run again."""
@@ -100,7 +111,7 @@ class AirflowApi:
         """The newest hundred runs by their logical dates (UTC)."""
         # A run that Airflow 3 was asked for by hand has no logical date.
         dated = [run for run in self.runs(dag_id) if run["logical_date"]]
-        return {datetime.fromisoformat(run["logical_date"]): str(run["dag_run_id"]) for run in dated}
+        return {from_iso(run["logical_date"]): str(run["dag_run_id"]) for run in dated}
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """The newest hundred runs, the newest first, as Airflow tells of them."""
@@ -121,6 +132,25 @@ class AirflowApi:
     def state(self, dag_id: str, run_id: str) -> str:
         """The state of a run: queued, running, success or failed."""
         return str(self._call("GET", _run_path(dag_id, run_id))["state"])
+
+    def ended(self, dag_id: str, run_id: str) -> datetime:
+        """When a run that is over ended (UTC)."""
+        return from_iso(self._call("GET", _run_path(dag_id, run_id))["end_date"])
+
+    def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Give a run, and with it all its tasks, another state."""
+        self._call("PATCH", _run_path(dag_id, run_id), {"state": state})
+
+    def mark_task(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Give a task another state."""
+        body: dict[str, object] = {"new_state": state}
+        if self._kind is FormSession:
+            body["dry_run"] = False
+        self._call("PATCH", f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}", body)
+
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a run and all that is known of it."""
+        self._call("DELETE", _run_path(dag_id, run_id))
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """The state of every task of a run, by task id."""

@@ -25,6 +25,7 @@ from embedded.market_feed.replay import insert_replay, read_trades, shift_to
 from embedded.market_feed.report import follow, show, summarize
 from offload_core.connections import load_connections
 from offload_core.errors import FixConfiguration, OffloadError
+from offload_core.window import from_iso
 
 app = typer.Typer(
     help="Put trades into the hot tier: made up from a seed, or real ones from a file. "
@@ -43,7 +44,7 @@ class ExchangeName(str, Enum):
 def parse_time(text: str) -> datetime:
     """An ISO 8601 time with a zone, in UTC."""
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = from_iso(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is no time such as 2026-11-20T10:00:00Z") from error
     if moment.tzinfo is None:

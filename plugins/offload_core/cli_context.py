@@ -21,7 +21,7 @@ from offload_core.ledger_session import connect
 from offload_core.report.history import AirflowHistory
 from offload_core.settings import Settings
 from offload_core.table_config import InvalidTable, TableConfig
-from offload_core.window import Interval, require_utc
+from offload_core.window import Interval, from_iso, require_utc
 
 EXIT_DIFFERENT = 1
 """Both tiers differ, a check is red, or the answer to a question was no."""
@@ -108,7 +108,7 @@ def parse_moment(text: str, option: str) -> datetime:
         FixConfiguration: it is none, or has no time zone.
     """
     try:
-        return require_utc(datetime.fromisoformat(_readable(text)), option)
+        return require_utc(from_iso(text), option)
     except (ValueError, OverflowError) as error:
         raise FixConfiguration(f"{option} {text} is no time.", "Write it like 2026-11-20T10:00:00+00:00.") from error
 
@@ -142,8 +142,3 @@ def ask(question: str, *, yes: bool) -> None:
     """Go on only with the operator's consent: `yes`, or a `y` typed now; anything else ends the command with status 1."""
     if not yes:
         typer.confirm(question, abort=True, err=True)
-
-
-def _readable(text: str) -> str:
-    # Python 3.10 does not read the Z that everybody writes.
-    return text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text

@@ -20,6 +20,16 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 """How far a watermark may lie ahead of ClickHouse's clock before it can't be true: one period, more than servers drift apart."""
 
 
+def from_iso(text: str) -> datetime:
+    """The moment that ISO 8601 names, with its zone or without one as it is written.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # Python 3.10 does not read the Z that everybody writes.
+    return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+
+
 def require_utc(moment: datetime, what: str) -> datetime:
     """Return `moment` in UTC.
 

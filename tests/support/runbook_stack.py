@@ -10,10 +10,8 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
-import requests
 
 from embedded.processes import Part
 from offload_core.clickhouse import ClickHouse
@@ -114,8 +112,7 @@ class RunbookStack:
         return TROUBLES[trouble](self)
 
     def _scheduler_is_healthy(self) -> bool:
-        health = requests.get(f"{self.stack.url}/health", timeout=30).json()
-        return bool(health["scheduler"]["status"] == "healthy")
+        return self.stack.health().of("airflow-scheduler")
 
     def calm(self) -> None:
         """Pause what a command has switched on, and take away the runs that it has made."""
@@ -123,20 +120,15 @@ class RunbookStack:
             if not self.stack.api.is_paused(dag_id):
                 self.stack.api.pause(dag_id)
             for run_id in set(self.stack.api.run_ids(dag_id).values()) - {self.run_id}:
-                self._call("DELETE", f"/dags/{dag_id}/dagRuns/{quote(run_id)}")
+                self.stack.api.delete_run(dag_id, run_id)
 
     def mark(self, task_id: str, state: str) -> None:
         """Give a task of the run another state, as the web interface does."""
-        self._call(
-            "PATCH",
-            f"/dags/{DAG_ID}/dagRuns/{quote(self.run_id)}/taskInstances/{task_id}",
-            dry_run=False,
-            new_state=state,
-        )
+        self.stack.api.mark_task(DAG_ID, self.run_id, task_id, state)
 
     def mark_run(self, state: str) -> None:
         """Give the run, and with it all its tasks, another state."""
-        self._call("PATCH", f"/dags/{DAG_ID}/dagRuns/{quote(self.run_id)}", state=state)
+        self.stack.api.mark_run(DAG_ID, self.run_id, state)
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
@@ -152,11 +144,6 @@ class RunbookStack:
             (newest,) = session.execute(f"SELECT max(id) AS id {scope}", [table])
             yield
             session.execute(f"DELETE {scope} AND id > %s", [table, newest["id"]])
-
-    def _call(self, method: str, path: str, **body: object) -> None:
-        url, login = f"{self.stack.url}/api/v1{path}", ("admin", self.stack.password)
-        answer = requests.request(method, url, auth=login, json=body, timeout=30)
-        assert answer.ok, answer.text
 
 
 _PARTS = {

@@ -12,6 +12,7 @@ from offload_airflow.callbacks.limits import CALLBACK_SECONDS
 from offload_airflow.dag_ids import DAG_ID
 from offload_core.alerts.model import Cycles
 from offload_core.deadline import within
+from offload_core.window import from_iso
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def deadline_missed(context: Mapping[str, Any]) -> None:
 
 
 def _moment(said: object) -> datetime | None:
-    return datetime.fromisoformat(str(said).replace("Z", "+00:00")) if said else None
+    return from_iso(str(said)) if said else None
 
 
 def _tell(late: Callable[[], str], cycles: Callable[[], Cycles] | None = None) -> None:
