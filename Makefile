@@ -13,7 +13,7 @@ $(error AIRFLOW=$(LINE) is no line of Airflow that this runs on. Say AIRFLOW=2, 
 endif
 AIRFLOW_ENV := $(ENVS)/airflow$(filter 3,$(LINE))/bin
 EMBEDDED := $(ENVS)/embedded/bin/python -m embedded
-MYPY := $(AIRFLOW_ENV)/mypy --cache-dir .mypy_cache
+MYPY := $(ENVS)/bootstrap/bin/mypy --cache-dir .mypy_cache
 PYTEST := $(AIRFLOW_ENV)/python -m pytest
 # Each worker has servers of its own. The order stays: what takes long must not be left to the end.
 WORKERS ?= 2
@@ -117,7 +117,7 @@ CHECKED_LINE := --always-$(if $(filter 3,$(LINE)),true,false) AIRFLOW_3 --exclud
 lint: setup ## Style, types and import directions
 	@$(AIRFLOW_ENV)/ruff check .
 	@$(AIRFLOW_ENV)/ruff format --check .
-	@$(MYPY)/airflow$(LINE) $(CHECKED_LINE) plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
+	@$(MYPY)/airflow$(LINE) --python-executable $(AIRFLOW_ENV)/python $(CHECKED_LINE) plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
 	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
 	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python --exclude 'benchmarks/(peers/(?!request)|parity)' embedded benchmarks
 	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports

@@ -98,8 +98,6 @@ def _three(layout: Layout, secrets: Secrets, web_port: int) -> Configuration:
             "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
             "simple_auth_manager_users": f"{ADMIN}:admin",
             "simple_auth_manager_passwords_file": str(passwords_file(layout)),
-            # As in Airflow 2; plugins/.airflowignore is good for either, and for globs Airflow asks a library in a way that this warns of.
-            "dag_ignore_file_syntax": "regexp",
         },
         "logging": {"dag_processor_child_process_log_directory": str(layout.logs / "airflow" / "dag_processor")},
         "dag_processor": {

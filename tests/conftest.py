@@ -10,10 +10,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
-
 from embedded.ports import DEFAULTS
-from tests.support.airflow_line import FOREIGN_WARNINGS
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -46,9 +43,3 @@ for _variable, _port in DEFAULTS.values():
     os.environ.setdefault(_variable, str(_port + 250 * (_worker + 1)))
 
 from tests.support.servers import servers  # noqa: E402, F401
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Let pass what this Airflow's own code holds against itself."""
-    for warning in FOREIGN_WARNINGS:
-        config.addinivalue_line("filterwarnings", warning)

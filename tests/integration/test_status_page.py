@@ -358,7 +358,8 @@ class TestFrame:
 
         framed.get_by_role("link", name=f"Verify … {HEALTHY}").click()
         expect(framed.get_by_role("heading", name=f"Verify {HEALTHY}?")).to_be_visible()
-        assert page.url.endswith("/plugin/iceberg-offload")
+        page.wait_for_url(f"**/plugin/iceberg-offload/iceberg-offload/verify/{HEALTHY}")
+        page.reload()
         framed.get_by_role("link", name="Cancel").click()
         framed.get_by_role("link", name=DAG_ID).click()
 

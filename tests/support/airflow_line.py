@@ -13,9 +13,6 @@ from typing import Any
 import pendulum
 
 AIRFLOW_3 = not importlib.metadata.version("apache-airflow").startswith("2.")
-FOREIGN_WARNINGS = ["ignore:GitWildMatchPattern:DeprecationWarning"] if AIRFLOW_3 else []
-"""What Airflow's own code is warned of, as pytest's `filterwarnings` has it."""
-
 
 LINE_PLUGIN = (
     [
