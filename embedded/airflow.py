@@ -30,7 +30,6 @@ from offload_core import shared_spark
 SCHEDULER, DAG_PROCESSOR = "airflow-scheduler", "airflow-dag-processor"
 _WEB = {AIRFLOW_2: "airflow-webserver", AIRFLOW_3: "airflow-api-server"}
 _WORKERS = {AIRFLOW_2: (SCHEDULER,), AIRFLOW_3: (SCHEDULER, DAG_PROCESSOR)}
-_HEALTH = {AIRFLOW_2: "/health", AIRFLOW_3: "/api/v2/monitor/health"}
 _ANSWERS = {SCHEDULER: "scheduler", DAG_PROCESSOR: "dag_processor"}
 """What the health page calls the parts that beat a heart."""
 _START_SECONDS = 120.0
@@ -139,7 +138,7 @@ class Airflow:
 
     def health(self) -> Health:
         """Ask the web interface how all parts are."""
-        answer = _ask(self.port, _HEALTH[self.line])
+        answer = _ask(self.port, self.line.health_page)
         alive = {part.name for part in self._workers() if _is_its_own(part, answer.get(_ANSWERS[part.name], {}))}
         return Health(web=bool(answer), alive=frozenset(alive))
 

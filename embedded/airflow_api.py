@@ -56,6 +56,7 @@ class AirflowApi:
         self._url = url
         self._login = {"username": user, "password": password}
         self._kind = FormSession if line is AIRFLOW_2 else TokenSession
+        self._health_page = line.health_page
         self._session: Session | None = None
 
     def wait_for_dag(self, dag_id: str, seconds: float) -> None:
@@ -215,11 +216,20 @@ class AirflowApi:
                 return
             time.sleep(0.5)
 
+    def has_backfills(self, dag_id: str) -> bool:
+        """Whether a backfill of the DAG, which Airflow 3's scheduler runs, has not ended."""
+        found = self._call("GET", f"/backfills?dag_id={quote(dag_id)}")["backfills"]
+        return any(backfill["completed_at"] is None for backfill in found)
+
     def events(self, dag_id: str, event: str) -> list[dict[str, Any]]:
         """Entries of the audit log, the newest first."""
         path = f"/eventLogs?dag_id={quote(dag_id)}&event={quote(event)}&order_by=-when"
         found: list[dict[str, Any]] = self._call("GET", path)["event_logs"]
         return found
+
+    def is_scheduler_healthy(self) -> bool:
+        """Whether Airflow has had a sign of life of a scheduler in the last half minute."""
+        return bool(json.loads(self.page(self._health_page))["scheduler"]["status"] == "healthy")
 
     def page(self, path: str) -> str:
         """A page of the web interface.

@@ -20,17 +20,25 @@ class Line:
         number: what `AIRFLOW=` says.
         version: for people.
         environment: name of its virtual environment.
+        health_page: where its web interface tells how its parts are.
         locks: the lock files that say exactly what is in that; the first is what runs in production.
     """
 
     number: str
     version: str
     environment: str
+    health_page: str
     locks: tuple[str, ...]
 
 
-AIRFLOW_2 = Line("2", "2.11", "airflow", ("requirements.lock.txt", "requirements-dev.lock.txt"))
-AIRFLOW_3 = Line("3", "3", "airflow3", ("requirements-airflow3.lock.txt", "requirements-dev-airflow3.lock.txt"))
+AIRFLOW_2 = Line("2", "2.11", "airflow", "/health", ("requirements.lock.txt", "requirements-dev.lock.txt"))
+AIRFLOW_3 = Line(
+    "3",
+    "3",
+    "airflow3",
+    "/api/v2/monitor/health",
+    ("requirements-airflow3.lock.txt", "requirements-dev-airflow3.lock.txt"),
+)
 _LINES = {line.number: line for line in (AIRFLOW_2, AIRFLOW_3)}
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 
 from embedded.errors import AirflowRefusedError
+from tests.support.airflow_line import AIRFLOW_3
 from tests.support.airflow_stack import DAG_ID, AirflowStack
 from tests.support.offloaded_past import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast
 from tests.support.world import wait_until
@@ -25,9 +26,7 @@ def offloads(states: dict[str, str]) -> list[str]:
 @pytest.fixture
 def unpaused(past: OffloadedPast) -> AirflowStack:
     """The stack with the DAG switched on and the scheduler's first run behind it."""
-    if past.stack.api.unpause(DAG_ID):
-        run_id = past.stack.api.wait_for_newer_run(DAG_ID, past.run_id(past.midnight), seconds=60)
-        past.stack.finished(run_id)
+    past.switch_on()
     return past.stack
 
 
@@ -48,6 +47,7 @@ def test_a_cleared_run_of_which_all_is_right_compares_and_writes_nothing(
     past: OffloadedPast, unpaused: AirflowStack
 ) -> None:
     run_id = past.run_id(past.midnight - PERIOD)
+    unpaused.keep_from_the_quarter_hour()
     snapshots, before = past.snapshots(), past.newest(BRONZE)
     run, states = unpaused.rerun(run_id)
     assert run.state == "success", states
@@ -68,7 +68,7 @@ def test_clearing_one_table_of_a_run_repairs_that_table_alone_and_clearing_the_r
     before = past.newest(BRONZE)
     assert past.differing() == set(TABLES)
     span = ["-s", start.isoformat(), "-e", start.isoformat()]
-    unpaused.airflow("tasks", "clear", DAG_ID, "-t", rf"^bronze\..*{BRONZE}$", "-y", *span)
+    unpaused.airflow("tasks", "clear", DAG_ID, "-t", BRONZE, "-y", *span)
     run, states = unpaused.finished(run_id)
     assert run.state == "success", states
     assert past.differing() == {SILVER, GOLD}
@@ -193,6 +193,7 @@ def test_the_hourly_audit_inserts_what_came_late_and_finds_nothing_the_second_ti
     api.pause(AUDIT)
 
 
+@pytest.mark.skipif(AIRFLOW_3, reason="its form is drawn in the browser: tests/integration/test_status_page.py")
 def test_the_trigger_form_has_a_field_for_each_and_nobody_types_json(past: OffloadedPast) -> None:
     page = past.stack.page(f"/dags/{DAG_ID}/trigger")
     for field in ("mode", "tables", "layers", "from", "to"):

@@ -378,6 +378,27 @@ class TestFrame:
         assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
 
 
+@pytest.mark.skipif(not AIRFLOW_3, reason="the webserver of 2.11 draws it: tests/integration/test_reruns.py")
+class TestTriggerForm:
+    def test_it_has_a_field_for_each_and_nobody_types_json(self, stack: AirflowStack, open_page: Open):
+        page = open_page("operator", f"/dags/{DAG_ID}")
+        page.get_by_role("button", name="Trigger").first.click()
+        form = page.get_by_role("dialog")
+        expect(form).to_contain_text(re.compile("Mode.*Tables.*Layers.*From.*To", re.DOTALL))
+        expect(form).to_contain_text("What the run is for. All but offload need from and to.")
+
+        form.get_by_role("combobox", name="Select one or multiple values").first.press("ArrowDown")
+        page.get_by_role("option", name=HEALTHY).click()
+        form.get_by_role("button", name="Trigger").last.click()
+
+        page.wait_for_url(f"**/dags/{DAG_ID}/runs/**")
+        run = runs(stack)[0]
+        try:
+            assert run["conf"] == {"mode": "offload", "tables": [HEALTHY], "layers": [], "from": None, "to": None}
+        finally:
+            stack.api.delete_run(DAG_ID, str(run["dag_run_id"]))
+
+
 class TestLooks:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])

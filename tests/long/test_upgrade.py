@@ -40,9 +40,10 @@ def old() -> Iterator[AirflowStack]:
 
 @pytest.fixture(scope="module")
 def offloaded(old: AirflowStack) -> AirflowStack:
-    """The same after a day of trades has been offloaded; somebody has set a Variable."""
+    """The same after an hour of trades has been offloaded; somebody has set a Variable."""
     old.api.set_variable("iceberg_offload_settings", json.dumps({"audit_hours": 7}))
-    trades(old, until=now() - timedelta(hours=3), seed=1)
+    # Of another day than those after the upgrade: a daily candle that is in Iceberg shall not change.
+    trades(old, until=now() - timedelta(hours=29), seed=1)
     run, states = old.run_dag()
     assert run.state == "success", states
     assert_equal(old, ROWS)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from embedded.line import AIRFLOW_2
 from offload_core.clickhouse import ClickHouse
 from offload_core.cold_table import open_cold_table
 from offload_core.ledger import Ledger, LedgerRow
@@ -17,6 +18,7 @@ from offload_core.ledger_session import connect
 from offload_core.source_query import format_time
 from offload_core.table_config import DEFAULT_TABLES
 from tests.support.airflow_stack import DAG_ID, AirflowStack, started_stack
+from tests.support.world import wait_until
 
 BRONZE, SILVER, GOLD = "bronze_trades_binance", "silver_trades", "gold_ohlcv_1m"
 TABLES = (BRONZE, SILVER, GOLD)
@@ -46,6 +48,11 @@ class OffloadedPast:
     def run_id(self, start: datetime) -> str:
         """The run of the interval that starts then."""
         return self.stack.api.run_ids(DAG_ID)[start]
+
+    def switch_on(self) -> None:
+        """Switch the DAG on, and let the run end that the scheduler then makes of the newest interval."""
+        if self.stack.api.unpause(DAG_ID):
+            switched_on(self.stack)
 
     def insert(self, rows: int, start: datetime) -> None:
         """Put trades of two minutes into ClickHouse, now."""
@@ -82,6 +89,22 @@ class OffloadedPast:
         return self.stack.task_log(run_id, "close_cycle")
 
 
+def switched_on(stack: AirflowStack) -> None:
+    """Let the scheduler's run of the newest interval end, of a DAG that has been switched on."""
+    wait_until(lambda: _newest_interval() in stack.api.run_ids(DAG_ID), "the scheduler to run the newest interval", 60)
+    stack.finished(stack.api.run_ids(DAG_ID)[max(stack.api.run_ids(DAG_ID))])
+
+
+def _newest_interval() -> datetime:
+    return newest_quarter() - PERIOD
+
+
+def newest_quarter() -> datetime:
+    """The newest quarter of an hour that has begun."""
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    return now - timedelta(minutes=now.minute % 15, seconds=now.second)
+
+
 def insert(stack: AirflowStack, rows: int, start: datetime, end: datetime) -> None:
     """Put trades of a stretch of time into ClickHouse."""
     span = ["--from", start.isoformat(), "--to", end.isoformat()]
@@ -98,8 +121,16 @@ def offloaded_past(home: Path) -> Iterator[OffloadedPast]:
         stack.environ["OFFLOAD_TABLES"] = json.dumps(entries)
         stack.api.set_variable("iceberg_offload_tables", json.dumps(entries))
         stack.api.wait_for_tasks(DAG_ID, 2 * len(TABLES) + 2, seconds=120)
+        is_airflow_3 = stack.layout.state_line is not AIRFLOW_2
+        if is_airflow_3:
+            # Its backfills are the scheduler's work, and a DAG that is switched on first runs its newest interval: of empty tables.
+            stack.keep_from_the_quarter_hour()
+            stack.api.unpause(DAG_ID)
+            switched_on(stack)
         insert(stack, 600, midnight - PERIOD, midnight + 5 * MINUTE)
         past = OffloadedPast(stack, midnight, {})
         start, end = past.span
         past.backfilled = json.loads(stack.offload("backfill", "--from", start, "--to", end, "--yes", "--json"))
+        if is_airflow_3:
+            stack.api.pause(DAG_ID)
         yield past

@@ -107,24 +107,25 @@ class RunbookStack:
             Part(self.stack.layout, _PARTS[trouble]).stop()
             if trouble == "scheduler down":
                 # One that could not say goodbye counts as alive for Airflow's half a minute.
-                wait_until(lambda: not self._scheduler_is_healthy(), "Airflow to miss its scheduler", 60)
+                wait_until(lambda: not self.stack.api.is_scheduler_healthy(), "Airflow to miss its scheduler", 60)
             return nullcontext()
         return TROUBLES[trouble](self)
-
-    def _scheduler_is_healthy(self) -> bool:
-        return self.stack.health().of("airflow-scheduler")
 
     def calm(self) -> None:
         """Pause what a command has switched on, and take away the runs that it has made."""
         for dag_id in OWN_DAGS:
             if not self.stack.api.is_paused(dag_id):
                 self.stack.api.pause(dag_id)
-            for run_id in set(self.stack.api.run_ids(dag_id).values()) - {self.run_id}:
-                self.stack.api.delete_run(dag_id, run_id)
+            for run in self.stack.api.runs(dag_id):
+                if (run_id := run["dag_run_id"]) != self.run_id:
+                    if run["state"] == "running":  # Airflow 3 deletes none that is at work
+                        self.stack.api.mark_run(dag_id, run_id, "failed")
+                    self.stack.api.delete_run(dag_id, run_id)
 
     def mark(self, task_id: str, state: str) -> None:
         """Give a task of the run another state, as the web interface does."""
-        self.stack.api.mark_task(DAG_ID, self.run_id, task_id, state)
+        if self.stack.api.task_states(DAG_ID, self.run_id)[task_id] != state:
+            self.stack.api.mark_task(DAG_ID, self.run_id, task_id, state)
 
     def mark_run(self, state: str) -> None:
         """Give the run, and with it all its tasks, another state."""

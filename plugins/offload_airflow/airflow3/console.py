@@ -15,6 +15,8 @@ def logs_on_stderr() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
             handler.setStream(sys.stderr)
+    # It takes every field of a Connection's extra for a secret, and finds a database's name too short for one.
+    logging.getLogger("airflow._shared.secrets_masker.secrets_masker").setLevel(logging.ERROR)
     factory = copy(structlog.get_config()["logger_factory"])
     factory.io = sys.stderr.buffer if conf.getboolean("logging", "json_logs", fallback=False) else sys.stderr
     structlog.configure(logger_factory=factory)
