@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from embedded.layout import Layout
+from tests.support.logs import deprecated
 from tests.support.servers import CHECKOUT
 
 
@@ -32,13 +33,6 @@ def test_the_demo_shows_nine_equal_tables_and_leaves_nothing_running_after_down(
     finally:
         subprocess.run([*command, "down"], cwd=CHECKOUT, env=environ, check=True, timeout=120)
     assert [process for process in psutil.process_iter() if belongs_to(process, tmp_path)] == []
-
-
-def deprecated(logs: Path) -> list[str]:
-    """What any log says of things that will not work in later versions."""
-    lines = [line for log in logs.rglob("*.log") for line in log.read_text(errors="replace").splitlines()]
-    assert lines
-    return [line for line in lines if "deprecat" in line.lower()]
 
 
 def belongs_to(process: psutil.Process, home: Path) -> bool:

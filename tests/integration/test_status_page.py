@@ -25,6 +25,7 @@ from tests.support.airflow_line import AIRFLOW_3
 from tests.support.airflow_stack import DAG_ID, AirflowStack
 from tests.support.browser import chromium
 from tests.support.exporter import running_exporter
+from tests.support.logs import deprecated
 from tests.support.told_tables import MINUTE, ToldTables, job_name
 from tests.support.world import wait_until
 
@@ -397,6 +398,18 @@ class TestTriggerForm:
             assert run["conf"] == {"mode": "offload", "tables": [HEALTHY], "layers": [], "from": None, "to": None}
         finally:
             stack.api.delete_run(DAG_ID, str(run["dag_run_id"]))
+
+
+class TestLogs:
+    def test_nothing_that_people_look_at_makes_airflow_warn_of_later_versions(
+        self, stack: AirflowStack, open_page: Open
+    ):
+        page = open_page("operator")
+        for path in ("/", f"/dags/{DAG_ID}", "/iceberg-offload/"):
+            page.goto(path)
+            page.wait_for_load_state("networkidle")
+
+        assert deprecated(stack.layout.logs) == []
 
 
 class TestLooks:

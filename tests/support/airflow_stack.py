@@ -38,9 +38,9 @@ class AirflowStack:
         """Run the operator's command; its exit status must be `status`, unless that is None."""
         return _run([str(CHECKOUT / "bin" / "offload"), *arguments], self.environ, status)
 
-    def airflow(self, *arguments: str) -> str:
-        """Run Airflow's own command."""
-        return _run(["airflow", *arguments], self.environ)
+    def airflow(self, *arguments: str, status: int | None = 0) -> str:
+        """Run Airflow's own command; its exit status must be `status`, unless that is None."""
+        return _run(["airflow", *arguments], self.environ, status)
 
     def feed(self, *arguments: str) -> None:
         """Run the market feed."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import NoReturn
 
+from offload_airflow.airflow2 import table_backfill
 from offload_airflow.airflow2.dag_runs import DagRuns
 from offload_airflow.asked import RunState, named
 from offload_airflow.backfill_request import Request
@@ -98,16 +99,15 @@ def _refuse_frozen(runs: DagRuns, unfinished: Sequence[RunState]) -> NoReturn:
 
 
 def _command(dag_id: str, request: Request, starts: Sequence[datetime]) -> list[str]:
-    command = [sys.executable, "-m", "airflow", "dags", "backfill", dag_id]
-    command += ["-s", starts[0].isoformat(), "-e", starts[-1].isoformat()]
-    command += ["--yes", "--rerun-failed-tasks", "--continue-on-failures"]
-    if request.rerun:
-        command += ["--reset-dagruns"]
+    first, last = starts[0].isoformat(), starts[-1].isoformat()
     if not request.is_all:
         # Only the tables' own tasks: those of the layers before stay as they are.
         names = "|".join(table.name for table in request.tables)
-        command += ["--ignore-dependencies", "--task-regex", rf"\.(wait|offload)_({names})$"]
-    return command
+        command = [sys.executable, "-m", table_backfill.__name__, dag_id, rf"\.(wait|offload)_({names})$", first, last]
+        return [*command, "again"] if request.rerun else command
+    command = [sys.executable, "-m", "airflow", "dags", "backfill", dag_id, "-s", first, "-e", last]
+    command += ["--yes", "--rerun-failed-tasks", "--continue-on-failures"]
+    return [*command, "--reset-dagruns"] if request.rerun else command
 
 
 def _run(command: Sequence[str]) -> int:
