@@ -157,32 +157,27 @@ class Airflow:
     def _start_web(self, server: socket.socket, port: int) -> None:
         """Start the web interface as Airflow's own command does, but on a socket of ours."""
         if self.line is AIRFLOW_2:
-            # Without `airflow webserver`'s monitor.
-            module = ["gunicorn", "--bind", f"fd://{server.fileno()}", "--name", "airflow-webserver", "--preload"]
+            # Airflow asks its own login manager by a name that this has renamed. Without `airflow webserver`'s monitor.
+            words = ["-W", "ignore:is_authorized_dataset", "-m", "gunicorn", "--preload"]
+            words += ["--bind", f"fd://{server.fileno()}", "--name", "airflow-webserver"]
             # Threads: browsers open connections ahead of time, and one that says nothing would keep a plain worker from all others.
-            module += ["--workers", "1", "--worker-class", "gthread", "--threads", "4", "--timeout", "120"]
-            module += ["--config", "python:airflow.www.gunicorn_config", "airflow.www.app:cached_app()"]
+            words += ["--workers", "1", "--worker-class", "gthread", "--threads", "4", "--timeout", "120"]
+            words += ["--config", "python:airflow.www.gunicorn_config", "airflow.www.app:cached_app()"]
         else:
             # Airflow logs who asked for what itself.
-            module = ["uvicorn", "--fd", str(server.fileno()), "--no-access-log", "--no-proxy-headers"]
-            module += [
-                "--timeout-keep-alive",
-                "120",
-                "--timeout-graceful-shutdown",
-                "5",
-                "airflow.api_fastapi.main:app",
-            ]
-        self._run(self.web, module, ports={"airflow": port}, descriptors=[server.fileno()])
+            words = ["-m", "uvicorn", "--fd", str(server.fileno()), "--no-access-log", "--no-proxy-headers"]
+            words += ["--timeout-keep-alive", "120", "--timeout-graceful-shutdown", "5", "airflow.api_fastapi.main:app"]
+        self._run(self.web, words, ports={"airflow": port}, descriptors=[server.fileno()])
 
     def _run(
         self,
         part: Part,
-        module: Sequence[str],
+        words: Sequence[str],
         *,
         ports: Mapping[str, int] | None = None,
         descriptors: Sequence[int] = (),
     ) -> None:
-        command = [str(self.layout.airflow_python), "-m", *module]
+        command = [str(self.layout.airflow_python), *words]
         part.start(command, environ=for_airflow(self.layout), cwd=self.home, ports=ports, descriptors=descriptors)
 
     def _make_ready(self, port: int, postgres: Postgres, connections: Connections) -> None:
@@ -243,7 +238,7 @@ class Airflow:
 
 
 def _command(part: Part) -> list[str]:
-    return ["airflow", "scheduler", "--skip-serve-logs"] if part.name == SCHEDULER else ["airflow", "dag-processor"]
+    return ["-m", "airflow", *(["scheduler", "--skip-serve-logs"] if part.name == SCHEDULER else ["dag-processor"])]
 
 
 def _is_its_own(part: Part, answer: Mapping[str, str | None]) -> bool:
