@@ -1,15 +1,20 @@
 """airflow-clickhouse-plugin as it is: its hook, operator and sensor."""
 
 import json
+import warnings
 
 import pytest
 from airflow.exceptions import AirflowException
-from airflow_clickhouse_plugin.hooks.clickhouse import ClickHouseHook
-from airflow_clickhouse_plugin.operators.clickhouse import ClickHouseOperator
-from airflow_clickhouse_plugin.sensors.clickhouse import ClickHouseSensor
 from clickhouse_driver.errors import ServerException
 
 from tests.embedded.clickhouse.gateway import DATABASE, PASSWORD, USER
+
+with warnings.catch_warnings():
+    # It takes Airflow's base classes from where Airflow 3 warns of them.
+    warnings.filterwarnings("ignore", message=r"The `airflow\.\w+\.base\.")
+    from airflow_clickhouse_plugin.hooks.clickhouse import ClickHouseHook
+    from airflow_clickhouse_plugin.operators.clickhouse import ClickHouseOperator
+    from airflow_clickhouse_plugin.sensors.clickhouse import ClickHouseSensor
 
 
 @pytest.fixture(autouse=True)
