@@ -1,34 +1,16 @@
-"""`python -m offload_airflow`: the operator's command with the Connections and Variables of this Airflow."""
+"""`python -m offload_airflow`: see `command`, which an Airflow that is too old for this package can't even import."""
 
 from __future__ import annotations
 
 import sys
 
-from offload_airflow.backfill_command import backfill
-from offload_airflow.compat_console import logs_on_stderr
-from offload_airflow.compat_history import airflow_history
-from offload_airflow.dag_ids import DAG_ID
-from offload_airflow.doctor import airflow_checks
-from offload_airflow.hooks.connections import load_connections
-from offload_airflow.table_configs import load_settings, load_tables
-from offload_core.cli import Context, app, run
-
-
-def load() -> Context:
-    """The context from Airflow's database, or wherever its secrets backend has it."""
-    settings = load_settings()
-    return Context(
-        load_connections(settings),
-        load_tables(),
-        settings,
-        airflow_checks(settings.spark_conn_id),
-        lambda period: airflow_history(DAG_ID, settings.schedule, period),
-    )
-
-
-# What only Airflow can do.
-app.command()(backfill)
+from offload_core.cli_context import EXIT_ERROR
+from offload_core.errors import FixConfiguration
 
 if __name__ == "__main__":
-    logs_on_stderr()
-    sys.exit(run(load))
+    try:
+        from offload_airflow.command import main
+    except FixConfiguration as error:
+        print(f"offload: {error}", file=sys.stderr)
+        sys.exit(EXIT_ERROR)
+    sys.exit(main())

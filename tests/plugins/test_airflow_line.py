@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from offload_airflow.airflow_line import is_airflow_3
 from offload_core.errors import FixConfiguration
+from tests.support.servers import CHECKOUT
+
+PLUGINS = CHECKOUT / "plugins"
 
 
 @pytest.mark.parametrize(
@@ -19,3 +25,14 @@ def test_both_lines_are_told_apart(version: str, is_3: bool) -> None:
 def test_a_version_that_it_was_not_built_for_is_refused_with_those_that_it_was(version: str) -> None:
     with pytest.raises(FixConfiguration, match=rf"Airflow {version}\..*2\.11.*3\.3"):
         is_airflow_3(version)
+
+
+def test_the_operators_command_says_so_without_a_stack_trace() -> None:
+    too_old = (
+        "import airflow, runpy; airflow.__version__ = '3.2.2'; runpy.run_module('offload_airflow', run_name='__main__')"
+    )
+    ended = subprocess.run([sys.executable, "-c", too_old], cwd=PLUGINS, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 2
+    assert "offload: The Iceberg offload doesn't run on Airflow 3.2.2. Install 2.11" in ended.stderr
+    assert "Traceback" not in ended.stderr
