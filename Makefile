@@ -12,7 +12,7 @@ ifneq ($(filter-out 2 3,$(LINE)),)
 $(error AIRFLOW=$(LINE) is no line of Airflow that this runs on. Say AIRFLOW=2, which is the default and means 2.11, or AIRFLOW=3)
 endif
 AIRFLOW_ENV := $(ENVS)/airflow$(filter 3,$(LINE))/bin
-EMBEDDED := $(ENVS)/embedded/bin/python -m embedded
+DEVSTACK := $(ENVS)/devstack/bin/python -m devstack
 MYPY := $(ENVS)/bootstrap/bin/mypy --cache-dir .mypy_cache
 PYTEST := $(AIRFLOW_ENV)/python -m pytest
 # Each worker has servers of its own. The order stays: what takes long must not be left to the end.
@@ -40,47 +40,47 @@ setup: ## Make the environments under .venv, fetch the jars, find or bring a Jav
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null || { \
 	  echo "This needs Python 3.10, 3.11 or 3.12, and '$(BASE_PYTHON)' is: $$($(BASE_PYTHON) --version 2>&1)."; \
 	  echo "Install one of them and name it, for example: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12"; exit 1; }
-	@$(BASE_PYTHON) -m embedded.install
+	@$(BASE_PYTHON) -m install
 
 .PHONY: readers
 readers: setup ## Also make what only tests need: other readers of the cold tables, an S3 server and Iceberg's client for it
-	@$(BASE_PYTHON) -m embedded.install readers s3
+	@$(BASE_PYTHON) -m install readers s3
 
 .PHONY: s3
 s3: setup ## Also fetch Iceberg's S3 client, for a warehouse in S3 (docs/production.md)
-	@$(BASE_PYTHON) -m embedded.install s3
+	@$(BASE_PYTHON) -m install s3
 
 .PHONY: demo
 demo: setup ## Show the whole thing: trades, ClickHouse, Airflow, Spark, Iceberg; ends with a table and leaves the stack running
-	@$(EMBEDDED) demo
+	@$(DEVSTACK) demo
 
 .PHONY: up
 up: setup ## Start PostgreSQL, ClickHouse, Airflow and the metrics exporter; repeat it as often as you like
-	@$(EMBEDDED) up --airflow
+	@$(DEVSTACK) up --airflow
 
 .PHONY: upgrade
 upgrade: setup ## Move a stack of Airflow 2.11 to Airflow 3, with its history: make upgrade AIRFLOW=3 (docs/upgrade-airflow-3.md)
-	@$(EMBEDDED) up --airflow --upgrade
+	@$(DEVSTACK) up --airflow --upgrade
 
 .PHONY: status
 status: setup ## What runs, where, with how much memory
-	@$(EMBEDDED) status
+	@$(DEVSTACK) status
 
 .PHONY: down
 down: setup ## Stop everything `make up` or `make demo` started; the data stays
-	@$(EMBEDDED) down
+	@$(DEVSTACK) down
 
 .PHONY: sql
 sql: setup ## A statement for the running ClickHouse: make sql SQL="SHOW TABLES"
-	@$(EMBEDDED) sql "$$SQL"
+	@$(DEVSTACK) sql "$$SQL"
 
 .PHONY: logs
 logs: setup ## The last lines of every log
-	@$(EMBEDDED) logs
+	@$(DEVSTACK) logs
 
 .PHONY: env
 env: setup ## Shell exports for working with the running stack: eval "$$(make -s env)"
-	@$(EMBEDDED) env
+	@$(DEVSTACK) env
 
 .PHONY: test
 test: lint readers ## Every check and every test, the integration tests with the real servers included
@@ -96,7 +96,7 @@ test-integration: readers ## The tests that start servers, Spark or Airflow
 
 .PHONY: test-airflow
 test-airflow: setup ## What depends on Airflow's line: DAGs, plugins, the stack and one demo; make test-airflow AIRFLOW=3
-	@$(PYTEST) $(SIDE_BY_SIDE) tests/dags tests/plugins tests/embedded/test_line.py tests/embedded/test_airflow_stack.py tests/integration/test_demo.py
+	@$(PYTEST) $(SIDE_BY_SIDE) tests/dags tests/airflow tests/install/test_airflow_version.py tests/devstack/stack/test_airflow_stack.py tests/integration/test_demo.py
 
 .PHONY: test-faults
 test-faults: setup ## Every fault against the real job, the long ones included
@@ -111,20 +111,20 @@ test-long: setup ## Tests that take up to an hour: a simulated month, wide matri
 	@$(PYTEST) -m full --ignore tests/faults
 
 # What differs between Airflow's lines is checked where that line is installed.
-CHECKED_LINE := --always-$(if $(filter 3,$(LINE)),true,false) AIRFLOW_3 --exclude 'offload_airflow/airflow$(if $(filter 3,$(LINE)),2,3)/'
+CHECKED_LINE := --always-$(if $(filter 3,$(LINE)),true,false) AIRFLOW_V_3_0_PLUS --exclude 'offload_airflow/compat/v$(if $(filter 3,$(LINE)),2,3)/'
 
 .PHONY: lint
 lint: setup ## Style, types and import directions
 	@$(AIRFLOW_ENV)/ruff check .
 	@$(AIRFLOW_ENV)/ruff format --check .
-	@$(MYPY)/airflow$(LINE) --python-executable $(AIRFLOW_ENV)/python $(CHECKED_LINE) plugins/offload_core plugins/offload_airflow monitoring benchmarks/parity.py
+	@$(MYPY)/airflow$(LINE) --python-executable $(AIRFLOW_ENV)/python $(CHECKED_LINE) plugins/offload_core plugins/offload_ops plugins/offload_airflow monitoring tools benchmarks/parity.py
 	@$(MYPY)/spark --python-executable $(ENVS)/spark/bin/python include/spark
-	@$(MYPY)/embedded --python-executable $(ENVS)/embedded/bin/python --exclude 'benchmarks/(peers/(?!request)|parity)' embedded benchmarks
+	@$(MYPY)/devstack --python-executable $(ENVS)/devstack/bin/python --exclude 'benchmarks/(peers/(?!request)|parity)' install devstack benchmarks
 	@PYTHONPATH=plugins:include/spark:. $(AIRFLOW_ENV)/lint-imports
 
 .PHONY: docs
 docs: setup ## Write docs/configuration.md from the models
-	@PYTHONPATH=plugins $(AIRFLOW_ENV)/python -m offload_core.reference > docs/configuration.md
+	@PYTHONPATH=plugins:. $(AIRFLOW_ENV)/python -m tools.config_reference > docs/configuration.md
 
 .PHONY: format
 format: setup ## Put the code into the house's style
@@ -133,30 +133,31 @@ format: setup ## Put the code into the house's style
 
 .PHONY: bench
 bench: setup ## Measure the offload and what else does it, side by side: CASE=window-10m,cycle-9 ROUTE=ours,dlt RUNS=5
-	@PYTHONPATH=plugins:. $(ENVS)/embedded/bin/python -m benchmarks $(if $(CASE),--case '$(CASE)') $(if $(ROUTE),--route '$(ROUTE)') $(if $(RUNS),--runs $(RUNS))
+	@PYTHONPATH=plugins:. $(ENVS)/devstack/bin/python -m benchmarks $(if $(CASE),--case '$(CASE)') $(if $(ROUTE),--route '$(ROUTE)') $(if $(RUNS),--runs $(RUNS))
 
 .PHONY: lock
-lock: setup ## Resolve the requirements anew and write the lock files
-	@$(call compile,requirements-bootstrap)
-	@$(call compile,requirements)
-	@$(call compile,requirements-airflow3)
-	@$(call compile,requirements-dev,-c requirements.lock.txt)
-	@$(call compile,requirements-dev,-c requirements-airflow3.lock.txt,requirements-dev-airflow3)
-	@$(call compile,requirements-spark)
-	@$(call compile,requirements-java)
-	@$(call compile,requirements-embedded)
-	@$(call compile,requirements-readers)
-	@$(call compile,benchmarks/peers/requirements-pyiceberg)
-	@$(call compile,benchmarks/peers/requirements-dlt)
-	@$(call compile,benchmarks/peers/requirements-sling)
+lock: setup ## Resolve the requirements again and write the lock files
+	@$(call compile,bootstrap)
+	@$(call compile,../requirements.txt,,airflow2)
+	@$(call compile,airflow3)
+	@$(call compile,dev,-c requirements/airflow2.txt)
+	@$(call compile,dev,-c requirements/airflow3.txt,dev-airflow3)
+	@$(call compile,spark)
+	@$(call compile,java)
+	@$(call compile,devstack)
+	@$(call compile,readers)
+	@$(call compile,bench-pyiceberg)
+	@$(call compile,bench-dlt)
+	@$(call compile,bench-sling)
 
-# A requirements file, further options, the lock file's name where it is another one.
-compile = echo "$(or $(3),$(1)).lock.txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal \
-	--python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url $(1).txt $(2) -o $(or $(3),$(1)).lock.txt
+# A requirements file, further options, the lock file's name if it is another one.
+compile = echo "requirements/$(or $(3),$(1)).txt" && UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet \
+	--universal --python-version 3.10 --generate-hashes --no-annotate --no-emit-index-url \
+	requirements/$(if $(filter %.txt,$(1)),$(1),$(1).in) $(2) -o requirements/$(or $(3),$(1)).txt
 
 .PHONY: clean
 clean: ## Stop the stack and delete its state folder, data included
-	@if [ -x $(ENVS)/embedded/bin/python ]; then $(EMBEDDED) clean; fi
+	@if [ -x $(ENVS)/devstack/bin/python ]; then $(DEVSTACK) clean; fi
 
 .PHONY: clean-all
 clean-all: clean ## The same, and delete the environments too

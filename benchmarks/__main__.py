@@ -17,7 +17,7 @@ from benchmarks.markdown import render
 from benchmarks.plan import Case, Measure, Plan
 from benchmarks.results import Report, Result
 from benchmarks.routes import EVERY_ROUTE
-from embedded.layout import Layout
+from install.layout import Layout
 
 FOLDER = Path(__file__).parent
 

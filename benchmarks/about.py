@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks.bench_stack import bench_stack
-from embedded.install import PEERS
-from embedded.jars import JARS
-from embedded.layout import Layout
+from install.jars import JARS
+from install.layout import Layout
+from install.setup import PEERS
 from offload_core import __version__
-from offload_core.ledger_session import connect
+from offload_core.ledger.session import connect
 
 _PEER_PACKAGES = {"pyiceberg": "pyiceberg", "dlt": "dlt", "sling": "sling-linux-amd64"}
 

@@ -11,10 +11,10 @@ from benchmarks.measure import run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result
 from benchmarks.window_cases import BRONZE, without_layers_behind
-from offload_core.clickhouse import quote_table
-from offload_core.ledger_session import connect
-from offload_core.source_query import format_time
-from offload_core.table_config import DEFAULT_TABLES
+from offload_core.config.tables import DEFAULT_TABLES
+from offload_core.ledger.session import connect
+from offload_core.source.clickhouse import quote_table
+from offload_core.source.queries import format_time
 
 _HOUR = timedelta(hours=1)
 _LARGE = 10_000_000

@@ -21,19 +21,19 @@ import psutil
 from benchmarks.left_running import LeftRunning
 from benchmarks.measure import Command, CommandFailed
 from benchmarks.results import Verdict
-from embedded.airflow_api import AirflowApi
-from embedded.airflow_config import ADMIN
-from embedded.environment import exports
-from embedded.layout import Layout
-from embedded.stack import SERVERS, Stack
-from offload_core import spark_submit
-from offload_core.clickhouse import ClickHouse
-from offload_core.connections import Connections, load_connections
+from devstack.stack.airflow_api import AirflowApi
+from devstack.stack.airflow_config import ADMIN
+from devstack.stack.environment import exports
+from devstack.stack.stack import SERVERS, Stack
+from install.layout import Layout
+from offload_core.config.connections import Connections, load_connections
+from offload_core.config.settings import Settings
+from offload_core.config.tables import DEFAULT_TABLES, TableConfig
 from offload_core.failpoints import FAILPOINT_ENV, Failpoint
-from offload_core.job_arguments import JobArguments
-from offload_core.ledger_session import connect
-from offload_core.settings import Settings
-from offload_core.table_config import DEFAULT_TABLES, TableConfig
+from offload_core.jobs import spark_submit
+from offload_core.jobs.arguments import JobArguments
+from offload_core.ledger.session import connect
+from offload_core.source.clickhouse import ClickHouse
 
 _SETTLE_SECONDS = 120
 
@@ -138,8 +138,8 @@ class BenchStack:
         """Insert made-up trades."""
         options = [option for exchange in exchanges for option in ("--exchange", exchange)]
         span = ["--rows", str(rows), "--from", start.isoformat(), "--to", end.isoformat()]
-        python = str(self.layout.python("embedded"))
-        self.run(Command([python, "-m", "embedded.market_feed", "history", *options, *span], self.environ))
+        python = str(self.layout.python("devstack"))
+        self.run(Command([python, "-m", "devstack.market_feed", "history", *options, *span], self.environ))
 
     def init(self, *tables: TableConfig) -> None:
         """Make Iceberg tables for entries that are not shipped."""

@@ -12,8 +12,8 @@ from benchmarks.measure import CommandFailed, Cost, Processes, measure, peak_whi
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result
 from benchmarks.window_cases import BRONZE, EXCHANGES, ROWS
-from embedded.demo import DAG_ID
-from offload_core.settings import SETTINGS_VARIABLE
+from devstack.stack.demo import DAG_ID
+from offload_core.config.settings import SETTINGS_VARIABLE
 
 _RUN_SECONDS = 300.0
 _PARSE_SECONDS = 120.0

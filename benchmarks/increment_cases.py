@@ -11,9 +11,9 @@ from benchmarks.measure import Cost, run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result, Verdict
 from benchmarks.window_cases import BRONZE, ROWS
-from offload_core.clickhouse import quote_table
-from offload_core.source_query import format_time
-from offload_core.table_config import TableConfig
+from offload_core.config.tables import TableConfig
+from offload_core.source.clickhouse import quote_table
+from offload_core.source.queries import format_time
 
 EMPTY = "increment-into-empty"
 SIZES = {EMPTY: 0, "increment-into-1m": 1_000_000, "increment-into-10m": 10_000_000, "increment-into-100m": 100_000_000}

@@ -9,10 +9,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from embedded import jars
-from embedded.errors import InstallError
-from embedded.jars import Jar
-from embedded.layout import Layout, tail
+from install import jars
+from install.errors import InstallError
+from install.jars import Jar
+from install.layout import Layout, tail
 
 DRIVER = Jar(
     "com.clickhouse",

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from benchmarks.layout_cases import Beside
 from benchmarks.layout_tier import TABLE, TIME, HotTier, cpu
-from offload_core.clickhouse import ClickHouse
-from offload_core.connections import load_connections
-from offload_core.source_query import format_time
+from offload_core.config.connections import load_connections
+from offload_core.source.clickhouse import ClickHouse
+from offload_core.source.queries import format_time
 
 COLUMNS = ("fetch s", "CPU s", "peak MB", "query p50 ms", "p95", "max", "insert p50 ms", "p95", "max")
 _INSERT = "INSERT INTO felt SELECT number, now64(6) FROM numbers(1000)"

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from offload_core.connections import load_connections
+from offload_core.config.connections import load_connections
 
 MEGABYTE = 1 << 20
 READS = ("one symbol, one hour", "one day", "count by hour")
@@ -26,7 +26,7 @@ def main() -> None:
     request: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     connection = load_connections(os.environ).iceberg
     # By name: benchmarks are type-checked where there is no pyspark.
-    session = importlib.import_module("offload_spark.session").start_session(connection)
+    session = importlib.import_module("offload_spark.runtime.session").start_session(connection)
     answer: dict[str, object] = {}
     if "compact" in request:
         files, variants = request["compact"]["files"], request["compact"]["variants"]

@@ -22,12 +22,12 @@ import psutil
 from benchmarks.bench_stack import BenchStack, bench_stack, hours_ago
 from benchmarks.layout_cases import Fetch
 from benchmarks.measure import CommandFailed
-from offload_core import spark_submit
-from offload_core.clickhouse import ClickHouse, quote_table
-from offload_core.connections import load_connections
-from offload_core.projection import project
-from offload_core.source_query import format_time
-from offload_spark.clickhouse_source import PARQUET, ClickHouseSource, Selection
+from offload_core.config.connections import load_connections
+from offload_core.jobs import spark_submit
+from offload_core.source.clickhouse import ClickHouse, quote_table
+from offload_core.source.projection import project
+from offload_core.source.queries import format_time
+from offload_spark.fetch.clickhouse_source import PARQUET, ClickHouseSource, Selection
 
 TABLE = "bronze_trades_binance"
 TIME = "exchange_timestamp"

@@ -10,11 +10,11 @@ from datetime import datetime
 from benchmarks.bench_stack import BenchStack
 from benchmarks.measure import CommandFailed
 from benchmarks.results import Verdict
-from offload_core.clickhouse import quote_table
-from offload_core.projection import Column, project
-from offload_core.source_query import format_time, source_column
-from offload_core.source_table import describe
-from offload_core.table_config import TableConfig
+from offload_core.config.tables import TableConfig
+from offload_core.source.clickhouse import quote_table
+from offload_core.source.projection import Column, project
+from offload_core.source.queries import format_time, source_column
+from offload_core.source.table import describe
 
 
 @dataclass(frozen=True)

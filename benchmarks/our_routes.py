@@ -8,7 +8,7 @@ from benchmarks.bench_stack import BenchStack
 from benchmarks.loads import Load
 from benchmarks.measure import Command
 from benchmarks.route import Job, Route
-from offload_core import shared_spark, spark_submit
+from offload_core.jobs import shared_jvm, spark_submit
 
 _KEEP_SECONDS = 2
 """How long the shared application waits for another job: Airflow's default is longer, and each round would wait for its end."""
@@ -58,6 +58,6 @@ class SharedIncrement(Ours):
         left.wait_for_end()
         own = bench.job(table, load.end)
         application = str(spark_submit.application(bench.environ))
-        program = [sys.executable, "-I", "-S", shared_spark.__file__, str(_KEEP_SECONDS), application]
+        program = [sys.executable, "-I", "-S", shared_jvm.__file__, str(_KEEP_SECONDS), application]
         command = Command([*program, *own.argv], own.environ)
         return Job(command, lambda: bench.metadata(table.target), lambda: None, left)

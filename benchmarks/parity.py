@@ -16,13 +16,13 @@ from datetime import datetime
 import pyarrow as pa
 from pyiceberg.table import DataScan, StaticTable
 
-from offload_core.clickhouse import ClickHouse, quote_table
-from offload_core.connections import load_connections
-from offload_core.projection import Column, project
-from offload_core.row_hash import RowHash, arrow_hash, clickhouse_hash
-from offload_core.source_query import bind_time, format_time, http_placeholder, source_column
-from offload_core.source_table import describe
-from offload_core.table_config import TableConfig
+from offload_core.config.connections import load_connections
+from offload_core.config.tables import TableConfig
+from offload_core.source.clickhouse import ClickHouse, quote_table
+from offload_core.source.projection import Column, project
+from offload_core.source.queries import bind_time, format_time, http_placeholder, source_column
+from offload_core.source.table import describe
+from offload_ops.tiers.row_hash import RowHash, arrow_hash, clickhouse_hash
 
 
 def main() -> None:

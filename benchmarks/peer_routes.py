@@ -16,10 +16,10 @@ from benchmarks.loads import Load
 from benchmarks.measure import Command, CommandFailed
 from benchmarks.peers.request import Request, Server
 from benchmarks.route import Job, Route
-from embedded.install import PEERS, install_peer
-from embedded.jars import JARS
-from embedded.ports import LOOPBACK
-from offload_core.ledger_session import connect
+from devstack.stack.ports import LOOPBACK
+from install.jars import JARS
+from install.setup import PEERS, install_peer
+from offload_core.ledger.session import connect
 
 _NAMESPACE = "peers"
 _ONE_BATCH = 1_000_000_000
@@ -86,7 +86,7 @@ class PythonPeer(PeerRoute):
 
     Args:
         module: its name there.
-        environment: its environment in `embedded.install.PEERS`.
+        environment: its environment in `install.setup.PEERS`.
         prepares: whether its argument `prepare` makes the empty table.
     """
 

@@ -13,7 +13,7 @@ from benchmarks.measure import CommandFailed, Cost, run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result, Verdict
 from benchmarks.route import Route
-from embedded.errors import EmbeddedError
+from install.errors import SetupError
 
 _SLOW_SECONDS = 30.0
 """A peer's first run counts where it takes longer: what is done besides then hardly matters, and who would wait for it twice?"""
@@ -102,7 +102,7 @@ def _attempt(standing: _Standing, work: Callable[[], None]) -> None:
     """Do something for a peer, whose failure is a result like any other; where our own route or the floor fails, so does the benchmark."""
     try:
         work()
-    except (CommandFailed, EmbeddedError) as error:
+    except (CommandFailed, SetupError) as error:
         if not standing.route.is_peer:
             raise
         standing.failure = _essence(str(error))

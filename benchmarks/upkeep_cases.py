@@ -11,9 +11,9 @@ from benchmarks.measure import CommandFailed, run_at_once
 from benchmarks.plan import Case, Plan
 from benchmarks.results import Result
 from benchmarks.window_cases import BRONZE, EXCHANGES, ROWS, without_layers_behind
+from offload_core.config.settings import Settings
 from offload_core.failpoints import Failpoint
-from offload_core.ledger_session import connect
-from offload_core.settings import Settings
+from offload_core.ledger.session import connect
 
 _QUARTER = timedelta(minutes=15)
 _CYCLES_A_DAY = 96

@@ -11,7 +11,7 @@ from benchmarks.plan import Case, Plan
 from benchmarks.results import Result
 from benchmarks.routes import INCREMENT_ROUTES, ROUTES
 from benchmarks.side_by_side import measure_routes
-from offload_core.clickhouse import quote_table
+from offload_core.source.clickhouse import quote_table
 
 BRONZE = ("bronze_trades_binance", "bronze_trades_kraken")
 EXCHANGES = ("binance", "kraken")

@@ -18,10 +18,10 @@ from datetime import datetime, timedelta, timezone
 
 from offload_airflow.callbacks.failure import table_failed
 from offload_airflow.callbacks.sla import deadline_missed, sla_miss_callback
-from offload_airflow.compat import DAG, CronDataIntervalTimetable, TriggerRule, run_limit
+from offload_airflow.compat.sdk import DAG, CronDataIntervalTimetable, TriggerRule, run_limit
+from offload_airflow.config.tables import Layer, load_settings, load_tables
 from offload_airflow.operators.cycle import CloseCycleOperator, OpenCycleOperator
-from offload_airflow.run_request import run_params
-from offload_airflow.table_configs import Layer, load_settings, load_tables
+from offload_airflow.requests.run import run_params
 from offload_airflow.task_groups.layer import RETRIES, RETRY_DELAY, layer_group, longest_run, tasks_of
 
 settings = load_settings()

@@ -13,8 +13,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from offload_airflow.callbacks.failure import table_failed
-from offload_airflow.compat import DAG, CronDataIntervalTimetable
-from offload_airflow.table_configs import load_settings, load_tables
+from offload_airflow.compat.sdk import DAG, CronDataIntervalTimetable
+from offload_airflow.config.tables import load_settings, load_tables
 from offload_airflow.task_groups.audit import audit_tasks
 from offload_airflow.task_groups.layer import RETRIES, RETRY_DELAY
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from offload_airflow.compat import DAG, CronDataIntervalTimetable
+from offload_airflow.compat.sdk import DAG, CronDataIntervalTimetable
+from offload_airflow.config.tables import load_settings
 from offload_airflow.operators.freshness import FreshnessOperator
-from offload_airflow.table_configs import load_settings
 
 with DAG(
     dag_id="iceberg_offload_freshness",

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from offload_airflow.compat import DAG, CronDataIntervalTimetable
-from offload_airflow.maintenance_request import maintenance_params
-from offload_airflow.table_configs import load_settings, load_tables
+from offload_airflow.compat.sdk import DAG, CronDataIntervalTimetable
+from offload_airflow.config.tables import load_settings, load_tables
+from offload_airflow.requests.maintenance import maintenance_params
 from offload_airflow.task_groups.layer import RETRIES, RETRY_DELAY
 from offload_airflow.task_groups.maintenance import maintained_tables, maintenance_tasks
 

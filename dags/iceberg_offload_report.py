@@ -16,9 +16,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from offload_airflow.callbacks.failure import job_failed
-from offload_airflow.compat import DAG, CronDataIntervalTimetable
+from offload_airflow.compat.sdk import DAG, CronDataIntervalTimetable
+from offload_airflow.config.tables import load_settings
 from offload_airflow.operators.report import ReportOperator
-from offload_airflow.table_configs import load_settings
 
 with DAG(
     dag_id="iceberg_offload_report",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts compose's Alertmanager with the shipped configuration, its mail server replaced by the mail catcher.
+# Starts compose's Alertmanager with the shipped configuration, but with the mail catcher as its mail server.
 set -eu
 from=${1:-/etc/alertmanager}
 to=${2:-/alertmanager/config}

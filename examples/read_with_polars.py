@@ -1,14 +1,18 @@
-"""Read cold trades with Polars: python read_with_polars.py BTCUSDT 2026-11-20T10:00:00+00:00 SNAPSHOT_ID
+"""Read cold trades with Polars.
 
-pip install polars "pyiceberg[pyarrow,sql-postgres]" "psycopg[binary]". Polars finds the files through pyiceberg and reads them itself;
-where the catalog is, comes from pyiceberg's settings (see read_with_pyiceberg.py).
+Usage: python read_with_polars.py BTCUSDT 2026-11-20T10:00:00+00:00 SNAPSHOT_ID
+
+Install: pip install polars "pyiceberg[pyarrow,sql-postgres]" "psycopg[binary]"
+
+Polars finds the files through pyiceberg and reads them itself. pyiceberg's settings say where the catalog is (see
+read_with_pyiceberg.py).
 """
 
 import os
 import sys
 from datetime import datetime, timedelta
 
-# pyiceberg plans the scans; without this, Polars 2 asks for a plug-in of its own each time.
+# Let pyiceberg plan the scans. Otherwise, Polars 2 asks for its own plug-in each time.
 os.environ.setdefault("POLARS_ICEBERG_PLANNER", "pyiceberg")
 
 import polars as pl
@@ -25,12 +29,12 @@ one_hour = trades.filter(time >= hour, time < hour + timedelta(hours=1), pl.col(
 count, traded = one_hour.select(summary).collect().row(0)
 print(f"one hour: {count} trades, {traded} traded")
 
-# One day of everything.
+# One day of all symbols.
 day = hour.replace(hour=0)
 one_day = trades.filter(time >= day, time < day + timedelta(days=1))
 count, traded = one_day.select(summary).collect(engine="streaming").row(0)
 print(f"one day: {count} trades, {traded} traded")
 
-# The table as it was.
+# The table at an older snapshot.
 before = pl.scan_iceberg(table, snapshot_id=snapshot).select(pl.len()).collect().item()
 print(f"in snapshot {snapshot}: {before} trades")

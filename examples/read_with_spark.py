@@ -1,8 +1,10 @@
-"""Read cold trades with Spark SQL: spark-submit read_with_spark.py BTCUSDT 2026-11-20T10:00:00+00:00 SNAPSHOT_ID
+"""Read cold trades with Spark SQL.
 
-On the class path: Iceberg's Spark runtime and PostgreSQL's JDBC driver. CATALOG_URI (jdbc:postgresql://HOST:5432/offload), CATALOG_USER,
-CATALOG_PASSWORD and WAREHOUSE say where the catalog is; a session is told the password after its start, since Spark's UI shows what a
-session is started with.
+Usage: spark-submit read_with_spark.py BTCUSDT 2026-11-20T10:00:00+00:00 SNAPSHOT_ID
+
+Put Iceberg's Spark runtime and PostgreSQL's JDBC driver on the class path. CATALOG_URI
+(jdbc:postgresql://HOST:5432/offload), CATALOG_USER, CATALOG_PASSWORD and WAREHOUSE say where the catalog is. The
+program sets the password after the session has started, because Spark's UI shows what a session was started with.
 """
 
 import os
@@ -36,11 +38,12 @@ arguments = {"start": hour, "end": hour + timedelta(hours=1), "symbol": symbol}
 count, traded = spark.sql(f"{DURING} AND symbol = :symbol", arguments).first()
 print(f"one hour: {count} trades, {traded} traded")
 
-# One day of everything.
+# One day of all symbols.
 day = hour.replace(hour=0)
 count, traded = spark.sql(DURING, {"start": day, "end": day + timedelta(days=1)}).first()
 print(f"one day: {count} trades, {traded} traded")
 
-# The table as it was, in SQL: … VERSION AS OF id. SELECT * FROM demo.cold.silver_trades.snapshots lists what can be gone back to.
+# The table at an older snapshot; in SQL: … VERSION AS OF id.
+# SELECT * FROM demo.cold.silver_trades.snapshots lists the snapshots that exist.
 before = spark.read.option("snapshot-id", snapshot).table("demo.cold.silver_trades").count()
 print(f"in snapshot {snapshot}: {before} trades")

@@ -8,11 +8,11 @@ import shutil
 import signal
 import tempfile
 from importlib.metadata import version
-from pathlib import Path
 
-from embedded.ports import DEFAULTS
+import pytest
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from devstack.stack.ports import DEFAULTS
+from tests.support.checkout import CHECKOUT
 
 # Before anything imports Airflow: it reads its configuration once, and its default database is the user's own.
 for name in [name for name in os.environ if name.startswith(("AIRFLOW", "OFFLOAD_CONNECTIONS", "PYSPARK_", "SPARK_"))]:
@@ -42,4 +42,12 @@ _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 for _variable, _port in DEFAULTS.values():
     os.environ.setdefault(_variable, str(_port + 250 * (_worker + 1)))
 
-from tests.support.servers import servers  # noqa: E402, F401
+from tests.support.stack import airflow_home  # noqa: E402, F401
+from tests.support.stack.servers import servers  # noqa: E402, F401
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a real server as an integration test."""
+    for item in items:
+        if "servers" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.integration)

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -70,23 +71,49 @@ def _imports(file: Path) -> set[str]:
     return found
 
 
-def test_only_compat_knows_that_airflow_has_two_lines():
+def test_only_compat_knows_that_airflow_has_two_versions():
     package = CHECKOUT / "plugins" / "offload_airflow"
+    compat = package / "compat"
     files = [*package.rglob("*.py"), *(CHECKOUT / "dags").glob("*.py"), *(CHECKOUT / "plugins").glob("*.py")]
-    lines = {"airflow2": package / "airflow2", "airflow3": package / "airflow3"}
-    assert all(len(list(folder.glob("*.py"))) > 5 for folder in lines.values())
+    assert all(len(list((compat / version).glob("*.py"))) > 5 for version in ("v2", "v3"))
 
     for file in files:
         imported = _imports(file)
-        if file.name != "airflow_line.py":
+        if file != compat / "version.py":
             assert "airflow.__version__" not in imported, file
             assert "importlib.metadata" not in imported, file
-        for line, folder in lines.items():
-            theirs = [name for name in imported if f"{name}.".startswith(f"offload_airflow.{line}.")]
-            is_facade = file.parent == package and file.name.startswith("compat")
-            assert not theirs or is_facade or file.parent == folder, f"{file} imports {theirs}"
-        knows = "offload_airflow.airflow_line" in imported
-        assert not knows or (file.parent == package and file.name.startswith("compat")), file
+        for version in ("v2", "v3"):
+            theirs = [name for name in imported if f"{name}.".startswith(f"offload_airflow.compat.{version}.")]
+            assert not theirs or file.parent in (compat, compat / version), f"{file} imports {theirs}"
+        assert "offload_airflow.compat.version" not in imported or compat in file.parents, file
+
+
+def _exported(file: Path) -> list[str] | None:
+    """The names in a module's `__all__`; None if it has none."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "__all__" for to in node.targets):
+            return sorted(ast.literal_eval(node.value))
+    return None
+
+
+def test_both_versions_of_airflow_export_the_same_names():
+    compat = CHECKOUT / "plugins" / "offload_airflow" / "compat"
+    two, three = (
+        {file.name: exported for file in (compat / version).glob("*.py") if (exported := _exported(file)) is not None}
+        for version in ("v2", "v3")
+    )
+
+    assert len(two) > 8
+    assert two == three
+
+
+def test_no_folder_of_the_product_has_more_than_20_files():
+    product = ("bin", "dags", "devstack", "docker", "include", "install", "monitoring", "plugins", "tools")
+    listing = subprocess.run(["git", "ls-files", *product], cwd=CHECKOUT, check=True, capture_output=True, text=True)
+    folders = Counter(str(Path(name).parent) for name in listing.stdout.splitlines())
+
+    assert len(folders) > 30
+    assert {folder: count for folder, count in folders.items() if count > 20} == {}
 
 
 def test_continuous_integration_runs_the_test_command_of_the_readme():

@@ -10,9 +10,19 @@ import pytest
 import yaml
 
 from offload_core import errors
-from offload_core.alerts.cause import Runbook
-from tests.support.runbooks import FILES, FOLDER, PRODUCTION, SHELL, anchors, blocks, headings, links, table_rows
-from tests.support.servers import CHECKOUT
+from offload_ops.alerts.cause import Runbook
+from tests.support.checkout import CHECKOUT
+from tests.support.documents.runbooks import (
+    FILES,
+    FOLDER,
+    PRODUCTION,
+    SHELL,
+    anchors,
+    blocks,
+    headings,
+    links,
+    table_rows,
+)
 
 INDEX = FOLDER / "README.md"
 RUNBOOKS = sorted(set(FILES) - {INDEX})

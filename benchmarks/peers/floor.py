@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from benchmarks.peers.catalog import create_table, load_table
 from benchmarks.peers.request import Request
 
-# The offload's own (include/spark/offload_spark/clickhouse_source.py): the same files, so that only what is around them differs.
+# The offload's own (include/spark/offload_spark/fetch/clickhouse_source.py): the same files, so that only what is around them differs.
 _SETTINGS = {
     "output_format_parquet_compression_method": "zstd",
     "output_format_compression_level": "1",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from offload_spark.main import main
+from offload_spark.job.main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from offload_spark.init import main
+from offload_spark.job.init import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

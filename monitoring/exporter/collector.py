@@ -15,11 +15,11 @@ from monitoring.exporter.airflow_health import SchedulerHealth
 from monitoring.exporter.cached import Cached, NotRead
 from monitoring.exporter.counters import Counted, StepCounters
 from offload_core import __version__
-from offload_core.audit.model import Finding
-from offload_core.cycle_time import CycleTime, newest_cycle
+from offload_core.config.lag import lag
 from offload_core.errors import ColdRowsLost, HotRowsExpired
-from offload_core.lag import lag
-from offload_core.survey import AuditState, MaintenanceState, Reading, TableFigures
+from offload_core.ledger.cycle_time import CycleTime, newest_cycle
+from offload_core.ledger.snapshot import AuditState, MaintenanceState, Reading, TableFigures
+from offload_ops.audit.model import Finding
 
 log = logging.getLogger("offload.exporter")
 

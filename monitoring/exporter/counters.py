@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from offload_core.cycle_time import StepRow
 from offload_core.errors import OffloadError
+from offload_core.ledger.cycle_time import StepRow
 
 _FAILED = frozenset({"failure", "halt"})
 

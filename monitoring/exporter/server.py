@@ -15,7 +15,7 @@ from monitoring.exporter.airflow_health import AirflowHealth, SchedulerHealth
 from monitoring.exporter.cached import Cached
 from monitoring.exporter.collector import OffloadCollector, counting
 from monitoring.exporter.settings import ExporterSettings
-from offload_core.survey import Reader
+from offload_core.ledger.snapshot import Reader
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from offload_core.connections import PostgresConnection, load_postgres
+from offload_core.config.connections import PostgresConnection, load_postgres
+from offload_core.config.json_text import explain
+from offload_core.config.settings import Settings, parse_settings
+from offload_core.config.tables import TableConfig, parse_tables
 from offload_core.errors import FixConfiguration
-from offload_core.settings import Settings, parse_settings
-from offload_core.table_config import TableConfig, parse_tables
-from offload_core.variables import explain
 
 _VARIABLES = {
     "port": "OFFLOAD_PORT_EXPORTER",

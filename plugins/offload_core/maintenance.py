@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta, timezone
 
-from offload_core.settings import Settings
-from offload_core.table_config import TableConfig, WriteMode
-from offload_core.window import Partition
+from offload_core.config.settings import Settings
+from offload_core.config.tables import TableConfig, WriteMode
+from offload_core.protocol.window import Partition
 
 MEGABYTE = 1024 * 1024
 MORE_MANIFESTS = 10

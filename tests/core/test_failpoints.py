@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from offload_core.errors import FixConfiguration, RetryLater
 from offload_core.failpoints import Failpoint, reach
+from tests.support.checkout import CHECKOUT
 
-PLUGINS = Path(__file__).parents[2] / "plugins"
+PLUGINS = CHECKOUT / "plugins"
 
 
 @pytest.fixture

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offload_core.config.settings import Settings
+from offload_core.config.tables import DEFAULT_TABLES, TableConfig
 from offload_core.errors import RunInit
-from offload_core.ledger_session import LedgerConnection
+from offload_core.ledger.maintenance_log import MaintenanceLog
+from offload_core.ledger.session import LedgerConnection
 from offload_core.maintenance import (
     MEGABYTE,
     SMALL,
@@ -26,10 +29,7 @@ from offload_core.maintenance import (
     sort_columns,
     step_lines,
 )
-from offload_core.maintenance_log import MaintenanceLog
-from offload_core.settings import Settings
-from offload_core.table_config import DEFAULT_TABLES, TableConfig
-from offload_core.window import Partition
+from offload_core.protocol.window import Partition
 
 DAY = datetime(2026, 11, 1, tzinfo=timezone.utc)
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import airflow_line
-from tests.support.airflow_home import airflow_database, set_variable
+from tests.support.stack import airflow_version
+from tests.support.stack.airflow_home import airflow_database, set_variable
 
 if TYPE_CHECKING:
-    from offload_airflow.compat import DAG
+    from offload_airflow.compat.sdk import DAG
 
 __all__ = ["airflow_database", "set_variable"]
 
@@ -24,7 +24,7 @@ def load_dag(request: pytest.FixtureRequest) -> Callable[..., DAG]:
     request.getfixturevalue("airflow_database")
 
     def load(dag_id: str = DAG_ID) -> DAG:
-        bag = airflow_line.parsed()
+        bag = airflow_version.parsed()
         assert not bag.import_errors, bag.import_errors
         dag: DAG | None = bag.get_dag(dag_id)
         assert dag is not None, f"{dag_id} is not among {list(bag.dags)}"

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_airflow.compat import DAG, TriggerRule
-from offload_core.table_config import DEFAULT_TABLES
-from tests.support.airflow_line import schedule, weights
+from offload_airflow.compat.sdk import DAG, TriggerRule
+from offload_core.config.tables import DEFAULT_TABLES
+from tests.support.stack.airflow_version import schedule, weights
 
 DAG_ID = "iceberg_offload_audit"
 TABLES = [table.name for table in DEFAULT_TABLES]

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from offload_airflow.callbacks.failure import job_failed, table_failed
-from offload_airflow.compat import DAG
+from offload_airflow.compat.sdk import DAG
 from offload_airflow.dag_ids import DAG_IDS
 from offload_airflow.operators.freshness import FreshnessOperator
-from tests.support.airflow_line import due_runs, failure_callbacks, parsed, retry_callbacks, schedule
+from tests.support.stack.airflow_version import due_runs, failure_callbacks, parsed, retry_callbacks, schedule
 
 DAG_ID = "iceberg_offload_freshness"
 

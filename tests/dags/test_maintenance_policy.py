@@ -7,10 +7,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_airflow.compat import DAG, TriggerRule
+from offload_airflow.compat.sdk import DAG, TriggerRule
 from offload_airflow.operators.maintenance import MaintainTableOperator
-from offload_core.table_config import DEFAULT_TABLES
-from tests.support.airflow_line import schedule, weights
+from offload_core.config.tables import DEFAULT_TABLES
+from tests.support.stack.airflow_version import schedule, weights
 
 DAG_ID = "iceberg_offload_maintenance"
 TABLES = [table.name for table in DEFAULT_TABLES]

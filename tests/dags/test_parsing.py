@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from tests.support.airflow_home import CHECKOUT, HOME, process_environment
-from tests.support.airflow_line import DAG_BAG
+from tests.support.checkout import CHECKOUT
+from tests.support.stack.airflow_home import HOME, process_environment
+from tests.support.stack.airflow_version import DAG_BAG
 
 _PARSE = (
     f"import {DAG_BAG} as dagbag"
@@ -50,5 +51,5 @@ def test_the_dags_parse_without_the_network(parsed: dict[str, object]) -> None:
 def test_parsing_imports_neither_spark_nor_data_frames(parsed: dict[str, object]) -> None:
     assert isinstance(parsed["all"], list)
     packages = {name.partition(".")[0] for name in parsed["all"]}
-    heavy = {"pyspark", "pandas", "pyarrow", "numpy", "pyiceberg", "offload_spark", "embedded"}
+    heavy = {"pyspark", "pandas", "pyarrow", "numpy", "pyiceberg", "offload_spark", "devstack", "install"}
     assert packages & heavy == set()

@@ -7,10 +7,18 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_airflow.compat import DAG, BaseOperator, TriggerRule
+from offload_airflow.compat.sdk import DAG, BaseOperator, TriggerRule
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_airflow.sensors.watermark import WatermarkSensor
-from tests.support.airflow_line import AIRFLOW_3, due_runs, late_callback, lateness, parsed, plugins_found, schedule
+from tests.support.stack.airflow_version import (
+    AIRFLOW_3,
+    due_runs,
+    late_callback,
+    lateness,
+    parsed,
+    plugins_found,
+    schedule,
+)
 
 BRONZE = ("bronze_trades_binance", "bronze_trades_kraken")
 SILVER = ("silver_trades",)

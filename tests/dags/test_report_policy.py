@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_airflow.compat import DAG
+from offload_airflow.compat.sdk import DAG
 from offload_airflow.operators.report import ReportOperator
-from tests.support.airflow_line import due_runs, lateness, schedule
+from tests.support.stack.airflow_version import due_runs, lateness, schedule
 
 DAG_ID = "iceberg_offload_report"
 

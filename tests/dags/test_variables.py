@@ -8,9 +8,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from offload_airflow.compat import DAG
-from tests.support.airflow_home import CHECKOUT, process_environment
-from tests.support.airflow_line import DAG_BAG, lateness, parsed, schedule
+from offload_airflow.compat.sdk import DAG
+from tests.support.checkout import CHECKOUT
+from tests.support.stack.airflow_home import process_environment
+from tests.support.stack.airflow_version import DAG_BAG, lateness, parsed, schedule
 
 TABLES, SETTINGS = "iceberg_offload_tables", "iceberg_offload_settings"
 TRADES = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.foreign_writer import foreign, shared  # noqa: F401
-from tests.support.world import world  # noqa: F401
+from tests.support.spark.foreign_writer import foreign, shared  # noqa: F401
+from tests.support.spark.world import world  # noqa: F401
 
 HERE = Path(__file__).parent
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from offload_core.connections import Connections
-from tests.support.fault_tables import Trades, prepared
-from tests.support.faults import assert_exact, visible_rows
-from tests.support.small_disk import SmallDisk, small_disk
-from tests.support.world import JobResult
+from offload_core.config.connections import Connections
+from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.faults import assert_exact, visible_rows
+from tests.support.spark.world import JobResult
+from tests.support.stack.small_disk import SmallDisk, small_disk
 
 ROWS = 20_000
 """So many trades are about half a megabyte of Parquet."""

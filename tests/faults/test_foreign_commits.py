@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.faults import assert_exact, visible_rows
-from tests.support.foreign_writer import ForeignWriter
-from tests.support.operated import OperatedTrades
+from tests.support.spark.faults import assert_exact, visible_rows
+from tests.support.spark.foreign_writer import ForeignWriter
+from tests.support.spark.operated_table import OperatedTrades
 
 
 def test_rows_that_others_append_are_kept_and_not_taken_for_loss(

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from offload_core.connections import Connections
+from offload_core.config.connections import Connections
 from offload_core.failpoints import Failpoint
-from tests.support.fault_tables import Trades, prepared
-from tests.support.faults import assert_exact
-from tests.support.world import wait_until
+from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.faults import assert_exact
+from tests.support.spark.world import wait_until
 
 POINTS = [point.value for point in Failpoint]
 PUBLISHED = ("after-publish", "in-ledger-transaction")

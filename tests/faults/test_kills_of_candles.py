@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from offload_core.connections import Connections
-from offload_core.window import Cursor
-from tests.support.fault_tables import BUFFER, DAY, Candles, Trades, prepared
-from tests.support.faults import assert_exact
+from offload_core.config.connections import Connections
+from offload_core.protocol.window import Cursor
+from tests.support.spark.fault_tables import BUFFER, DAY, Candles, Trades, prepared
+from tests.support.spark.faults import assert_exact
 
 KILLED = 128 + signal.SIGKILL
 

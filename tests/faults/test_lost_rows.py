@@ -6,10 +6,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_core.table_config import TableConfig
-from tests.support.faults import assert_exact
-from tests.support.foreign_writer import ForeignWriter
-from tests.support.operated import OperatedTrades
+from offload_core.config.tables import TableConfig
+from tests.support.spark.faults import assert_exact
+from tests.support.spark.foreign_writer import ForeignWriter
+from tests.support.spark.operated_table import OperatedTrades
 
 MIDNIGHT = 12 * 3600
 """Number of the first trade of the second day."""

@@ -19,14 +19,14 @@ from threading import Lock
 
 import pytest
 
-from offload_core.connections import Connections
-from offload_core.run_plan import RunMode
-from offload_core.table_config import TableConfig
-from offload_core.window import EPOCH, Cursor
-from tests.support.fault_tables import BUFFER, DAY, NOON, Candles, Trades
-from tests.support.faults import assert_exact
-from tests.support.foreign_writer import ForeignWriter, foreign_writer
-from tests.support.world import World, new_world
+from offload_core.config.connections import Connections
+from offload_core.config.tables import TableConfig
+from offload_core.protocol.plan import RunMode
+from offload_core.protocol.window import EPOCH, Cursor
+from tests.support.spark.fault_tables import BUFFER, DAY, NOON, Candles, Trades
+from tests.support.spark.faults import assert_exact
+from tests.support.spark.foreign_writer import ForeignWriter, foreign_writer
+from tests.support.spark.world import World, new_world
 
 SCHEDULES = int(os.environ.get("OFFLOAD_SCHEDULES", "2"))
 SEED = int(os.environ.get("OFFLOAD_SEED", "1"))

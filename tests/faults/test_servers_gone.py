@@ -8,11 +8,11 @@ from itertools import product
 
 import pytest
 
-from offload_core.connections import Connections
+from offload_core.config.connections import Connections
 from offload_core.failpoints import Failpoint
-from tests.support.fault_proxy import FaultProxy, proxied
-from tests.support.fault_tables import Trades, prepared
-from tests.support.faults import assert_exact, visible_rows
+from tests.support.fakes.fault_proxy import FaultProxy, proxied
+from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.faults import assert_exact, visible_rows
 
 POINTS = [point.value for point in Failpoint]
 LAST_NEED = {"clickhouse": "after-files", "catalog": "after-audit", "ledger": "in-ledger-transaction"}

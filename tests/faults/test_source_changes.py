@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.fault_tables import NOON
-from tests.support.faults import assert_exact, visible_rows
-from tests.support.foreign_writer import ForeignWriter
-from tests.support.operated import OperatedTrades
+from tests.support.spark.fault_tables import NOON
+from tests.support.spark.faults import assert_exact, visible_rows
+from tests.support.spark.foreign_writer import ForeignWriter
+from tests.support.spark.operated_table import OperatedTrades
 
 
 def test_a_rolled_back_table_is_halted_and_goes_on_after_reset_and_resume(

@@ -12,10 +12,10 @@ from threading import Event, Thread
 import psutil
 import pytest
 
-from offload_core.connections import Connections
-from offload_core.table_config import TableConfig
-from tests.support.faults import assert_exact
-from tests.support.world import JobResult, World, new_world, wait_until
+from offload_core.config.connections import Connections
+from offload_core.config.tables import TableConfig
+from tests.support.spark.faults import assert_exact
+from tests.support.spark.world import JobResult, World, new_world, wait_until
 
 pytestmark = pytest.mark.full
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from offload_core.connections import Connections
-from tests.support.fault_proxy import FaultProxy, proxied
-from tests.support.fault_tables import Trades, prepared
-from tests.support.faults import assert_exact, visible_rows
+from offload_core.config.connections import Connections
+from tests.support.fakes.fault_proxy import FaultProxy, proxied
+from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.faults import assert_exact, visible_rows
 
 CATALOG_COMMIT = b"UPDATE iceberg_tables"
 LEDGER_COMMIT = b"COMMIT"

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta, timezone
 import psycopg
 import pytest
 
-from offload_core.connections import Connections
-from offload_core.ledger_session import connect
-from offload_core.sql_files import statements
-from offload_core.table_config import TableConfig
-from offload_core.window import Cursor
-from tests.support.fault_tables import NOON, prepared
-from tests.support.faults import assert_exact
-from tests.support.operated import OperatedTrades
-from tests.support.servers import CHECKOUT
+from offload_core.config.connections import Connections
+from offload_core.config.tables import TableConfig
+from offload_core.ledger.ddl import statements
+from offload_core.ledger.session import connect
+from offload_core.protocol.window import Cursor
+from tests.support.checkout import CHECKOUT
+from tests.support.spark.fault_tables import NOON, prepared
+from tests.support.spark.faults import assert_exact
+from tests.support.spark.operated_table import OperatedTrades
 
 INSERT = "INSERT INTO offload_watermarks (table_name, max_timestamp, max_sequence_number, created_at) VALUES (%s, %s, %s, %s)"
 

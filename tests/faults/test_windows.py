@@ -8,14 +8,14 @@ from itertools import pairwise
 
 import pytest
 
-from offload_core.connections import Connections
-from offload_core.ledger import LedgerRow, Step
-from offload_core.source_query import NOW, parse_time
-from offload_core.table_config import TableConfig
-from offload_core.window import MICROSECOND, Cursor, Window
-from tests.support.fault_tables import BUFFER, NOON, prepared
-from tests.support.faults import assert_exact, visible_rows
-from tests.support.operated import OperatedTrades
+from offload_core.config.connections import Connections
+from offload_core.config.tables import TableConfig
+from offload_core.ledger.ledger import LedgerRow, Step
+from offload_core.protocol.window import MICROSECOND, Cursor, Window
+from offload_core.source.queries import NOW, parse_time
+from tests.support.spark.fault_tables import BUFFER, NOON, prepared
+from tests.support.spark.faults import assert_exact, visible_rows
+from tests.support.spark.operated_table import OperatedTrades
 
 TEN_MINUTES = timedelta(minutes=10)
 

@@ -8,10 +8,10 @@ from itertools import product
 
 import pytest
 
-from offload_core.connections import Connections
+from offload_core.config.connections import Connections
 from offload_core.failpoints import Failpoint
-from tests.support.fault_tables import Trades, prepared
-from tests.support.faults import assert_exact
+from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.faults import assert_exact
 
 POINTS = [point.value for point in Failpoint]
 UNPUBLISHED = POINTS[: POINTS.index("after-publish")]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.airflow_stack import AirflowStack, started_stack
-from tests.support.offloaded_past import OffloadedPast, offloaded_past
+from tests.support.ledger.past_ledger import OffloadedPast, offloaded_past
+from tests.support.stack.airflow_stack import AirflowStack, started_stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

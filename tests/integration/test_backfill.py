@@ -10,13 +10,13 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from offload_core.ledger import Ledger
-from offload_core.ledger_session import connect
-from tests.support.airflow_line import AIRFLOW_3
-from tests.support.airflow_stack import DAG_ID, AirflowStack
-from tests.support.offloaded_past import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast, newest_quarter
-from tests.support.servers import CHECKOUT
-from tests.support.world import wait_until
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.session import connect
+from tests.support.checkout import CHECKOUT
+from tests.support.ledger.past_ledger import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast, newest_quarter
+from tests.support.spark.world import wait_until
+from tests.support.stack.airflow_stack import DAG_ID, AirflowStack
+from tests.support.stack.airflow_version import AIRFLOW_3
 
 pytestmark = pytest.mark.full
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 
-from embedded.layout import Layout
-from tests.support.logs import deprecated
-from tests.support.servers import CHECKOUT
+from install.layout import Layout
+from tests.support.checkout import CHECKOUT
+from tests.support.stack.logs import deprecated
 
 
 def test_the_demo_shows_nine_equal_tables_and_leaves_nothing_running_after_down(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_the_demo_shows_nine_equal_tables_and_leaves_nothing_running_after_down(
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "OFFLOAD_CONNECTIONS"))
     }
     environ = {**base, "OFFLOAD_HOME": str(tmp_path)}
-    command = [str(Layout.of_checkout(environ).python("embedded")), "-m", "embedded"]
+    command = [str(Layout.of_checkout(environ).python("devstack")), "-m", "devstack"]
     try:
         demo = subprocess.run(
             [*command, "demo", "--rows", "1000"], cwd=CHECKOUT, env=environ, capture_output=True, text=True, timeout=400

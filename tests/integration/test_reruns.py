@@ -8,11 +8,11 @@ from datetime import datetime
 
 import pytest
 
-from embedded.errors import AirflowRefusedError
-from tests.support.airflow_line import AIRFLOW_3
-from tests.support.airflow_stack import DAG_ID, AirflowStack
-from tests.support.offloaded_past import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast
-from tests.support.world import wait_until
+from devstack.stack.errors import AirflowRefusedError
+from tests.support.ledger.past_ledger import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast
+from tests.support.spark.world import wait_until
+from tests.support.stack.airflow_stack import DAG_ID, AirflowStack
+from tests.support.stack.airflow_version import AIRFLOW_3
 
 AUDIT = "iceberg_offload_audit"
 OFFLOADS = {"bronze": f"bronze.offload_{BRONZE}", "silver": f"silver.offload_{SILVER}", "gold": f"gold.offload_{GOLD}"}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.runbook_stack import TROUBLES, RunbookStack, runbook_stack
-from tests.support.runbooks import CLICKHOUSE_SQL, LEDGER_SQL, PRODUCTION, SHELL, Block, blocks
+from tests.support.documents.runbooks import CLICKHOUSE_SQL, LEDGER_SQL, PRODUCTION, SHELL, Block, blocks
+from tests.support.stack.runbook_stack import TROUBLES, RunbookStack, runbook_stack
 
 pytestmark = pytest.mark.full
 """In every run, tests/test_runbook_documents.py has Airflow's commands read by Airflow's own parser."""

@@ -14,20 +14,20 @@ from urllib.parse import unquote
 import pytest
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, StorageState, expect
 
-from embedded.processes import Part
-from offload_core.audit.model import Finding
-from offload_core.ledger import Ledger
-from offload_core.ledger_session import LedgerConnection, connect
-from offload_core.settings import Settings
-from offload_core.table_config import DEFAULT_TABLES
-from tests.support import page_logins
-from tests.support.airflow_line import AIRFLOW_3
-from tests.support.airflow_stack import DAG_ID, AirflowStack
-from tests.support.browser import chromium
-from tests.support.exporter import running_exporter
-from tests.support.logs import deprecated
-from tests.support.told_tables import MINUTE, ToldTables, job_name
-from tests.support.world import wait_until
+from devstack.stack.processes import Part
+from offload_core.config.settings import Settings
+from offload_core.config.tables import DEFAULT_TABLES
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.session import LedgerConnection, connect
+from offload_ops.audit.model import Finding
+from tests.support.ledger.alert_tables import MINUTE, ToldTables, job_name
+from tests.support.spark.world import wait_until
+from tests.support.stack import page_logins
+from tests.support.stack.airflow_stack import DAG_ID, AirflowStack
+from tests.support.stack.airflow_version import AIRFLOW_3
+from tests.support.stack.browser import chromium
+from tests.support.stack.exporter import running_exporter
+from tests.support.stack.logs import deprecated
 
 __all__ = ["chromium"]
 

@@ -13,12 +13,12 @@ from decimal import Decimal
 
 import pytest
 
-from offload_core.cold_table import open_cold_table
-from offload_core.ledger import Ledger
-from offload_core.ledger_session import connect
-from tests.support.airflow_stack import AirflowStack
-from tests.support.servers import CHECKOUT
-from tests.support.webhook import Webhook, webhook
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.session import connect
+from offload_ops.tiers.cold_table import open_cold_table
+from tests.support.checkout import CHECKOUT
+from tests.support.fakes.webhook import Webhook, webhook
+from tests.support.stack.airflow_stack import AirflowStack
 
 FILES = {
     "binance": CHECKOUT.parent / "shared" / "data" / "binance_xrpeth_trades.csv",

@@ -1,7 +1,7 @@
 """The whole stack in trouble: metrics, alerts and mails agree, come in the time that they promise, and end.
 
 Nothing is made up: Airflow's scheduler, Spark, ClickHouse, PostgreSQL, Prometheus, Alertmanager and a mail server. Only settings make two
-minutes out of fifteen (tests/support/drill.py). What was seen is printed; docs/alerts.md has it as a table.
+minutes out of fifteen (tests/support/stack/rehearsal.py). What was seen is printed; docs/alerts.md has it as a table.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from offload_core.lag import LagLevel
-from tests.support.airflow_stack import DAG_ID
-from tests.support.drill import FED, LEVELS, OPS, PAGER, SPEED, TABLES, Drill, drill, fed
-from tests.support.prometheus import needs_prometheus
+from offload_core.config.lag import LagLevel
+from tests.support.stack.airflow_stack import DAG_ID
+from tests.support.stack.prometheus import needs_prometheus
+from tests.support.stack.rehearsal import FED, LEVELS, OPS, PAGER, SPEED, TABLES, Drill, drill, fed
 
 pytestmark = [pytest.mark.integration, pytest.mark.full, needs_prometheus]
 

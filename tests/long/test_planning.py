@@ -11,14 +11,14 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
-from offload_core.connections import Connections
+from offload_core.config.connections import Connections
+from offload_core.config.tables import TableConfig
 from offload_core.maintenance import manifests_wanted
-from offload_core.table_config import TableConfig
-from tests.support.fault_tables import Trades, prepared
-from tests.support.faults import assert_exact
-from tests.support.foreign_writer import foreign_writer
-from tests.support.maintained import cold, maintain_well
-from tests.support.world import World
+from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.faults import assert_exact
+from tests.support.spark.foreign_writer import foreign_writer
+from tests.support.spark.maintained_table import cold, maintain_well
+from tests.support.spark.world import World
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
 

@@ -18,14 +18,14 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from offload_core.audit.compare import Differences, Finding, TableAudit
-from offload_core.connections import Connections
+from offload_core.config.connections import Connections
+from offload_core.config.tables import TableConfig, WriteMode
 from offload_core.maintenance import MORE_MANIFESTS, Figures, manifests_wanted
-from offload_core.run_plan import RunMode
-from offload_core.table_config import TableConfig, WriteMode
-from tests.support.faults import assert_exact
-from tests.support.simulation import CYCLE, LATEST, SNAPSHOTS, Simulation, simulation
-from tests.support.world import new_world
+from offload_core.protocol.plan import RunMode
+from offload_ops.audit.compare import Differences, Finding, TableAudit
+from tests.support.spark.faults import assert_exact
+from tests.support.spark.simulation import CYCLE, LATEST, SNAPSHOTS, Simulation, simulation
+from tests.support.spark.world import new_world
 
 DAYS = int(os.environ.get("OFFLOAD_SIMULATED_DAYS", "30"))
 HOUR = timedelta(hours=1)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded.layout import Layout
-from embedded.line import AIRFLOW_3
-from offload_core.table_config import DEFAULT_TABLES
-from tests.support.airflow_stack import DAG_ID, AirflowStack, started_stack, upgraded
+from install.airflow_version import AIRFLOW_3
+from install.layout import Layout
+from offload_core.config.tables import DEFAULT_TABLES
+from tests.support.stack.airflow_stack import DAG_ID, AirflowStack, started_stack, upgraded
 
 pytestmark = [
     pytest.mark.full,
@@ -137,7 +137,7 @@ def history(stack: AirflowStack) -> list[dict[str, object]]:
 
 def up(stack: AirflowStack, line: str) -> subprocess.CompletedProcess[str]:
     """`make up` with a line of Airflow."""
-    command = [str(stack.layout.python("embedded")), "-m", "embedded", "up", "--airflow"]
+    command = [str(stack.layout.python("devstack")), "-m", "devstack", "up", "--airflow"]
     environ = {**stack.environ, "OFFLOAD_AIRFLOW": line}
     return subprocess.run(command, cwd=stack.layout.checkout, env=environ, check=False, capture_output=True, text=True)
 

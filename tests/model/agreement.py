@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from offload_core import reconcile
 from offload_core.errors import ColdRowsLost, LedgerAhead, SourceReplaced
-from offload_core.reconcile import ColdState
+from offload_core.ledger import reconcile
+from offload_core.ledger.reconcile import ColdState
 from tests.model.rules import Rule
 from tests.model.run import Move, Run
 from tests.model.state import (

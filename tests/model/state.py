@@ -13,10 +13,10 @@ from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
 
-from offload_core.ledger import LedgerRow
-from offload_core.marker import Marker
-from offload_core.reconcile import ColdState
-from offload_core.window import EPOCH, Cursor, Window
+from offload_core.ledger.ledger import LedgerRow
+from offload_core.ledger.reconcile import ColdState
+from offload_core.protocol.marker import Marker
+from offload_core.protocol.window import EPOCH, Cursor, Window
 
 BUFFER = 1
 """How long rows may take to arrive, in minutes."""

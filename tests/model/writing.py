@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import cache
 
-from offload_core import window
+from offload_core.protocol import window
 from tests.model.agreement import Agreement
 from tests.model.rules import Rule
 from tests.model.run import Move, Scenario

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from offload_core.connections import PostgresConnection
-from offload_core.ledger import Ledger
-from offload_core.ledger_session import LedgerConnection, connect
-from tests.support.exporter import Exporter, HealthPage, running_exporter
-from tests.support.servers import ledger_database, unique_name
+from offload_core.config.connections import PostgresConnection
+from tests.support.checkout import CHECKOUT
+from tests.support.ledger.fixtures import ledger, open_session, pipeline, session
+from tests.support.stack.exporter import Exporter, HealthPage, running_exporter
+from tests.support.stack.servers import ledger_database
 
-__all__ = ["ledger_database"]
-
-
-@pytest.fixture
-def pipeline() -> str:
-    """The id of a pipeline that this test has for itself."""
-    return unique_name("monitored")
-
-
-@pytest.fixture
-def session(ledger_database: PostgresConnection) -> Iterator[LedgerConnection]:
-    """A session to the ledger's database."""
-    with connect(ledger_database, "a test") as session:
-        yield session
-
-
-@pytest.fixture
-def ledger(session: LedgerConnection, pipeline: str) -> Ledger:
-    """The ledger of the test's pipeline, empty."""
-    return Ledger(session, pipeline)
+__all__ = ["ledger", "ledger_database", "open_session", "pipeline", "session"]
 
 
 @pytest.fixture
@@ -54,7 +34,7 @@ def exporter(ledger_database: PostgresConnection, pipeline: str, health: HealthP
 @pytest.fixture(scope="session")
 def exported_names() -> set[str]:
     """The names of all metrics that the exporter can have, by its source."""
-    source = (Path(__file__).parents[2] / "monitoring" / "exporter" / "collector.py").read_text()
+    source = (CHECKOUT / "monitoring" / "exporter" / "collector.py").read_text()
     names = set(re.findall(r'"((?:offload|watermark)_[a-z_]+)"', source))
     counters = {f"{name}_total" for name in re.findall(r'CounterMetricFamily\(\s*"([a-z_]+)"', source)}
     return names | counters | {"offload_info"}

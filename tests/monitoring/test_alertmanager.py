@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from tests.support.prometheus import MONITORING, needs_prometheus
+from tests.support.stack.prometheus import MONITORING, needs_prometheus
 
 pytestmark = needs_prometheus
 CONFIGURATION = MONITORING / "alertmanager" / "alertmanager.yml"

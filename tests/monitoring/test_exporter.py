@@ -12,20 +12,27 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_core.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
-from offload_core.audit.store import AuditStore
-from offload_core.connections import PostgresConnection
-from offload_core.ledger import Ledger, LedgerRow, Step
-from offload_core.ledger_cleanup import delete_old_rows
-from offload_core.ledger_session import LedgerConnection, connect
+from offload_core.config.connections import PostgresConnection
+from offload_core.config.tables import DEFAULT_TABLES, InvalidTable
+from offload_core.ledger.cleanup import delete_old_rows
+from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.maintenance_log import MaintenanceLog
+from offload_core.ledger.session import LedgerConnection, connect
+from offload_core.ledger.snapshot import Reader
+from offload_core.ledger.tables import TableRegister
 from offload_core.maintenance import Figures
-from offload_core.maintenance_log import MaintenanceLog
-from offload_core.row_hash import RowHash
-from offload_core.survey import Reader
-from offload_core.table_config import DEFAULT_TABLES, InvalidTable
-from offload_core.table_register import TableRegister
-from offload_core.window import Cursor, Interval, Window
-from tests.support.exporter import Exporter, HealthPage, environment, exporter_process, free_port, running_exporter
+from offload_core.protocol.window import Cursor, Interval, Window
+from offload_ops.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
+from offload_ops.audit.store import AuditStore
+from offload_ops.tiers.row_hash import RowHash
+from tests.support.stack.exporter import (
+    Exporter,
+    HealthPage,
+    environment,
+    exporter_process,
+    free_port,
+    running_exporter,
+)
 
 pytestmark = pytest.mark.integration
 

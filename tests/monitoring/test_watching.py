@@ -15,19 +15,19 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_core.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
-from offload_core.audit.store import AuditStore
-from offload_core.connections import PostgresConnection
-from offload_core.ledger import Ledger, LedgerRow, Step
-from offload_core.ledger_session import LedgerConnection, connect
+from offload_core.config.connections import PostgresConnection
+from offload_core.config.tables import DEFAULT_TABLES
+from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.maintenance_log import MaintenanceLog
+from offload_core.ledger.session import LedgerConnection, connect
 from offload_core.maintenance import Figures
-from offload_core.maintenance_log import MaintenanceLog
-from offload_core.row_hash import RowHash
-from offload_core.table_config import DEFAULT_TABLES
-from offload_core.window import Cursor, Interval, Window
-from tests.support.exporter import HealthPage, running_exporter
-from tests.support.prometheus import MONITORING, Watch, needs_prometheus, watching
-from tests.support.servers import unique_name
+from offload_core.protocol.window import Cursor, Interval, Window
+from offload_ops.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
+from offload_ops.audit.store import AuditStore
+from offload_ops.tiers.row_hash import RowHash
+from tests.support.stack.exporter import HealthPage, running_exporter
+from tests.support.stack.prometheus import MONITORING, Watch, needs_prometheus, watching
+from tests.support.stack.servers import unique_name
 
 pytestmark = [pytest.mark.integration, needs_prometheus]
 

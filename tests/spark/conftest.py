@@ -1,14 +1,7 @@
-"""Every test here runs the real Spark job against real servers."""
+"""The Spark side. Tests that use `world` run the real job against real servers."""
 
 from __future__ import annotations
 
-import pytest
+from tests.support.spark.world import world
 
-from tests.support.world import world  # noqa: F401
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all of them as integration tests."""
-    for item in items:
-        if "/tests/spark/" in str(item.path):
-            item.add_marker(pytest.mark.integration)
+__all__ = ["world"]

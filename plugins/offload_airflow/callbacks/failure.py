@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timezone
 
-from offload_airflow.alerts import tell, tell_every_channel
 from offload_airflow.callbacks.limits import CALLBACK_SECONDS
-from offload_airflow.compat import Context, data_interval, failed_before
+from offload_airflow.compat.context import data_interval, failed_before
+from offload_airflow.compat.sdk import Context
+from offload_airflow.config.tables import load_settings
 from offload_airflow.dag_ids import DAG_ID
-from offload_airflow.table_configs import load_settings
-from offload_core.deadline import within
+from offload_airflow.notify.alerts import tell, tell_every_channel
 from offload_core.errors import OffloadError
-from offload_core.table_state import Problem
+from offload_ops.table_state import Problem
+from offload_ops.timeouts import within
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def job_failed(context: Context) -> None:
 
 
 def _tell_job(dag_id: str, problem: str) -> None:
-    from offload_core.alerts.message import job_alert
+    from offload_ops.alerts.message import job_alert
 
     settings = load_settings()
     tell_every_channel(settings, job_alert(settings.pipeline_id, dag_id, problem, datetime.now(timezone.utc)))

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from offload_airflow.alerts import tell
 from offload_airflow.callbacks.limits import CALLBACK_SECONDS
 from offload_airflow.dag_ids import DAG_ID
-from offload_core.alerts.model import Cycles
-from offload_core.deadline import within
-from offload_core.window import from_iso
+from offload_airflow.notify.alerts import tell
+from offload_core.protocol.window import from_iso
+from offload_ops.alerts.model import Cycles
+from offload_ops.timeouts import within
 
 log = logging.getLogger(__name__)
 

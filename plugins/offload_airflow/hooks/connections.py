@@ -1,4 +1,4 @@
-"""Airflow's Connections as `offload_core.connections` knows them."""
+"""Airflow's Connections as `offload_core.config.connections` knows them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from offload_airflow.compat import Connection, find_connection, require_connection
-from offload_core.connections import ClickHouseConnection, Connections, IcebergConnection, PostgresConnection
+from offload_airflow.compat.sdk import Connection
+from offload_airflow.compat.secrets import find_connection, require_connection
+from offload_core.config.connections import ClickHouseConnection, Connections, IcebergConnection, PostgresConnection
+from offload_core.config.json_text import explain
+from offload_core.config.settings import Settings
 from offload_core.errors import FixConfiguration
-from offload_core.settings import Settings
-from offload_core.variables import explain
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -8,11 +8,11 @@ from typing import Any
 import clickhouse_driver
 import clickhouse_driver.errors
 
-from offload_airflow.compat_clickhouse import ClickHouseHook, conn_to_kwargs
+from offload_airflow.compat.clickhouse import ClickHouseHook, conn_to_kwargs
 from offload_airflow.hooks.lookup import RequiresConnection
-from offload_core.clickhouse import server_error
-from offload_core.connections import ClickHouseConnection
+from offload_core.config.connections import ClickHouseConnection
 from offload_core.errors import ClickHouseUnavailable
+from offload_core.source.clickhouse import server_error
 
 _CONNECT_SECONDS = 10
 

@@ -10,8 +10,8 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from offload_airflow.hooks.connections import postgres_connection
 from offload_airflow.hooks.lookup import RequiresConnection
-from offload_core.ledger import Ledger
-from offload_core.ledger_session import LedgerConnection, connect
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.session import LedgerConnection, connect
 
 
 class LedgerHook(RequiresConnection, PostgresHook):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from offload_airflow.compat import Connection, require_connection
+from offload_airflow.compat.sdk import Connection
+from offload_airflow.compat.secrets import require_connection
 
 
 class RequiresConnection:

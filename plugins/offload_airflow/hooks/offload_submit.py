@@ -13,11 +13,11 @@ from typing import Any
 
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
-from offload_airflow.compat import AirflowException, AirflowFailException, AirflowTaskTimeout
+from offload_airflow.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 from offload_airflow.hooks.lookup import RequiresConnection
-from offload_core import shared_spark
 from offload_core.errors import FixConfiguration, OffloadError, SparkFailed, SparkOutOfMemory
-from offload_core.job_outcome import EXIT_FINAL, EXIT_RETRY, ReportedError, read_line
+from offload_core.jobs import shared_jvm
+from offload_core.jobs.outcome import EXIT_FINAL, EXIT_RETRY, ReportedError, read_line
 
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _OUT_OF_MEMORY = "java.lang.OutOfMemoryError"
@@ -94,7 +94,7 @@ class OffloadSubmitHook(RequiresConnection, SparkSubmitHook):
         program: list[str] = []
         if self._shares():
             # -I and -S: the program needs nothing but the standard library, and starts in 20 ms.
-            program = [sys.executable, "-I", "-S", shared_spark.__file__, str(self._keep_seconds), application]
+            program = [sys.executable, "-I", "-S", shared_jvm.__file__, str(self._keep_seconds), application]
             # Tables share an application where all its options are the same, its name too.
             self._name = _SHARED_NAME
         command: list[str] = super()._build_spark_submit_command(application)

@@ -7,7 +7,7 @@ import logging
 from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
 from slack_sdk.errors import SlackClientError
 
-from offload_airflow.compat import AirflowException
+from offload_airflow.compat.sdk import AirflowException
 from offload_airflow.hooks.lookup import RequiresConnection
 from offload_core.errors import SlackUnavailable
 

@@ -7,20 +7,21 @@ from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from offload_airflow.compat import AirflowFailException, AirflowSkipException, BaseOperator, Context, task_states
-from offload_airflow.configured import Configured
-from offload_airflow.failures import airflow_failures
+from offload_airflow.compat.context import task_states
+from offload_airflow.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator, Context
+from offload_airflow.config.tables import find_table
 from offload_airflow.hooks.connections import load_connections
+from offload_airflow.hooks.mixin import Configured
+from offload_airflow.notify.failures import airflow_failures
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
-from offload_airflow.table_configs import find_table
+from offload_core.config.tables import TableConfig
 from offload_core.errors import OffloadError
-from offload_core.job_arguments import JobArguments
-from offload_core.ledger_session import connect
-from offload_core.run_plan import RunMode
-from offload_core.table_config import TableConfig
+from offload_core.jobs.arguments import JobArguments
+from offload_core.ledger.session import connect
+from offload_core.protocol.plan import RunMode
 
 if TYPE_CHECKING:
-    from offload_core.audit.compare import TableAudit, WindowAudit
+    from offload_ops.audit.compare import TableAudit, WindowAudit
 
 _REPAIR, _DIFFERS, _LATE_ROWS = "repair", "differs", "late_rows"
 """What an audit task leaves for those behind it: the interval to repair, whether anything differs, and how many rows were late."""
@@ -78,8 +79,8 @@ class AuditTableOperator(Configured, BaseOperator):
 
     def _audit(self, table: TableConfig, run_id: str) -> TableAudit:
         # They take long to import, which parsing must not.
-        from offload_core.audit.compare import Auditor, audit_table
-        from offload_core.clickhouse import ClickHouse
+        from offload_core.source.clickhouse import ClickHouse
+        from offload_ops.audit.compare import Auditor, audit_table
 
         connections = load_connections(self.settings)
         client = ClickHouse(

@@ -6,25 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from offload_airflow.compat import (
-    AirflowFailException,
-    BaseOperator,
-    Context,
-    adopt_backfills,
-    ensure_pool,
-    next_run_after,
-    notes,
-    run_started,
-    task_states,
-)
-from offload_airflow.configured import Configured
-from offload_airflow.cycle import TableTasks, completed_line, outcomes
-from offload_airflow.failures import airflow_failures
-from offload_airflow.run_request import require_sound, run_request
-from offload_airflow.table_configs import load_tables
-from offload_core.table_register import TableRegister
-
-_POOL_SLOTS = 2
+from offload_airflow.compat.context import adopt_backfills, ensure_pool, next_run_after, notes, run_started, task_states
+from offload_airflow.compat.sdk import AirflowFailException, BaseOperator, Context
+from offload_airflow.config.tables import load_tables
+from offload_airflow.hooks.mixin import Configured
+from offload_airflow.notify.failures import airflow_failures
+from offload_airflow.operators.cycle_summary import TableTasks, completed_line, outcomes
+from offload_airflow.requests.run import require_sound, run_request
+from offload_core.config.settings import POOL_DESCRIPTION, POOL_SLOTS
+from offload_core.ledger.tables import TableRegister
 
 
 class OpenCycleOperator(Configured, BaseOperator):
@@ -52,9 +42,9 @@ class OpenCycleOperator(Configured, BaseOperator):
         with airflow_failures(self.log, "this run"):
             require_sound(context, load_tables())
         pool = self.settings.pool
-        if ensure_pool(pool, _POOL_SLOTS, "Spark jobs of the Iceberg offload that run at once"):
+        if ensure_pool(pool, POOL_SLOTS, POOL_DESCRIPTION):
             self.log.warning(
-                "Created the missing pool %s with %s slots; change their number in Airflow.", pool, _POOL_SLOTS
+                "Created the missing pool %s with %s slots; change their number in Airflow.", pool, POOL_SLOTS
             )
         adopted = adopt_backfills(context, datetime.now(timezone.utc))
         if adopted:

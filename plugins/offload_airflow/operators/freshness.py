@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from offload_airflow.alerts import NotTold, tell, tell_every_channel
-from offload_airflow.compat import AirflowFailException, BaseOperator, Context, last_word, leave_word
-from offload_airflow.table_configs import load_settings
+from offload_airflow.compat.context import load_state, save_state
+from offload_airflow.compat.sdk import AirflowFailException, BaseOperator, Context
+from offload_airflow.config.tables import load_settings
+from offload_airflow.notify.alerts import NotTold, tell, tell_every_channel
 from offload_core.errors import FixCredentials, LedgerUnavailable, OffloadError
 
 _LEDGER, _AWAY, _BACK = "offload_ledger", "away", "back"
@@ -37,20 +38,20 @@ class FreshnessOperator(BaseOperator):
         self._ledger_is_back(context, now)
 
     def _ledger_is_away(self, context: Context, error: OffloadError, now: datetime) -> None:
-        from offload_core.alerts.message import ledger_alert
+        from offload_ops.alerts.message import ledger_alert
 
-        if last_word(context, _LEDGER) == _AWAY:
+        if load_state(context, _LEDGER) == _AWAY:
             return
         settings = load_settings()
         tell_every_channel(
             settings, ledger_alert(settings.pipeline_id, error.problem, error.remedy, settings.runbook_url, now)
         )
-        leave_word(context, _LEDGER, _AWAY)
+        save_state(context, _LEDGER, _AWAY)
 
     def _ledger_is_back(self, context: Context, now: datetime) -> None:
-        from offload_core.alerts.message import ledger_over
+        from offload_ops.alerts.message import ledger_over
 
-        if last_word(context, _LEDGER) == _AWAY:
+        if load_state(context, _LEDGER) == _AWAY:
             settings = load_settings()
             tell_every_channel(settings, ledger_over(settings.pipeline_id, now))
-            leave_word(context, _LEDGER, _BACK)
+            save_state(context, _LEDGER, _BACK)

@@ -8,28 +8,22 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from offload_airflow.compat import (
-    AirflowFailException,
-    AirflowSkipException,
-    BaseOperator,
-    Context,
-    log_folders,
-    task_states,
-)
-from offload_airflow.configured import Configured
+from offload_airflow.compat.context import log_folders, task_states
+from offload_airflow.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator, Context
+from offload_airflow.config.tables import load_tables
 from offload_airflow.dag_ids import DAG_IDS
-from offload_airflow.failures import airflow_failures
 from offload_airflow.hooks.connections import postgres_connection
-from offload_airflow.maintenance_request import requested_tables
+from offload_airflow.hooks.mixin import Configured
+from offload_airflow.notify.failures import airflow_failures
 from offload_airflow.operators.table_job import TableJobOperator
-from offload_airflow.table_configs import load_tables
-from offload_core import spark_submit
+from offload_airflow.requests.maintenance import requested_tables
+from offload_core.config.tables import InvalidTable, TableConfig
 from offload_core.errors import AttemptTimedOut
-from offload_core.job_arguments import JobArguments
-from offload_core.ledger_session import connect
-from offload_core.maintenance_log import MaintenanceLog
-from offload_core.old_files import delete_old_files
-from offload_core.table_config import InvalidTable, TableConfig
+from offload_core.jobs import spark_submit
+from offload_core.jobs.arguments import JobArguments
+from offload_core.ledger.maintenance_log import MaintenanceLog
+from offload_core.ledger.session import connect
+from offload_ops.old_files import delete_old_files
 
 
 class MaintainTableOperator(TableJobOperator):
@@ -72,8 +66,8 @@ class CleanLedgerOperator(Configured, BaseOperator):
         Raises:
             AirflowFailException, OffloadError: PostgreSQL can't be reached or refused.
         """
-        from offload_core.alerts.memory import AlertMemory
-        from offload_core.audit.store import AuditStore  # takes long to import, which parsing must not
+        from offload_ops.alerts.state_file import AlertMemory
+        from offload_ops.audit.store import AuditStore  # takes long to import, which parsing must not
 
         with airflow_failures(self.log, "the ledger's clean-up"):
             requested_tables(context, _names())

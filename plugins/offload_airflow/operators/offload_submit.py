@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from offload_airflow.compat import Context
-from offload_airflow.failures import record_failure
+from offload_airflow.compat.sdk import Context
+from offload_airflow.notify.failures import record_failure
 from offload_airflow.operators.table_job import TableJobOperator
-from offload_airflow.run_request import run_scope
-from offload_core import spark_submit
+from offload_airflow.requests.run import run_scope
+from offload_core.config.tables import TableConfig
 from offload_core.errors import AttemptTimedOut, OffloadError
-from offload_core.job_arguments import JobArguments
-from offload_core.table_config import TableConfig
+from offload_core.jobs import spark_submit
+from offload_core.jobs.arguments import JobArguments
 
 
 class OffloadSubmitOperator(TableJobOperator):

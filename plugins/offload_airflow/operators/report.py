@@ -7,27 +7,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offload_airflow.compat import (
-    AIRFLOW_HOME,
-    AirflowFailException,
-    BaseOperator,
-    Context,
-    data_interval,
-    require_connection,
-)
+from offload_airflow.compat.context import data_interval
+from offload_airflow.compat.sdk import AIRFLOW_HOME, AirflowFailException, BaseOperator, Context
+from offload_airflow.compat.secrets import require_connection
+from offload_airflow.config.tables import load_settings, load_tables
 from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.hooks.connections import postgres_connection
-from offload_airflow.table_configs import load_settings, load_tables
 from offload_core.errors import OffloadError
-from offload_core.ledger_session import connect
-from offload_core.report.compute import compute
-from offload_core.report.history import read_ledger
-from offload_core.report.model import Report, last_week
-from offload_core.report.upkeep import read_upkeep
-from offload_core.window import Interval
+from offload_core.ledger.history import read_ledger
+from offload_core.ledger.session import connect
+from offload_core.protocol.window import Interval
+from offload_ops.report.compute import compute
+from offload_ops.report.maintenance import read_upkeep
+from offload_ops.report.model import Report, last_week
 
 if TYPE_CHECKING:
-    from offload_core.settings import Settings
+    from offload_core.config.settings import Settings
 
 
 class ReportOperator(BaseOperator):
@@ -57,8 +52,8 @@ class ReportOperator(BaseOperator):
 
     def _report(self, period: Interval, now: datetime) -> str:
         # Heavy imports, which the scheduler must not pay for when it parses the DAG.
-        from offload_core.report.pages import as_file, as_text, file_name, write
-        from offload_core.report.plots import plots
+        from offload_ops.report.pages import as_file, as_text, file_name, write
+        from offload_ops.report.plots import plots
 
         settings = load_settings()
         report = made(settings, period, now)
@@ -71,8 +66,8 @@ class ReportOperator(BaseOperator):
         return str(path)
 
     def _mail(self, report: Report, pictures: dict[str, bytes], settings: Settings) -> None:
-        from offload_airflow.compat_mail import picture_address, send_mail
-        from offload_core.report.pages import as_html, as_text, subject
+        from offload_airflow.compat.mail import picture_address, send_mail
+        from offload_ops.report.pages import as_html, as_text, subject
 
         to = settings.report_recipients
         if not to:
@@ -85,7 +80,7 @@ class ReportOperator(BaseOperator):
 
 def made(settings: Settings, period: Interval, now: datetime) -> Report:
     """The report on a period, from the ledger and from Airflow's database."""
-    from offload_airflow.compat_history import airflow_history
+    from offload_airflow.compat.history import airflow_history
 
     with closing(
         connect(postgres_connection(require_connection(settings.postgres_conn_id)), "offload report")

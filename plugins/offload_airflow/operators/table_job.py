@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 
-from offload_airflow.compat import AirflowSkipException, AirflowTaskTimeout, Context, find_connection
-from offload_airflow.configured import Configured
-from offload_airflow.failures import airflow_failures
+from offload_airflow.compat.sdk import AirflowSkipException, AirflowTaskTimeout, Context
+from offload_airflow.compat.secrets import find_connection
+from offload_airflow.config.tables import find_table
 from offload_airflow.hooks.connections import iceberg_connection, load_connections
+from offload_airflow.hooks.mixin import Configured
 from offload_airflow.hooks.offload_submit import OffloadSubmitHook
-from offload_airflow.table_configs import find_table
-from offload_core import spark_submit
-from offload_core.connections import CONNECTIONS_ENV
+from offload_airflow.notify.failures import airflow_failures
+from offload_core.config.connections import CONNECTIONS_ENV
+from offload_core.config.tables import TableConfig
 from offload_core.errors import AttemptTimedOut, OffloadError, SparkFailed
-from offload_core.job_arguments import JobArguments
-from offload_core.table_config import TableConfig
+from offload_core.jobs import spark_submit
+from offload_core.jobs.arguments import JobArguments
 
 if TYPE_CHECKING:
     import jinja2

@@ -10,22 +10,23 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, NoReturn
 
-from offload_airflow.compat import AirflowSkipException, BaseSensorOperator, Context, leave_note
-from offload_airflow.configured import Configured
-from offload_airflow.failures import airflow_failures, recorded_failures
+from offload_airflow.compat.context import leave_note
+from offload_airflow.compat.sdk import AirflowSkipException, BaseSensorOperator, Context
+from offload_airflow.config.tables import find_entry
 from offload_airflow.hooks.connections import load_connections
 from offload_airflow.hooks.hot_tier import HotTierHook
-from offload_airflow.run_request import RunScope, run_request, run_scope
-from offload_airflow.table_configs import find_entry
+from offload_airflow.hooks.mixin import Configured
+from offload_airflow.notify.failures import airflow_failures, recorded_failures
+from offload_airflow.requests.run import RunScope, run_request, run_scope
 from offload_core.attempt_log import attempt_line
-from offload_core.clickhouse import ClickHouse
+from offload_core.config.tables import InvalidTable, TableConfig
 from offload_core.errors import RepairInterval, RestateInterval, WaitForOtherRun
-from offload_core.ledger import Ledger, LedgerRow, Step
-from offload_core.run_plan import RunMode, plan_run
-from offload_core.source_query import NOW, any_row_query, driver_placeholder, parse_time, window_parameters
-from offload_core.table_config import InvalidTable, TableConfig
-from offload_core.verify import Verdict, verify
-from offload_core.window import Interval, Window
+from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.protocol.plan import RunMode, plan_run
+from offload_core.protocol.window import Interval, Window
+from offload_core.source.clickhouse import ClickHouse
+from offload_core.source.queries import NOW, any_row_query, driver_placeholder, parse_time, window_parameters
+from offload_ops.tiers.verify import Verdict, verify
 
 
 class WatermarkSensor(Configured, BaseSensorOperator):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from offload_airflow.compat import TaskGroup, TriggerRule, task_limit
-from offload_airflow.cycle import TableTasks
+from offload_airflow.compat.sdk import TaskGroup, TriggerRule, task_limit
+from offload_airflow.operators.cycle_summary import TableTasks
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_airflow.sensors.watermark import WatermarkSensor
-from offload_core.settings import Settings
-from offload_core.table_config import InvalidTable, Layer, TableConfig
+from offload_core.config.settings import Settings
+from offload_core.config.tables import InvalidTable, Layer, TableConfig
 
 _POKE_SECONDS = 10
 RETRIES = 2

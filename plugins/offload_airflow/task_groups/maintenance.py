@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from offload_airflow.callbacks.failure import job_failed
-from offload_airflow.compat import TriggerRule
+from offload_airflow.compat.sdk import TriggerRule
 from offload_airflow.operators.maintenance import (
     CleanLedgerOperator,
     CleanLogsOperator,
     CloseMaintenanceOperator,
     MaintainTableOperator,
 )
-from offload_core.settings import Settings
-from offload_core.table_config import InvalidTable, TableConfig
+from offload_core.config.settings import Settings
+from offload_core.config.tables import InvalidTable, TableConfig
 
 _CLEAN, _CLEAN_LOGS = "clean_ledger", "clean_logs"
 

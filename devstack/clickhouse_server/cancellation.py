@@ -1,0 +1,131 @@
+"""Which queries run, and how to end one that nobody waits for any more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+
+from devstack.clickhouse_server.errors import Code, ServerError
+
+_log = logging.getLogger(__name__)
+_REPEAT_SECONDS = 0.05
+
+
+class RunningQuery:
+    """A query between its arrival and its end."""
+
+    def __init__(self, query_id: str, ended: Callable[[RunningQuery], object]) -> None:
+        """Registered by `RunningQueries`, which `end` tells by `ended`."""
+        self.query_id = query_id
+        self.cancelled = threading.Event()
+        self.killed = threading.Event()
+        self._ended = ended
+        self._when_killed: Callable[[], object] = self._nothing
+
+    def check(self) -> None:
+        """Raise QUERY_WAS_CANCELLED once the query has been cancelled."""
+        if self.cancelled.is_set():
+            raise ServerError(Code.QUERY_WAS_CANCELLED, "Query was cancelled.")
+
+    def end(self) -> None:
+        """The engine is done with the query. Idempotent."""
+        self._ended(self)
+
+    def when_killed(self, tell: Callable[[], object]) -> None:
+        """Call `tell`, from another thread, when the engine has taken note that the query must not finish."""
+        self._when_killed = tell
+        if self.killed.is_set():
+            tell()
+
+    def set_killed(self) -> None:
+        """The engine has taken note."""
+        if not self.killed.is_set():
+            self.killed.set()
+            self._when_killed()
+
+    @staticmethod
+    def _nothing() -> None:
+        """Nobody wants to be told."""
+
+
+class RunningQueries:
+    """Keeps the running queries by their id, and kills the cancelled ones until they are gone.
+
+    A kill that reaches the engine before the query itself finds nothing: hence the repetition.
+    """
+
+    def __init__(self, kill: Callable[[Iterable[str]], Iterable[str]]) -> None:
+        """`kill` tells the engine to end the queries with these ids, and returns those it has taken note of."""
+        self._kill = kill
+        self._running: dict[str, RunningQuery] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        threading.Thread(target=self._end_cancelled, name="cancellation", daemon=True).start()
+
+    def add(self, query_id: str) -> RunningQuery:
+        """Register a query, under an id made up where the client gave none.
+
+        Raises:
+            ServerError: QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, or QUERY_WAS_CANCELLED while the server stops.
+        """
+        query = RunningQuery(query_id or str(uuid.uuid4()), self._remove)
+        with self._changed:
+            if self._closing:
+                raise ServerError(Code.QUERY_WAS_CANCELLED, "The server is stopping.")
+            if query.query_id in self._running:
+                raise ServerError(
+                    Code.QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING,
+                    f"Query with id = {query.query_id} is already running.",
+                )
+            self._running[query.query_id] = query
+        return query
+
+    def cancel(self, query: RunningQuery) -> None:
+        """End the query soon; returns at once."""
+        with self._changed:
+            query.cancelled.set()
+            self._changed.notify_all()
+
+    def cancel_ids(self, query_ids: Iterable[str]) -> None:
+        """End the queries with these ids soon; returns at once. Unknown ids are passed over."""
+        with self._changed:
+            for query in filter(None, map(self._running.get, query_ids)):
+                query.cancelled.set()
+            self._changed.notify_all()
+
+    def close(self, grace: float, timeout: float) -> bool:
+        """Take no more queries, give the running ones `grace` seconds to finish, then cancel them.
+
+        Returns:
+            True when all had ended within `timeout` seconds more.
+        """
+        with self._changed:
+            self._closing = True
+            if self._changed.wait_for(lambda: not self._running, grace):
+                return True
+            self.cancel_ids(list(self._running))
+            return self._changed.wait_for(lambda: not self._running, timeout)
+
+    def _remove(self, query: RunningQuery) -> None:
+        with self._changed:
+            if self._running.get(query.query_id) is query:
+                del self._running[query.query_id]
+                self._changed.notify_all()
+
+    def _end_cancelled(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._cancelled)
+                queries = {query.query_id: query for query in self._cancelled()}
+            try:
+                for query_id in self._kill(queries):
+                    queries[query_id].set_killed()
+            except ServerError as error:
+                _log.warning("Cannot end %d cancelled queries, trying again: %s", len(queries), error)
+            with self._changed:
+                self._changed.wait(_REPEAT_SECONDS)
+
+    def _cancelled(self) -> list[RunningQuery]:
+        return [query for query in self._running.values() if query.cancelled.is_set()]

@@ -1,0 +1,5 @@
+"""Entry point of `python -m devstack.market_feed`."""
+
+from devstack.market_feed.cli import main
+
+main()

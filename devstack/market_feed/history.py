@@ -1,0 +1,29 @@
+"""Trades of a stretch of time, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+
+from devstack.market_feed.generator import generate
+from devstack.market_feed.hot_tier import insert, read_position
+
+
+def insert_history(
+    client: Client, exchanges: Iterable[str], rows: int, start: datetime, end: datetime, seed: int
+) -> Iterator[tuple[str, pa.Table]]:
+    """Insert `rows` generated trades per exchange with `exchange_timestamp` in `[start, end)`.
+
+    Yields each batch after it was inserted. Numbers continue from what the tables hold, so only one feed may write to
+    an exchange's table at a time.
+
+    Raises:
+        OffloadError: as `generate` and `insert` do; the batches yielded so far are stored.
+    """
+    for exchange in exchanges:
+        for batch in generate(exchange, rows, start, end, seed, read_position(client, exchange)):
+            insert(client, exchange, batch)
+            yield exchange, batch

@@ -1,0 +1,68 @@
+"""Trades that happen now, until somebody says stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from threading import Event
+
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+
+from devstack.market_feed.generator import TradeStream
+from devstack.market_feed.hot_tier import insert, read_position
+from offload_core.errors import FixConfiguration
+
+TICK_SECONDS = 1.0
+"""One insert per exchange and tick: ClickHouse wants few large inserts, not many small ones."""
+
+
+def run_live(
+    client: Client,
+    exchanges: Iterable[str],
+    rate: float,
+    seed: int,
+    clock: Callable[[], datetime],
+    stop: Event,
+    duration: timedelta | None = None,
+    tick_seconds: float = TICK_SECONDS,
+) -> Iterator[tuple[str, pa.Table]]:
+    """Insert `rate` generated trades per second and exchange; yield each batch after it was inserted.
+
+    A trade's `exchange_timestamp` is the time it happens by `clock`; most arrive at once, a few up to two minutes
+    later. When it ends, by `stop` or after `duration`, everything still under way is inserted, so all trades that
+    happened are in the table.
+
+    Args:
+        client: from `connect`.
+        exchanges: which tables to feed; nobody else may write to them meanwhile.
+        rate: trades per second and exchange, more than 0.
+        seed: everything random but the clock comes from it.
+        clock: the present moment, zone-aware.
+        stop: set it to end the feed within a tick.
+        duration: end by itself after that long by `clock`.
+        tick_seconds: pause between inserts.
+
+    Raises:
+        OffloadError: as `insert` does; the batches yielded so far are stored.
+    """
+    if rate <= 0:
+        raise FixConfiguration(f"A rate of {rate} trades per second is none.", "Choose a rate above 0.")
+    started = last = clock()
+    streams = [TradeStream(name, seed, started, read_position(client, name)) for name in exchanges]
+    happened = 0
+    ended = False
+    while not ended:
+        ended = stop.wait(tick_seconds)
+        now = clock()
+        if duration is not None and now - started >= duration:
+            now, ended = started + duration, True
+        if now <= last:  # the clock was set back: wait until it has caught up
+            continue
+        due = int((now - started).total_seconds() * rate)
+        for stream in streams:
+            batch = stream.advance(due - happened, last, now, last=ended)
+            if batch.num_rows:
+                insert(client, stream.exchange, batch)
+                yield stream.exchange, batch
+        last, happened = now, due

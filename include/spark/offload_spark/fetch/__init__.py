@@ -1,0 +1,1 @@
+"""Fetching a window from ClickHouse as Parquet files, by the driver or by executors."""

@@ -1,0 +1,1 @@
+"""Data files: field ids, footers, and where files are written."""

@@ -1,0 +1,1 @@
+"""Iceberg tables through the Java API: catalog, metadata, branches, schema."""

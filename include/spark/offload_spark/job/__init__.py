@@ -1,0 +1,1 @@
+"""One run of one table, from lock to ledger row."""

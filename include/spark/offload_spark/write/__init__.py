@@ -1,0 +1,1 @@
+"""Committing fetched files: append, insert what is missing, replace, merge."""

@@ -1,7 +1,0 @@
-"""Where Airflow 2's own log lines go in a command of ours."""
-
-from __future__ import annotations
-
-
-def logs_on_stderr() -> None:
-    """Nothing to do: a command's log lines are errors only, and those are for whoever reads its answer."""

@@ -1,0 +1,1 @@
+"""The `offload` command on a machine with Airflow."""

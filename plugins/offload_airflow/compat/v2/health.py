@@ -1,0 +1,57 @@
+"""What `offload doctor` and the alerts ask the database of Airflow 2.11."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.errors import ParseImportError
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+
+from offload_airflow.compat.time import plain
+from offload_airflow.compat.types import DagState, PastRun, SchedulerState
+
+__all__ = ["dag_state", "latest_runs", "running_since", "scheduler_state"]
+
+
+def scheduler_state() -> SchedulerState:
+    """Whether a scheduler is alive."""
+    with create_session() as session:
+        job = SchedulerJobRunner.most_recent_job(session=session)
+        if job is None:
+            return SchedulerState(None, False)
+        return SchedulerState(plain(job.latest_heartbeat), bool(job.is_alive()))
+
+
+def dag_state(dag_id: str) -> DagState:
+    """What the scheduler knows of a DAG."""
+    with create_session() as session:
+        model = session.get(DagModel, dag_id)
+        is_known = model is not None and bool(model.is_active)
+        errors = session.query(ParseImportError).order_by(ParseImportError.id)
+        if is_known:
+            errors = errors.filter(ParseImportError.filename == model.fileloc)
+        lines = [f"{error.filename}: {error.stacktrace.strip().splitlines()[-1]}" for error in errors]
+        return DagState(is_known, bool(model is not None and model.is_paused), lines)
+
+
+def latest_runs(dag_id: str, count: int) -> list[PastRun]:
+    """The runs of a DAG that were started last, newest first."""
+    with create_session() as session:
+        runs = session.query(DagRun).filter(DagRun.dag_id == dag_id, DagRun.start_date.is_not(None))
+        newest = runs.order_by(DagRun.start_date.desc()).limit(count)
+        return [
+            PastRun(run.run_id, str(run.state), plain(run.start_date), plain(run.end_date) if run.end_date else None)
+            for run in newest
+        ]
+
+
+def running_since(dag_id: str) -> datetime | None:
+    """When the oldest run of a DAG began that is still at work (UTC); None: none is."""
+    with create_session() as session:
+        runs = session.query(DagRun).filter(DagRun.dag_id == dag_id, DagRun.state == DagRunState.RUNNING)
+        oldest = runs.filter(DagRun.start_date.is_not(None)).order_by(DagRun.start_date).first()
+        return plain(oldest.start_date) if oldest else None

@@ -1,0 +1,45 @@
+"""The plugin file's share of Airflow 2.11. Every Airflow command loads it, so it imports very little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+if TYPE_CHECKING:
+    from offload_airflow.compat.site import Page
+
+__all__ = ["FORKING", "TASK_RUNNERS", "AirflowPlugin", "PageEntry", "hookimpl", "listeners"]
+
+TASK_RUNNERS = (
+    "airflow.cli.commands.task_command",
+    "airflow.jobs.local_task_job_runner",
+    "airflow.task.task_runner.standard_task_runner",
+)
+FORKING = (["scheduler"], ["dag-processor"], ["dags", "backfill"])
+
+
+def listeners(pool: Callable[[], str]) -> tuple[object, ...]:  # noqa: ARG001  # tasks create it themselves
+    """None: tasks of 2.11 reach Airflow's database."""
+    return ()
+
+
+class PageEntry:
+    """The page as a view and an entry of the menu. Only a webserver asks for the view and imports it."""
+
+    # Whoever may open the menu named `name` sees the entry. So everybody who sees "DAGs" sees this one too, and no role
+    # needs a permission that Airflow's own roles lack.
+    appbuilder_menu_items = ({"name": "DAGs", "label": "Iceberg Offload", "href": "/iceberg-offload/"},)
+
+    def page(self) -> Page:
+        """The page's answers."""
+        raise NotImplementedError
+
+    @property
+    def appbuilder_views(self) -> list[dict[str, Any]]:
+        """The page without a menu entry of its own name, which would need a permission of its own."""
+        from offload_airflow.compat.v2.web import IcebergOffloadView
+
+        return [{"view": IcebergOffloadView(self.page())}]

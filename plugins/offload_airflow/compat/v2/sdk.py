@@ -1,0 +1,56 @@
+"""Airflow's classes and exceptions under the names of 2.11, and lateness as 2.11 knows it: a task misses its SLA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from airflow.configuration import AIRFLOW_HOME, conf
+from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.hooks.base import BaseHook
+from airflow.models.baseoperator import BaseOperator
+from airflow.models.connection import Connection
+from airflow.models.dag import DAG
+from airflow.models.param import Param
+from airflow.sensors.base import BaseSensorOperator
+from airflow.timetables.interval import CronDataIntervalTimetable
+from airflow.utils.context import Context
+from airflow.utils.task_group import TaskGroup
+from airflow.utils.trigger_rule import TriggerRule
+
+__all__ = [
+    "AIRFLOW_HOME",
+    "DAG",
+    "AirflowException",
+    "AirflowFailException",
+    "AirflowSkipException",
+    "AirflowTaskTimeout",
+    "BaseHook",
+    "BaseOperator",
+    "BaseSensorOperator",
+    "Connection",
+    "Context",
+    "CronDataIntervalTimetable",
+    "Param",
+    "TaskGroup",
+    "TriggerRule",
+    "conf",
+    "run_limit",
+    "task_limit",
+]
+
+
+def task_limit(after: timedelta) -> dict[str, Any]:
+    """The operator arguments that make a task late when it has not ended so long after its run was due."""
+    return {"sla": after}
+
+
+def run_limit(
+    after: timedelta,  # noqa: ARG001  # each task has it
+    *,
+    of_tasks: Callable[..., None],
+    of_run: Callable[..., None],  # noqa: ARG001
+) -> dict[str, Any]:
+    """The DAG arguments that have late tasks told."""
+    return {"sla_miss_callback": of_tasks}

@@ -1,0 +1,188 @@
+"""The page in Airflow 3's API server: an application of its own, which Airflow's web interface shows in a frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from hmac import compare_digest
+from secrets import token_urlsafe
+from typing import Annotated, Any, TypeVar
+
+from airflow.api_fastapi.app import API_ROOT_PATH, get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user, requires_access_dag
+from airflow.configuration import conf
+from airflow.models.log import Log
+from airflow.utils.session import create_session
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials
+from markupsafe import Markup
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+
+from offload_airflow.compat.site import Answer, Page
+from offload_airflow.dag_ids import DAG_ID
+from offload_ops.status_page.model import Action
+from offload_ops.status_page.render import framed
+
+_Result = TypeVar("_Result")
+_DONE, _TOKEN = "done", "csrf_token"
+_SIGNED = "iceberg_offload"
+"""Name of the cookie with what this browser keeps between two pages; it is signed with Airflow's own key."""
+_OWN_FRAME_ONLY = {"Content-Security-Policy": "frame-ancestors 'self'"}
+
+
+async def _visitor(
+    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)]
+) -> BaseUser | None:
+    """Who asks, as Airflow's own addresses find out; None: nobody is logged in."""
+    with suppress(HTTPException):
+        return await get_user(request, None, bearer)
+    return None
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form."""
+    return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+
+
+_Visitor = Annotated[BaseUser | None, Depends(_visitor)]
+_Form = Annotated[dict[str, str], Depends(_form)]
+
+
+class FastApiSite:
+    """The API server, as it sees one request.
+
+    Args:
+        request: the request.
+        visitor: who sent it.
+        root: the path of the page, without a slash at its end.
+        form: the fields of the form that came with it.
+    """
+
+    def __init__(
+        self, request: Request, visitor: BaseUser | None, root: str, form: Mapping[str, str] | None = None
+    ) -> None:
+        self.root = root
+        self._request = request
+        self._visitor = visitor
+        self.path = request.url.path
+        self.address = str(request.url)
+        self.is_script = request.headers.get("X-Requested-With") == "fetch"
+        self.form: Mapping[str, str] = form or {}
+
+    def is_logged_in(self) -> bool:
+        """Whether somebody is."""
+        return self._visitor is not None
+
+    def may_see(self, dag_id: str) -> bool:
+        """Whether whoever asks may read the DAG."""
+        return self._may("GET", None, dag_id)
+
+    def may_act(self, dag_id: str) -> bool:
+        """Whether whoever asks may make runs of the DAG."""
+        return self._may("POST", DagAccessEntity.RUN, dag_id)
+
+    def login_url(self, following: str) -> str:
+        """Where to log in, and go on to an address afterwards."""
+        return str(get_auth_manager().get_url_login(next_url=following))
+
+    def csrf_field(self) -> tuple[str, str]:
+        """A field with what is also in this browser's cookie."""
+        return _TOKEN, str(self._request.session.setdefault(_TOKEN, token_urlsafe(32)))
+
+    def is_own_form(self) -> bool:
+        """Whether the field is the cookie's; another site's form can't know that."""
+        token = str(self._request.session.get(_TOKEN, ""))
+        return bool(token) and compare_digest(token.encode(), self.form.get(_TOKEN, "").encode())
+
+    def logged(self, event: str, act: Callable[[], _Result]) -> _Result:
+        """What `act` returns; the audit log has the entry that Airflow's own actions leave, whatever becomes of it."""
+        name = self._visitor.get_name() if self._visitor else "anonymous"
+        fields = {key: value for key, value in self.form.items() if key not in (_TOKEN, "dag_id")}
+        told = {**self._request.path_params, **fields, "method": self._request.method}
+        with create_session() as session:
+            session.add(
+                Log(
+                    event=event,
+                    task_instance=None,
+                    owner=name,
+                    owner_display_name=name,
+                    extra=json.dumps(told),
+                    dag_id=DAG_ID,
+                )
+            )
+        return act()
+
+    def framed(self, body: Markup, files: Mapping[str, str]) -> str:
+        """Content as a page of its own, which also fits the frame in Airflow's web interface."""
+        return str(framed(body, files, root=self.root, home=API_ROOT_PATH))
+
+    def leave(self, told: list[str]) -> None:
+        """Keep a message for the next page that this browser sees."""
+        self._request.session[_DONE] = told
+
+    def take(self) -> list[str] | None:
+        """The message that was kept, once."""
+        told: list[str] | None = self._request.session.pop(_DONE, None)
+        return told
+
+    def _may(self, method: Any, entity: DagAccessEntity | None, dag_id: str) -> bool:
+        if self._visitor is None:
+            return False
+        try:
+            requires_access_dag(method, entity, dag_id)(self._request, self._visitor)
+        except HTTPException:
+            return False
+        return True
+
+
+def application(page: Page, route: str) -> FastAPI:
+    """The page's addresses.
+
+    Args:
+        page: answers at them.
+        route: its path below that of the API server.
+    """
+    root = f"{API_ROOT_PATH.rstrip('/')}{route}"
+    signed = Middleware(
+        SessionMiddleware,
+        secret_key=conf.get_mandatory_value("api", "secret_key"),
+        session_cookie=_SIGNED,
+        path=root,
+        max_age=None,
+        same_site="strict",
+        https_only=conf.get("api", "base_url", fallback="").startswith("https:"),
+    )
+    app = FastAPI(title="Iceberg Offload", middleware=[signed], openapi_url=None)
+
+    @app.get("/")
+    def _page(request: Request, visitor: _Visitor) -> Response:
+        return _answer(page.page(FastApiSite(request, visitor, root)))
+
+    @app.get("/content")
+    def _content(request: Request, visitor: _Visitor) -> Response:
+        return _answer(page.content(FastApiSite(request, visitor, root)))
+
+    @app.get("/file/{name}")
+    def _file(name: str) -> Response:
+        return _answer(page.file(name))
+
+    @app.get("/{action}/{table}")
+    def _question(request: Request, visitor: _Visitor, action: Action, table: str) -> Response:
+        return _answer(page.act(FastApiSite(request, visitor, root), action, table, is_sent=False))
+
+    @app.post("/{action}/{table}")
+    def _act(request: Request, visitor: _Visitor, form: _Form, action: Action, table: str) -> Response:
+        return _answer(page.act(FastApiSite(request, visitor, root, form), action, table, is_sent=True))
+
+    return app
+
+
+def _answer(answer: Answer) -> Response:
+    headers = {**answer.headers, **_OWN_FRAME_ONLY}
+    if answer.location is not None:
+        headers["Location"] = answer.location
+    return Response(answer.body, int(answer.status), headers, media_type=answer.kind)

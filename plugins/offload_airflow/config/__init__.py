@@ -1,0 +1,1 @@
+"""Tables and settings from the Airflow Variables."""

@@ -1,0 +1,1 @@
+"""Alerts, and how errors of the offload become failures of Airflow tasks."""

@@ -1,0 +1,1 @@
+"""What Airflow loads as a plugin: the preload listener and the page."""

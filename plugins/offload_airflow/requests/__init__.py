@@ -1,0 +1,1 @@
+"""What a run was asked to do: the conf of a manual trigger, validated."""

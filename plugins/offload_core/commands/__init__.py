@@ -1,1 +1,0 @@
-"""The commands of `offload`; `offload_core.cli` gives them their names."""

@@ -1,0 +1,1 @@
+"""What operators configure: tables, settings and Connections, each validated by one model."""

@@ -1,0 +1,1 @@
+"""Starting Spark jobs: their arguments, their environment, their outcome, and the JVM that several tables share."""

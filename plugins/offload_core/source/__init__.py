@@ -1,0 +1,1 @@
+"""Reading ClickHouse: the HTTP client, queries, table descriptions, projections and schema drift."""

@@ -1,0 +1,1 @@
+"""`offload doctor`: the checks and what they report."""

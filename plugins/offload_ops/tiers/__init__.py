@@ -1,0 +1,1 @@
+"""Comparing the hot and the cold tier, and reading both as one."""

@@ -1,0 +1,7 @@
+"""The programs in `examples/`, on tables that the real job offloaded."""
+
+from __future__ import annotations
+
+from tests.support.spark.world import world
+
+__all__ = ["world"]

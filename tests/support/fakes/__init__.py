@@ -1,0 +1,1 @@
+"""Servers that stand in for what tests must not reach."""

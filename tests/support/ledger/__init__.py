@@ -1,0 +1,1 @@
+"""Ledgers and alert states that tests prepare."""

@@ -1,0 +1,1 @@
+"""Tables, jobs and faults for tests of the Spark side."""

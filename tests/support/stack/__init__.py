@@ -1,0 +1,1 @@
+"""Servers and stacks that tests start."""
