@@ -1,1 +1,1 @@
-"""Measures the offload on a stack of its own: wall seconds, CPU seconds, peak memory, and whether the result is right."""
+"""Measures the offload on a temporary stack: wall and CPU seconds, peak memory, and whether the result is correct."""

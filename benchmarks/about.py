@@ -1,4 +1,4 @@
-"""What a report says of the machine and of the versions that were measured."""
+"""The machine and the versions that a report describes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PEER_PACKAGES = {"pyiceberg": "pyiceberg", "dlt": "dlt", "sling": "sling-linux-
 
 
 def machine() -> dict[str, object]:
-    """Processor, cores, memory, system."""
+    """Return processor, cores, memory and system."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -39,7 +39,7 @@ def _processor() -> str:
 
 
 def versions(layout: Layout) -> dict[str, str]:
-    """Versions of everything that takes part; peers only where they are installed."""
+    """Return the versions of everything that takes part; peers only if they are installed."""
     iceberg = next(jar.version for jar in JARS if jar.artifact.startswith("iceberg-"))
     found = {
         "iceberg-offload": __version__,

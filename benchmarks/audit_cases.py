@@ -1,4 +1,4 @@
-"""The cases of the audit: an hour of ten million rows read from both tiers, and the everyday audit of all nine tables."""
+"""The audit cases: an hour of ten million rows read from both tiers, and the everyday audit of all nine tables."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from datetime import datetime, timedelta
 
 from benchmarks.bench_stack import BenchStack, bench_stack, hours_ago
 from benchmarks.measure import run_at_once
-from benchmarks.plan import Case, Plan
-from benchmarks.results import Result
-from benchmarks.window_cases import BRONZE, without_layers_behind
+from benchmarks.plan import BenchPlan, Case
+from benchmarks.results import BenchResult
+from benchmarks.window_cases import BRONZE, drop_silver_views
 from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.ledger.session import connect
-from offload_core.source.clickhouse import quote_table
 from offload_core.source.queries import format_time
+from offload_core.source.quoting import quote_table
 
 _HOUR = timedelta(hours=1)
 _LARGE = 10_000_000
 _EVERYDAY = 400_000
-"""Rows of an hour and bronze table: 100,000 in each quarter."""
+"""Rows per hour and bronze table: 100,000 in each quarter of an hour."""
 
 
-def audit_1h_10m(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
-    """One hour of 10 million rows of one table, compared from the data of both tiers: `offload audit`, the whole process."""
+def audit_1h_10m(cases: Sequence[Case], plan: BenchPlan) -> Iterable[BenchResult]:
+    """Compare one hour of 10 million rows of one table in both tiers: `offload audit`, the whole process."""
     (case,) = cases
     with bench_stack(airflow=False) as bench:
         table, start = BRONZE[0], _full_hour(3)
-        without_layers_behind(bench)
-        # An hour of the audit begins five minutes before that of the clock.
+        drop_silver_views(bench)
+        # An hour of the audit begins five minutes before the hour of the clock.
         _feed(bench, table, _LARGE, start - timedelta(minutes=5))
         bench.run(bench.job(bench.table(table)))
         bench.settle()
@@ -38,20 +38,20 @@ def audit_1h_10m(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
             plan.say(f"{case.name}: run {number} of {plan.runs}")
             _forget_audits(bench)
             if number == 0:
-                peak_mb = run_at_once([command], bench.servers(), look_at_memory=True).peak_mb
+                peak_mb = run_at_once([command], bench.servers(), measure_memory=True).peak_mb
             else:
                 costs.append(run_at_once([command], bench.servers()))
-        yield Result.of(case.name, "ours", _LARGE, costs, peak_mb, bench.verdict(table), plan.measured_at)
+        yield BenchResult.of(case.name, "ours", _LARGE, costs, peak_mb, bench.verdict(table), plan.measured_at)
 
 
-def audit_9_clean(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
-    """The hourly audit of all nine tables, six hours of everyday volume, when the hours before were audited an hour ago."""
+def audit_9_clean(cases: Sequence[Case], plan: BenchPlan) -> Iterable[BenchResult]:
+    """Audit all nine tables hourly: six hours of everyday volume, of which all but the last were audited before."""
     (case,) = cases
     with bench_stack(airflow=False) as bench:
         hours = 8
         command = bench.command("audit")
         peak_mb, costs = 0.0, []
-        for table in BRONZE:  # so that a day's candle has closed, whatever the time is
+        for table in BRONZE:  # so that a daily candle has closed at any time of day
             _feed(bench, table, 1_000, _full_hour(48))
         for number in range(hours + plan.runs):
             plan.say(f"{case.name}: hour {number + 1} of {hours + plan.runs}")
@@ -62,15 +62,15 @@ def audit_9_clean(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
                 continue
             for config in DEFAULT_TABLES:
                 bench.run(bench.job(config))
-            # All of this lies in the past: the candle of a day that is over had closed before, and these trades are late for it.
+            # The trades are in the past, after the daily candle has closed: it needs a repair.
             days = ["--from", (start - 24 * _HOUR).isoformat(), "--to", (start + _HOUR).isoformat()]
             bench.offload("repair", "gold_ohlcv_1d", *days, "--yes")
             bench.settle()
-            if number < hours:  # before this one, no hour had been audited
-                peak_mb = run_at_once([command], bench.servers(), look_at_memory=True).peak_mb
+            if number < hours:  # the first audit, before which no hour was audited
+                peak_mb = run_at_once([command], bench.servers(), measure_memory=True).peak_mb
             else:
                 costs.append(run_at_once([command], bench.servers()))
-        yield Result.of(case.name, "ours", 6 * 4 * _EVERYDAY, costs, peak_mb, bench.verdict(), plan.measured_at)
+        yield BenchResult.of(case.name, "ours", 6 * 4 * _EVERYDAY, costs, peak_mb, bench.verdict(), plan.measured_at)
 
 
 def _full_hour(hours: int) -> datetime:
@@ -78,15 +78,17 @@ def _full_hour(hours: int) -> datetime:
 
 
 def _feed(bench: BenchStack, table: str, rows: int, start: datetime) -> None:
-    """Spread trades evenly over the hour from `start` on."""
+    """Insert trades that are evenly spread over the hour from `start` on."""
     step = _HOUR // rows // timedelta(microseconds=1)
     number = f"toUInt64({int(start.timestamp())}) * 1000000 + number * {step} + 1"
     with bench.clickhouse() as client:
         client.command(
-            f"INSERT INTO {quote_table(table)} (symbol, trade_id, side, price, quantity, exchange_timestamp, sequence_number) "  # noqa: S608
+            f"INSERT INTO {quote_table(table)} "  # noqa: S608 - quoted
+            "(symbol, trade_id, side, price, quantity, exchange_timestamp, sequence_number) "
             f"SELECT concat('S', toString(number % 500)), toString({number}), if(number % 2, 'buy', 'sell'), "
             f"toDecimal128(cityHash64(number) % 1000000, 8) / 7, toDecimal128(number % 1000, 8) / 3, "
-            f"toDateTime64('{format_time(start)}', 6, 'UTC') + toIntervalMicrosecond(number * {step} + 1), {number} FROM numbers({rows})"
+            f"toDateTime64('{format_time(start)}', 6, 'UTC') + toIntervalMicrosecond(number * {step} + 1), {number} "
+            f"FROM numbers({rows})"
         )
 
 

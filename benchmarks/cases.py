@@ -1,13 +1,13 @@
-"""The cases: what is measured, on which routes, and how its result is checked."""
+"""The cases: what is measured, and on which routes."""
 
 from __future__ import annotations
 
 from benchmarks.audit_cases import audit_1h_10m, audit_9_clean
 from benchmarks.cycle_cases import empty_cycle, full_cycle
 from benchmarks.increment_cases import SIZES, increments
+from benchmarks.maintenance_cases import compaction, recovery
 from benchmarks.plan import Case
 from benchmarks.routes import INCREMENT_ROUTES, ROUTES
-from benchmarks.upkeep_cases import compaction, recovery
 from benchmarks.window_cases import WINDOWS, both_bronze, windows
 
 _ALL = tuple(ROUTES)
@@ -29,7 +29,7 @@ _CASES = (
     *(
         Case(
             name,
-            f"100,000 new rows into a table of {rows:,} rows" if rows else "100,000 rows into a table without any",
+            f"100,000 new rows into a table of {rows:,} rows" if rows else "100,000 rows into an empty table",
             _OURS,
             increments,
         )
@@ -37,11 +37,11 @@ _CASES = (
     ),
     Case(
         "recovery-100k",
-        "the run after one that died between publishing 100,000 rows and recording that",
+        "the run after one that died between publishing and recording 100,000 rows",
         _OURS,
         recovery,
     ),
-    Case("compaction", "the maintenance of a table whose day came in 96 commits of 100,000 rows", _OURS, compaction),
+    Case("compaction", "the maintenance of a table with a day of 96 commits of 100,000 rows", _OURS, compaction),
     Case(
         "audit-1h-10m", "an hour of 10 million rows of one table, both tiers compared row by row", _OURS, audit_1h_10m
     ),

@@ -1,6 +1,6 @@
 """ClickHouse's JDBC driver, which only the route `spark-naive` needs.
 
-Spark's `--packages` can't name a classifier, so the Ivy that Spark brings fetches it.
+Spark's `--packages` supports no classifier, so Spark's own Ivy fetches the driver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DRIVER = Jar(
     12252310,
     "56b49bb9e40df699eff03215e3853ce028be9a6bf17f33687434901a74ee28e0",
 )
-"""Its jar with the classifier `all`: the last version that has one."""
+"""The last version that has a jar with the classifier `all`."""
 
 _MODULE = """\
 <ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven">
@@ -37,10 +37,10 @@ _MODULE = """\
 
 
 def ensure(layout: Layout) -> Path:
-    """Fetch the driver unless it is there, and return its path.
+    """Fetch the driver unless it exists, and return its path.
 
     Raises:
-        InstallError: it can't be fetched, or is not the pinned one.
+        InstallError: the driver cannot be fetched, or is not the pinned one.
     """
     folder = layout.jars / "bench"
     path = folder / DRIVER.file_name
@@ -68,7 +68,8 @@ def _fetch(layout: Layout, scratch: Path) -> Path:
         status = subprocess.run(command, check=False, stdout=output, stderr=output, env=environ).returncode
     if status or not fetched.exists():
         raise InstallError(
-            f"could not fetch {DRIVER.coordinate} (exit status {status}, log: {log}). Check the network, or give a mirror by "
-            f"OFFLOAD_IVY_SETTINGS=path of an ivysettings.xml; then run make bench again.\n{tail(log)}"
+            f"could not fetch {DRIVER.coordinate} (exit status {status}, log: {log}). Check the network, or name a "
+            f"mirror with OFFLOAD_IVY_SETTINGS (the path of an ivysettings.xml). Then run make bench again."
+            f"\n{tail(log)}"
         )
     return fetched

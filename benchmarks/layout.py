@@ -1,8 +1,9 @@
-"""How data files are laid out, measured: what writing them costs ClickHouse, and what typical reads of them cost.
+"""Compares layouts of data files: what writing them costs ClickHouse, and what typical reads of them cost.
 
-`python -m benchmarks.layout files` tries settings of the Parquet files that ClickHouse writes, `… compaction` those of compacted ones, and
-`… load` what small queries feel while ClickHouse encodes. Variants take turns within a run, so that noise hits all of them alike; only
-the ratios within one table mean anything. What was decided by it is in docs/adr/0014 and docs/production.md.
+`python -m benchmarks.layout files` compares settings of the Parquet files that ClickHouse writes, `… compaction` those
+of compacted files, and `… load` how small queries slow down while ClickHouse encodes. Variants take turns within a run,
+so that noise affects all of them alike; only ratios within one table are meaningful. The resulting decisions are in
+docs/adr/0014 and docs/production.md.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.layout_cases import COMPACTIONS, FILES, LOADS, Fetch
-from benchmarks.layout_load import COLUMNS, Felt, cells, feel
+from benchmarks.layout_cases import COMPACTIONS, FILES, LOADS, FetchVariant
+from benchmarks.layout_load import COLUMNS, ProbeResult, cells, probe
 from benchmarks.layout_tier import Reads, Written, hot_tier
 
 RUNS_A_DAY = 96
 app = typer.Typer(add_completion=False, help=__doc__)
 Rows = Annotated[int, typer.Option(min=1000, help="Trades of one day.")]
-Rounds = Annotated[int, typer.Option(min=1, help="How often every variant takes its turn; medians are shown.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Number of turns of every variant; medians are shown.")]
 Only = Annotated[list[str] | None, typer.Option(help="Only these variants.")]
 Variant = TypeVar("Variant")
 
 
 @app.command()
 def files(rows: Rows = 1_000_000, rounds: Rounds = 3, only: Only = None) -> None:
-    """Files as ClickHouse writes them."""
+    """Compare files as ClickHouse writes them."""
     variants = _chosen(FILES, only)
     with hot_tier(rows) as hot:
         folders = {name: hot.folder(name) for name in variants}
@@ -46,31 +47,31 @@ def files(rows: Rows = 1_000_000, rounds: Rounds = 3, only: Only = None) -> None
 
 @app.command()
 def compaction(rows: Rows = 1_000_000, rounds: Rounds = 3, only: Only = None) -> None:
-    """Files as Spark's compaction makes them of a day's 96 runs."""
+    """Compare files that Spark's compaction writes from a day of 96 runs."""
     variants = _chosen(COMPACTIONS, only)
     with hot_tier(rows) as hot:
         small = hot.folder("small")
-        written = hot.write(Fetch(rows_per_file=-(-rows // RUNS_A_DAY)), small)
-        asked = {"files": str(small), "variants": {name: variant.as_dict() for name, variant in variants.items()}}
-        made = hot.in_spark({"compact": asked})["compact"]
+        written = hot.write(FetchVariant(rows_per_file=-(-rows // RUNS_A_DAY)), small)
+        request = {"files": str(small), "variants": {name: variant.as_dict() for name, variant in variants.items()}}
+        compacted = hot.in_spark({"compact": request})["compact"]
         tables = {"not compacted": hot.register({"small": small})["small"]}
-        costs = {name: [one["wall_s"], one["cpu_s"], one["mb"]] for name, one in made.items()}
+        costs = {name: [one["wall_s"], one["cpu_s"], one["mb"]] for name, one in compacted.items()}
         _show_writing(f"Compacted files, {rows:,} rows", {"not compacted": [0, 0, written.mb], **costs})
-        _show_reading(hot.read(tables | {name: one["metadata"] for name, one in made.items()}, rounds))
+        _show_reading(hot.read(tables | {name: one["metadata"] for name, one in compacted.items()}, rounds))
 
 
 @app.command()
 def load(rows: Rows = 5_000_000, rounds: Rounds = 3, only: Only = None) -> None:
-    """What small queries and inserts feel beside a large fetch."""
+    """Compare the latency of small queries and inserts beside a large fetch."""
     variants = _chosen(LOADS, only)
-    felt: dict[str, list[Felt]] = {name: [] for name in variants}
+    results: dict[str, list[ProbeResult]] = {name: [] for name in variants}
     with hot_tier(rows) as hot:
         for number in range(rounds + 1):
-            for name, beside in variants.items():
-                one = feel(hot, beside)
+            for name, variant in variants.items():
+                result = probe(hot, variant)
                 if number:
-                    felt[name].append(one)
-    _print(f"Beside a fetch of {rows:,} rows", COLUMNS, {name: cells(loads) for name, loads in felt.items()})
+                    results[name].append(result)
+    _print(f"Beside a fetch of {rows:,} rows", COLUMNS, {name: cells(loads) for name, loads in results.items()})
 
 
 def _chosen(variants: Mapping[str, Variant], only: Sequence[str] | None) -> dict[str, Variant]:
@@ -89,7 +90,7 @@ def _show_writing(title: str, costs: Mapping[str, Sequence[float]]) -> None:
 
 
 def _show_reading(reads: Reads) -> None:
-    """Milliseconds by reader: one symbol's hour / a day / count by hour."""
+    """Show milliseconds by reader: one symbol's hour / a day / count by hour."""
     for kind, what in enumerate(("wall", "CPU")):
         lines = {
             name: [" / ".join(f"{one[kind] * 1000:.0f}" for one in named[name].values()) for named in reads.values()]

@@ -1,4 +1,4 @@
-"""The variants that `python -m benchmarks.layout` compares; the first of each kind is what ships."""
+"""The variants that `python -m benchmarks.layout` compares; the first of each kind is the offload's default."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Fetch:
-    """A way to let ClickHouse write Parquet files.
+class FetchVariant:
+    """Settings with which ClickHouse writes Parquet files.
 
     Attributes:
-        settings: ClickHouse's, on top of what the offload sets in any case.
-        rows_per_file: a larger stretch of time becomes several files.
-        parallel: files at once.
-        order_by: columns that the rows of a file are sorted by; none: as ClickHouse reads them.
+        settings: ClickHouse settings in addition to those of the offload.
+        rows_per_file: the number of rows from which a time range is split into several files.
+        parallel: the number of files written in parallel.
+        order_by: the sort columns of a file; empty for the order in which ClickHouse reads.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -26,13 +26,13 @@ class Fetch:
 
 
 @dataclass(frozen=True)
-class Compaction:
-    """A way to let Spark rewrite small files.
+class CompactionVariant:
+    """Settings with which Spark rewrites small files.
 
     Attributes:
-        sort_order: as the procedure `rewrite_data_files` takes it.
+        sort_order: the sort order of the procedure `rewrite_data_files`.
         row_group_mb, target_mb: sizes of a row group and of a file (MiB, as Parquet's writer counts them).
-        properties: further ones of the table.
+        properties: additional table properties.
     """
 
     sort_order: str = "hours(exchange_timestamp), symbol, trade_id, exchange_timestamp"
@@ -41,32 +41,32 @@ class Compaction:
     properties: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """Return the settings for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What small queries run beside, and with which settings.
+class LoadVariant:
+    """A large fetch with small queries beside it.
 
     Attributes:
-        fetch: the large fetch, None for nothing at all.
-        probe_settings: settings of the small queries.
+        fetch: the large fetch; None for none.
+        probe_settings: ClickHouse settings of the small queries.
     """
 
-    fetch: Fetch | None
+    fetch: FetchVariant | None
     probe_settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def _parquet(**settings: object) -> Fetch:
-    return Fetch({f"output_format_parquet_{name}": str(value) for name, value in settings.items()})
+def _parquet(**settings: object) -> FetchVariant:
+    return FetchVariant({f"output_format_parquet_{name}": str(value) for name, value in settings.items()})
 
 
 FILES = {
-    "as shipped": Fetch(),
-    "zstd level 3": Fetch({"output_format_compression_level": "3"}),
-    "zstd level 9": Fetch({"output_format_compression_level": "9"}),
-    # No lz4: Iceberg's reader in Spark fails on some of the files, "all input must be consumed".
+    "as shipped": FetchVariant(),
+    "zstd level 3": FetchVariant({"output_format_compression_level": "3"}),
+    "zstd level 9": FetchVariant({"output_format_compression_level": "9"}),
+    # No lz4, because Iceberg's reader in Spark fails on some of the files: "all input must be consumed".
     "snappy": _parquet(compression_method="snappy"),
     "row groups of 500,000": _parquet(row_group_size=500_000),
     "row groups of 250,000": _parquet(row_group_size=250_000),
@@ -77,41 +77,41 @@ FILES = {
     "no checksums": _parquet(write_checksums=0),
     "no dictionary": _parquet(max_dictionary_size=0),
     "encoded in one thread": _parquet(parallel_encoding=0),
-    "sorted by symbol": Fetch(order_by="symbol, exchange_timestamp"),
-    "sorted, row groups of 100,000": Fetch(
+    "sorted by symbol": FetchVariant(order_by="symbol, exchange_timestamp"),
+    "sorted, row groups of 100,000": FetchVariant(
         {"output_format_parquet_row_group_size": "100000"}, order_by="symbol, exchange_timestamp"
     ),
-    "files of 250,000": Fetch(rows_per_file=250_000),
-    "files of 5,000,000": Fetch(rows_per_file=5_000_000),
+    "files of 250,000": FetchVariant(rows_per_file=250_000),
+    "files of 5,000,000": FetchVariant(rows_per_file=5_000_000),
 }
 
 COMPACTIONS = {
-    "as shipped": Compaction(),
-    "row groups of 4 MiB": Compaction(row_group_mb=4),
-    "row groups of 16 MiB": Compaction(row_group_mb=16),
-    "row groups of 32 MiB": Compaction(row_group_mb=32),
-    "row groups of 128 MiB": Compaction(row_group_mb=128),
-    "by symbol and time": Compaction("symbol, exchange_timestamp"),
-    "by hour, symbol and time": Compaction("hours(exchange_timestamp), symbol, exchange_timestamp"),
-    "by time": Compaction("exchange_timestamp"),
-    "zstd level 1": Compaction(properties={"write.parquet.compression-level": "1"}),
-    "zstd level 9": Compaction(properties={"write.parquet.compression-level": "9"}),
-    "pages of 256 KiB": Compaction(properties={"write.parquet.page-size-bytes": str(256 << 10)}),
-    "files of 32 MiB": Compaction(target_mb=32),
+    "as shipped": CompactionVariant(),
+    "row groups of 4 MiB": CompactionVariant(row_group_mb=4),
+    "row groups of 16 MiB": CompactionVariant(row_group_mb=16),
+    "row groups of 32 MiB": CompactionVariant(row_group_mb=32),
+    "row groups of 128 MiB": CompactionVariant(row_group_mb=128),
+    "by symbol and time": CompactionVariant("symbol, exchange_timestamp"),
+    "by hour, symbol and time": CompactionVariant("hours(exchange_timestamp), symbol, exchange_timestamp"),
+    "by time": CompactionVariant("exchange_timestamp"),
+    "zstd level 1": CompactionVariant(properties={"write.parquet.compression-level": "1"}),
+    "zstd level 9": CompactionVariant(properties={"write.parquet.compression-level": "9"}),
+    "pages of 256 KiB": CompactionVariant(properties={"write.parquet.page-size-bytes": str(256 << 10)}),
+    "files of 32 MiB": CompactionVariant(target_mb=32),
 }
 
 LOADS = {
-    "nothing": Beside(None),
-    "as shipped": Beside(Fetch()),
-    "one file at once": Beside(Fetch(parallel=1)),
-    "max_threads 1": Beside(Fetch({"max_threads": "1"})),
-    "max_threads 1, one file at once": Beside(Fetch({"max_threads": "1"}, parallel=1)),
-    "encoded in one thread": Beside(_parquet(parallel_encoding=0)),
-    "row groups of 100,000": Beside(_parquet(row_group_size=100_000)),
-    "sorted by symbol": Beside(Fetch(order_by="symbol, exchange_timestamp")),
-    "zstd level 3": Beside(Fetch({"output_format_compression_level": "3"})),
-    "priority 10 beside 1": Beside(Fetch({"priority": "10"}), {"priority": "1"}),
-    "nice 10": Beside(Fetch({"os_threads_nice_value_query": "10"})),
-    "nice 19": Beside(Fetch({"os_threads_nice_value_query": "19"})),
-    "nice 19, one file at once": Beside(Fetch({"os_threads_nice_value_query": "19"}, parallel=1)),
+    "nothing": LoadVariant(None),
+    "as shipped": LoadVariant(FetchVariant()),
+    "one file at once": LoadVariant(FetchVariant(parallel=1)),
+    "max_threads 1": LoadVariant(FetchVariant({"max_threads": "1"})),
+    "max_threads 1, one file at once": LoadVariant(FetchVariant({"max_threads": "1"}, parallel=1)),
+    "encoded in one thread": LoadVariant(_parquet(parallel_encoding=0)),
+    "row groups of 100,000": LoadVariant(_parquet(row_group_size=100_000)),
+    "sorted by symbol": LoadVariant(FetchVariant(order_by="symbol, exchange_timestamp")),
+    "zstd level 3": LoadVariant(FetchVariant({"output_format_compression_level": "3"})),
+    "priority 10 beside 1": LoadVariant(FetchVariant({"priority": "10"}), {"priority": "1"}),
+    "nice 10": LoadVariant(FetchVariant({"os_threads_nice_value_query": "10"})),
+    "nice 19": LoadVariant(FetchVariant({"os_threads_nice_value_query": "19"})),
+    "nice 19, one file at once": LoadVariant(FetchVariant({"os_threads_nice_value_query": "19"}, parallel=1)),
 }

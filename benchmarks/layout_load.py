@@ -1,4 +1,4 @@
-"""What small queries and inserts feel while ClickHouse encodes a day's files."""
+"""The latency of small queries and inserts while ClickHouse encodes a day's files."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from benchmarks.layout_cases import Beside
+from benchmarks.layout_cases import LoadVariant
 from benchmarks.layout_tier import TABLE, TIME, HotTier, cpu
 from offload_core.config.connections import load_connections
 from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.queries import format_time
 
 COLUMNS = ("fetch s", "CPU s", "peak MB", "query p50 ms", "p95", "max", "insert p50 ms", "p95", "max")
-_INSERT = "INSERT INTO felt SELECT number, now64(6) FROM numbers(1000)"
+_INSERT = "INSERT INTO probe SELECT number, now64(6) FROM numbers(1000)"
 _PAUSE_SECONDS = 0.01
 _IDLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Felt:
-    """One fetch, and what others felt meanwhile.
+class ProbeResult:
+    """One fetch, and the latencies beside it.
 
     Attributes:
-        wall_s, cpu_s: of the fetch and of ClickHouse during it.
-        peak_mb: greatest memory of all queries together (10^6 bytes), as ClickHouse counts it.
-        queries, inserts: milliseconds of each.
+        wall_s, cpu_s: the wall time of the fetch, and ClickHouse's CPU time during it.
+        peak_mb: peak memory of all queries together (10^6 bytes), as ClickHouse counts it.
+        queries, inserts: the milliseconds of each small query and insert.
     """
 
     wall_s: float
@@ -39,29 +39,31 @@ class Felt:
     inserts: tuple[float, ...]
 
 
-def feel(hot: HotTier, beside: Beside) -> Felt:
-    """Run small queries, one after another, beside a fetch."""
+def probe(hot: HotTier, variant: LoadVariant) -> ProbeResult:
+    """Run small queries and inserts, one after another, beside a fetch."""
     done = threading.Event()
     connection = load_connections(hot.bench.environ).clickhouse
-    with closing(ClickHouse(connection, timeout_seconds=60, settings=beside.probe_settings)) as client:
-        client.command("CREATE TABLE IF NOT EXISTS felt (n UInt64, moment DateTime64(6)) ENGINE = MergeTree ORDER BY n")
+    with closing(ClickHouse(connection, timeout_seconds=60, settings=variant.probe_settings)) as client:
+        client.command(
+            "CREATE TABLE IF NOT EXISTS probe (n UInt64, moment DateTime64(6)) ENGINE = MergeTree ORDER BY n"
+        )
         probes = _Probes(hot, client)
         thread = threading.Thread(target=probes.run, args=(done,))
         wall, before = time.monotonic(), cpu(hot.bench.servers()[0])
         thread.start()
         try:
-            if beside.fetch is None:
+            if variant.fetch is None:
                 time.sleep(_IDLE_SECONDS)
             else:
                 folder = hot.folder("load") / "data"
                 shutil.rmtree(folder)
                 folder.mkdir()
-                hot.download(beside.fetch, folder)
+                hot.download(variant.fetch, folder)
         finally:
             wall, used = time.monotonic() - wall, cpu(hot.bench.servers()[0]) - before
             done.set()
             thread.join()
-    return Felt(wall, used, probes.peak / 1e6, tuple(probes.queries), tuple(probes.inserts))
+    return ProbeResult(wall, used, probes.peak / 1e6, tuple(probes.queries), tuple(probes.inserts))
 
 
 class _Probes:
@@ -90,12 +92,12 @@ def _milliseconds(work: Callable[[], object]) -> float:
     return (time.monotonic() - started) * 1000
 
 
-def cells(felt: Sequence[Felt]) -> list[str]:
-    """Medians of the fetches, percentiles of all queries and inserts beside them, as `COLUMNS` names them."""
+def cells(results: Sequence[ProbeResult]) -> list[str]:
+    """Return the medians of the fetches and the percentiles of all queries and inserts, in the order of `COLUMNS`."""
     wall, used, peak = (
-        statistics.median(getattr(one, name) for one in felt) for name in ("wall_s", "cpu_s", "peak_mb")
+        statistics.median(getattr(one, name) for one in results) for name in ("wall_s", "cpu_s", "peak_mb")
     )
-    times = [[value for one in felt for value in getattr(one, name)] for name in ("queries", "inserts")]
+    times = [[value for one in results for value in getattr(one, name)] for name in ("queries", "inserts")]
     return [f"{wall:.2f}", f"{used:.2f}", f"{peak:.0f}", *(cell for values in times for cell in _percentiles(values))]
 
 

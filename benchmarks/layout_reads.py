@@ -1,6 +1,6 @@
-"""Makes Iceberg tables of files, and reads them with pyiceberg and Polars; runs in the readers' environment, for `benchmarks.layout`.
+"""Creates Iceberg tables from files, and reads them with pyiceberg and Polars, for `benchmarks.layout`.
 
-Arguments: the request's file and the answer's, both JSON.
+It runs in the readers' environment. Arguments: the file of the request and the file of the answer, both JSON.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ READS = ("one symbol, one hour", "one day", "count by hour")
 
 
 def register(folders: dict[str, str]) -> dict[str, str]:
-    """A table of each folder's files; where its metadata lie."""
-    made = {}
+    """Create a table from each folder's files, and return the locations of their metadata."""
+    locations = {}
     for number, (name, folder) in enumerate(folders.items()):
         paths = sorted(str(path) for path in Path(folder, "data").glob("*.parquet"))
         catalog = SqlCatalog("layout", uri="sqlite:///:memory:", warehouse=f"file://{folder}")
         catalog.create_namespace("layout")
         table = catalog.create_table(f"layout.t{number}", pq.read_schema(paths[0]), location=f"file://{folder}")
         table.add_files(paths)
-        made[name] = str(table.metadata_location)
-    return made
+        locations[name] = str(table.metadata_location)
+    return locations
 
 
 def with_pyiceberg(metadata: str, symbol: str, hour: datetime) -> list[Callable[[], int]]:
-    """The reads, each of which tells how many rows it saw."""
+    """Return the reads with pyiceberg; each one returns the number of rows that it read."""
     table = StaticTable.from_metadata(metadata)
     end = hour + timedelta(hours=1)
     condition = f"symbol = '{symbol}' and {TIME} >= '{hour.isoformat()}' and {TIME} < '{end.isoformat()}'"
@@ -61,7 +61,7 @@ def with_pyiceberg(metadata: str, symbol: str, hour: datetime) -> list[Callable[
 
 
 def with_polars(metadata: str, symbol: str, hour: datetime) -> list[Callable[[], int]]:
-    """The same with Polars."""
+    """Return the reads with Polars; each one returns the number of rows that it read."""
     trades = pl.scan_iceberg(StaticTable.from_metadata(metadata))
     moment, end = pl.col(TIME), hour + timedelta(hours=1)
 
@@ -80,10 +80,10 @@ def with_polars(metadata: str, symbol: str, hour: datetime) -> list[Callable[[],
 
 
 def read(tables: dict[str, str], symbol: str, hour: str, rounds: int) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Median seconds by reader, table and read: wall time and CPU time.
+    """Return the median seconds by reader, table and read: wall time and CPU time.
 
     Raises:
-        ValueError: tables differ in what a read sees.
+        ValueError: a read returns different rows for different tables.
     """
     answer = {}
     for reader, prepare in (("pyiceberg", with_pyiceberg), ("Polars", with_polars)):
@@ -101,7 +101,7 @@ def read(tables: dict[str, str], symbol: str, hour: str, rounds: int) -> dict[st
                     if number:  # the first round warms the page cache
                         costs[name][one].append((time.monotonic() - wall, time.process_time() - cpu))
         if any(len(counts) > 1 for counts in seen.values()):
-            raise ValueError(f"{reader} sees different rows: {seen}")
+            raise ValueError(f"{reader} reads different rows: {seen}")
         answer[reader] = {
             name: {one: [statistics.median(kind) for kind in zip(*pairs, strict=True)] for one, pairs in named.items()}
             for name, named in costs.items()
@@ -110,13 +110,12 @@ def read(tables: dict[str, str], symbol: str, hour: str, rounds: int) -> dict[st
 
 
 def main() -> None:
-    """Do what the request says."""
+    """Perform the request."""
     request: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     if "register" in request:
         answer: object = register(request["register"])
     else:
-        asked = request["read"]
-        answer = read(asked["tables"], asked["symbol"], asked["hour"], asked["rounds"])
+        answer = read(**{name: request["read"][name] for name in ("tables", "symbol", "hour", "rounds")})
     Path(sys.argv[2]).write_text(json.dumps(answer))
 
 

@@ -1,6 +1,6 @@
-"""Compacts files in several ways, and reads Iceberg tables; a Spark job for `benchmarks.layout`.
+"""Compacts files with several settings, and reads Iceberg tables; a Spark job for `benchmarks.layout`.
 
-Arguments: the request's file and the answer's, both JSON.
+Arguments: the file of the request and the file of the answer, both JSON.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ READS = ("one symbol, one hour", "one day", "count by hour")
 
 
 def main() -> None:
-    """Do what the request says."""
+    """Perform the request."""
     request: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     connection = load_connections(os.environ).iceberg
-    # By name: benchmarks are type-checked where there is no pyspark.
+    # Imported by name, because benchmarks are type-checked without pyspark.
     session = importlib.import_module("offload_spark.runtime.session").start_session(connection)
     answer: dict[str, object] = {}
     if "compact" in request:
         files, variants = request["compact"]["files"], request["compact"]["variants"]
         first = next(iter(variants.values()))
-        compact(session, connection.name, files, "warm_up", first)  # the first one would pay for the JVM's compiling
+        compact(
+            session, connection.name, files, "warm_up", first
+        )  # otherwise the first variant would include the JVM's compilation
         answer["compact"] = {
             name: compact(session, connection.name, files, f"compaction_{number}", variant)
             for number, (name, variant) in enumerate(variants.items())
@@ -42,13 +44,13 @@ def main() -> None:
 
 
 def jvm_cpu() -> float:
-    """Seconds of CPU that the JVM has used, whose child this process is."""
+    """Return the CPU seconds of the JVM, which is this process's parent."""
     fields = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()
     return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
 def compact(session: Any, catalog: str, files: str, name: str, variant: dict[str, Any]) -> dict[str, object]:
-    """Make a table of these files, compact it, and say what that cost and came to."""
+    """Create a table from these files, compact it, and return the cost, size and metadata of the result."""
     table = f"`{catalog}`.cold.{name}"
     properties = {"write.parquet.row-group-size-bytes": variant["row_group_mb"] * MEGABYTE, **variant["properties"]}
     listed = ", ".join(f"'{key}' = '{value}'" for key, value in properties.items())
@@ -67,28 +69,28 @@ def compact(session: Any, catalog: str, files: str, name: str, variant: dict[str
     return {"wall_s": wall, "cpu_s": cpu, "mb": size / 1e6, "metadata": session.sql(log).first()[0]}
 
 
-def read(session: Any, asked: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
-    """Median seconds by table and read: wall time and the JVM's CPU time."""
-    hour = datetime.fromisoformat(asked["hour"])
+def read(session: Any, request: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """Return the median seconds by table and read: wall time and the JVM's CPU time."""
+    hour = datetime.fromisoformat(request["hour"])
     start, end = (f"TIMESTAMP '{moment:%F %T}+00:00'" for moment in (hour, hour + timedelta(hours=1)))
-    inside = f"symbol = '{asked['symbol']}' AND exchange_timestamp >= {start} AND exchange_timestamp < {end}"
-    columns = session.read.format("iceberg").load(next(iter(asked["tables"].values()))).columns
+    inside = f"symbol = '{request['symbol']}' AND exchange_timestamp >= {start} AND exchange_timestamp < {end}"
+    columns = session.read.format("iceberg").load(next(iter(request["tables"].values()))).columns
     every = ", ".join(f"`{column}`" for column in columns)
     queries = (
         f"SELECT count(*), sum(quantity), sum(price) FROM {{}} WHERE {inside}",  # noqa: S608
-        f"SELECT bit_xor(xxhash64({every})) FROM {{}}",  # noqa: S608 - a maximum would come from the metadata
+        f"SELECT bit_xor(xxhash64({every})) FROM {{}}",  # noqa: S608 - a maximum would be read from the metadata
         "SELECT date_trunc('hour', exchange_timestamp), count(*) FROM {} GROUP BY 1",
     )
     reads: dict[str, dict[str, str]] = {}
-    for number, (name, metadata) in enumerate(asked["tables"].items()):
+    for number, (name, metadata) in enumerate(request["tables"].items()):
         session.read.format("iceberg").load(metadata).createOrReplaceTempView(f"table_{number}")
         reads[name] = {one: query.format(f"table_{number}") for one, query in zip(READS, queries, strict=True)}
     costs: dict[str, dict[str, list[tuple[float, float]]]] = {name: {one: [] for one in READS} for name in reads}
-    for turn in range(asked["rounds"] + 1):
+    for turn in range(request["rounds"] + 1):
         for name, named in reads.items():
             for one, query in named.items():
                 wall, cpu = time.monotonic(), jvm_cpu()
-                session.sql(query).collect()  # a frame that is collected again reuses what it has shuffled
+                session.sql(query).collect()  # a new frame each time, because a collected one reuses its shuffle files
                 if turn:
                     costs[name][one].append((time.monotonic() - wall, jvm_cpu() - cpu))
     return {

@@ -1,4 +1,4 @@
-"""A day of made-up trades in a ClickHouse of its own, written to Parquet files in one way or another and read again."""
+"""A day of generated trades in a temporary ClickHouse, which is written to Parquet files and read again."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from urllib.parse import urlparse
 import psutil
 
 from benchmarks.bench_stack import BenchStack, bench_stack, hours_ago
-from benchmarks.layout_cases import Fetch
+from benchmarks.layout_cases import FetchVariant
 from benchmarks.measure import CommandFailed
 from offload_core.config.connections import load_connections
 from offload_core.jobs import spark_submit
-from offload_core.source.clickhouse import ClickHouse, quote_table
+from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.projection import project
 from offload_core.source.queries import format_time
+from offload_core.source.quoting import quote_table
 from offload_spark.fetch.clickhouse_source import PARQUET, ClickHouseSource, Selection
 
 TABLE = "bronze_trades_binance"
@@ -39,7 +40,7 @@ Reads = dict[str, dict[str, dict[str, list[float]]]]
 
 @dataclass(frozen=True)
 class Written:
-    """What writing a day cost: wall seconds, CPU seconds of ClickHouse, size in 10^6 bytes."""
+    """The cost of writing a day: wall seconds, ClickHouse's CPU seconds, size in 10^6 bytes."""
 
     wall_s: float
     cpu_s: float
@@ -48,13 +49,13 @@ class Written:
 
 @dataclass
 class HotTier:
-    """The trades, and what is done with them.
+    """A day of trades in ClickHouse.
 
     Attributes:
         bench: the stack.
-        client: of its ClickHouse.
-        day: the day's start, UTC.
-        rows: how many trades it has.
+        client: a client of its ClickHouse.
+        day: the start of the day (UTC).
+        rows: the number of trades.
     """
 
     bench: BenchStack
@@ -71,13 +72,13 @@ class HotTier:
         self._iceberg = connections.iceberg
 
     def folder(self, name: str) -> Path:
-        """Where a variant's table lies, below what ClickHouse may read."""
+        """Create and return the folder of a variant's table, which ClickHouse can read."""
         path = Path(urlparse(self._iceberg.warehouse).path, "layout", name.replace(" ", "_").replace(",", ""))
         (path / "data").mkdir(parents=True, exist_ok=True)
         return path
 
-    def write(self, fetch: Fetch, folder: Path) -> Written:
-        """Let ClickHouse write the day's files anew."""
+    def write(self, fetch: FetchVariant, folder: Path) -> Written:
+        """Let ClickHouse write the day's files again."""
         shutil.rmtree(folder / "data")
         (folder / "data").mkdir()
         wall, before = time.monotonic(), cpu(self._server)
@@ -85,7 +86,7 @@ class HotTier:
         wall, used = time.monotonic() - wall, cpu(self._server) - before
         return Written(wall, used, sum(file.stat().st_size for file in (folder / "data").iterdir()) / 1e6)
 
-    def download(self, fetch: Fetch, folder: Path) -> None:
+    def download(self, fetch: FetchVariant, folder: Path) -> None:
         """Write the day's files into an empty folder."""
         everything = Selection(f"{TIME} >= toDateTime64('{format_time(self.day)}', 6, 'UTC')", {})
         requests = self._source.plan_files(everything, self._source.slices(everything), fetch.rows_per_file)
@@ -102,15 +103,15 @@ class HotTier:
             list(pool.map(one, range(len(requests))))
 
     def register(self, folders: Mapping[str, Path]) -> dict[str, str]:
-        """Make Iceberg tables of folders with files; where each one's metadata lie."""
+        """Create Iceberg tables from folders with files, and return the locations of their metadata."""
         request = {"register": {name: str(folder) for name, folder in folders.items()}}
         answer: dict[str, str] = self._in_readers(request)
         return answer
 
     def read(self, tables: Mapping[str, str], rounds: int) -> Reads:
-        """Read every table in every way with every reader, in turns; the medians."""
-        asked = {"symbol": "BTCUSDT", "day": self.day.isoformat(), "hour": (self.day + _DAY / 2).isoformat()}
-        request = {**asked, "tables": dict(tables), "rounds": rounds}
+        """Read every table with every reader, in turns, and return the medians."""
+        parameters = {"symbol": "BTCUSDT", "day": self.day.isoformat(), "hour": (self.day + _DAY / 2).isoformat()}
+        request = {**parameters, "tables": dict(tables), "rounds": rounds}
         reads: Reads = self._in_readers({"read": request})
         reads["ClickHouse"] = self._read_with_clickhouse(tables, rounds)
         reads["Spark"] = self.in_spark({"read": request})["read"]
@@ -141,22 +142,22 @@ class HotTier:
 
     def _in_readers(self, request: Mapping[str, Any]) -> Any:
         python = self.bench.layout.envs / "readers" / "bin" / "python"
-        return self._answered([str(python), "-m", "benchmarks.layout_reads"], request)
+        return self._request([str(python), "-m", "benchmarks.layout_reads"], request)
 
     def in_spark(self, request: Mapping[str, Any]) -> Any:
-        """Have something done in one Spark session."""
+        """Perform a request in one Spark session, and return its answer."""
         environ = self.bench.environ
         command = [str(Path(environ["OFFLOAD_SPARK_HOME"], "bin", "spark-submit")), "--master", "local[*]"]
         for key, value in spark_submit.configuration(environ).items():
             command += ["--conf", f"{key}={value}"]
-        return self._answered([*command, str(Path(__file__).with_name("layout_spark.py"))], request)
+        return self._request([*command, str(Path(__file__).with_name("layout_spark.py"))], request)
 
-    def _answered(self, command: list[str], request: Mapping[str, Any]) -> Any:
+    def _request(self, command: list[str], request: Mapping[str, Any]) -> Any:
         with tempfile.TemporaryDirectory() as folder:
-            asked, answered = Path(folder, "request.json"), Path(folder, "answer.json")
-            asked.write_text(json.dumps(request))
+            request_file, answer_file = Path(folder, "request.json"), Path(folder, "answer.json")
+            request_file.write_text(json.dumps(request))
             result = subprocess.run(
-                [*command, str(asked), str(answered)],
+                [*command, str(request_file), str(answer_file)],
                 env=self.bench.environ,
                 capture_output=True,
                 text=True,
@@ -164,22 +165,22 @@ class HotTier:
             )
             if result.returncode:
                 raise CommandFailed(f"{command[-1]}: {result.stdout}{result.stderr}")
-            return json.loads(answered.read_text())
+            return json.loads(answer_file.read_text())
 
 
 def cpu(process: psutil.Process) -> float:
-    """User and system seconds that a process has used."""
+    """Return the user and system seconds of a process."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
 @contextmanager
 def hot_tier(rows: int) -> Iterator[HotTier]:
-    """A day of trades in a stack of its own, gone afterwards."""
+    """Run a temporary stack with a day of trades."""
     with bench_stack(airflow=False) as bench:
         client = ClickHouse(load_connections(bench.environ).clickhouse, timeout_seconds=600, pool_size=16)
         with closing(client):
-            # Silver and gold are no part of this.
+            # Only bronze is needed, so the view that fills silver is dropped.
             client.command("DROP VIEW silver_trades_from_binance SYNC")
             day = hours_ago(48).replace(hour=0, minute=0, second=0)
             bench.feed(rows, day, day + _DAY, ["binance"])

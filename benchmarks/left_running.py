@@ -1,4 +1,7 @@
-"""What jobs leave running for the next ones, such as a Spark application that tables share: it counts, and none must find it warm."""
+"""Processes that jobs leave running for later ones, such as a Spark application that tables share.
+
+Their CPU time counts, and no measured job may find them already running.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ _PATIENCE_SECONDS = 120.0
 
 
 class LeftRunning:
-    """The processes of a stack that are in none of its trees; the stack's folder is on their command lines.
+    """The processes of a stack outside of its process trees.
 
     Args:
-        home: that folder.
-        roots: the roots of the trees.
+        home: the stack's folder, which is on their command lines.
+        roots: the roots of the process trees.
     """
 
     def __init__(self, home: Path, roots: Sequence[psutil.Process]) -> None:
@@ -26,7 +29,7 @@ class LeftRunning:
         self._roots = roots
 
     def __call__(self) -> list[psutil.Process]:
-        """Those that run now."""
+        """Return the processes that run now."""
         trees = {member.pid for root in self._roots for member in [root, *root.children(recursive=True)]}
         found = {
             process.pid: process
@@ -36,15 +39,15 @@ class LeftRunning:
         return [process for process in found.values() if process.info["ppid"] not in trees | found.keys()]
 
     def wait_for_end(self) -> None:
-        """Wait until there are none any more, as it is a quarter of an hour later.
+        """Wait until they have ended, as they have by the next scheduled run.
 
         Raises:
-            CommandFailed: one stays.
+            CommandFailed: a process does not end in time.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while left := self():
             if time.monotonic() > deadline:
                 raise CommandFailed(
-                    f"{_PATIENCE_SECONDS:g} seconds later there still runs {' '.join(left[0].cmdline())}"
+                    f"This process is still running after {_PATIENCE_SECONDS:g} seconds: {' '.join(left[0].cmdline())}"
                 )
             time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The report for people: `report.md`."""
+"""Renders the report for people, `report.md`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from benchmarks.plan import Case
-from benchmarks.results import Report, Result
+from benchmarks.results import BenchReport, BenchResult
 from benchmarks.targets import targets
 
 _COLUMNS = (
-    "route", "rows", "runs", "wall s", "to ours", "CPU s", "servers' CPU s", "rows/s", "rows per CPU s", "peak MB", "tables",
-)  # fmt: skip
-_VERDICTS = {True: "reached", False: "NOT REACHED", None: "not known"}
+    *("route", "rows", "runs", "wall s", "to ours", "CPU s", "servers' CPU s"),
+    *("rows/s", "rows per CPU s", "peak MB", "tables"),
+)
+_TARGET_STATES = {True: "reached", False: "NOT REACHED", None: "unknown"}
 
 
-def render(report: Report, cases: Mapping[str, Case], routes: Mapping[str, str]) -> str:
-    """The whole report as Markdown.
+def render(report: BenchReport, cases: Mapping[str, Case], routes: Mapping[str, str]) -> str:
+    """Return the whole report as Markdown.
 
     Args:
-        report: what was measured.
-        cases: the cases by name, in their order.
-        routes: what each route is, by name.
+        report: the results.
+        cases: the cases by name, in order.
+        routes: the descriptions of the routes by name.
     """
     lines = ["# Benchmarks", ""]
     lines += [f"{', '.join(f'{key} {value}' for key, value in report.machine.items())}.", ""]
     lines += [f"{', '.join(f'{key} {value}' for key, value in report.versions.items())}.", ""]
     lines += [
-        "Medians. CPU seconds are those of the route's processes and, beside them, of ClickHouse and PostgreSQL; "
-        "rows per CPU second count both. Memory is that of everything but the two servers. "
-        "[README.md](README.md) says how all this is measured.",
+        "Medians. CPU seconds are those of the route's processes and, separately, of ClickHouse and PostgreSQL; "
+        "rows per CPU second count both. Memory is that of everything except the two servers. "
+        "[README.md](README.md) describes how this is measured.",
         "",
     ]
     lines += _targets(report)
@@ -42,26 +43,26 @@ def render(report: Report, cases: Mapping[str, Case], routes: Mapping[str, str])
     return "\n".join(lines) + "\n"
 
 
-def _targets(report: Report) -> list[str]:
+def _targets(report: BenchReport) -> list[str]:
     known = {(result.case, result.route): result for result in report.results}
-    lines = ["| case | wanted | found | |", "|---|---|---|---|"]
+    lines = ["| case | target | result | |", "|---|---|---|---|"]
     for target in targets(known):
-        lines.append(f"| {target.case} | {target.wanted} | {target.found} | {_VERDICTS[target.reached]} |")
+        lines.append(f"| {target.case} | {target.target} | {target.result} | {_TARGET_STATES[target.reached]} |")
     return [*lines, ""]
 
 
-def _table(results: Sequence[Result]) -> list[str]:
+def _table(results: Sequence[BenchResult]) -> list[str]:
     ours = next((result for result in results if result.route == "ours"), None)
     lines = [f"| {' | '.join(_COLUMNS)} |", "|---|" + "---:|" * (len(_COLUMNS) - 2) + "---|"]
     lines += [f"| {' | '.join(_cells(result, ours))} |" for result in results]
     dates = sorted({result.measured_at for result in results})
-    told = ", ".join(f"{datetime.fromisoformat(date):%Y-%m-%d %H:%M} UTC" for date in dates)
+    times = ", ".join(f"{datetime.fromisoformat(date):%Y-%m-%d %H:%M} UTC" for date in dates)
     if len(dates) == 1:
-        return [*lines, "", f"Measured {told}."]
-    return [*lines, "", f"Measured in several runs, which may not be compared: {told}."]
+        return [*lines, "", f"Measured {times}."]
+    return [*lines, "", f"Measured in several runs, which must not be compared: {times}."]
 
 
-def _cells(result: Result, ours: Result | None) -> list[str]:
+def _cells(result: BenchResult, ours: BenchResult | None) -> list[str]:
     rows = f"{result.rows:,}" if result.rows else "-"
     if not result.runs:
         nothing = ["-"] * (len(_COLUMNS) - 4)

@@ -1,7 +1,7 @@
-"""What a piece of work costs: wall time, CPU time of our processes and of the servers', and memory.
+"""Measures the cost of work: wall time, CPU time of the measured processes and of the servers, and memory.
 
-Looking at the memory of a process costs the machine more than some of the work that is measured here, so time and memory are measured
-in different runs.
+Time and memory are measured in different runs, because reading the memory of a process costs more than some of the
+measured work.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from io import StringIO
 import psutil
 
 _SAMPLE_SECONDS = 0.02
-_LOOK_SECONDS = 1.0
+_CPU_SAMPLE_SECONDS = 1.0
 _LONGEST_SECONDS = 900.0
-"""Whatever takes longer is ended: no route is worth a benchmark that never ends."""
+"""Commands that take longer are killed, so that every benchmark ends."""
 
 Processes = Callable[[], Sequence[psutil.Process]]
-"""Tells the roots of the trees that are measured; trees may come and go while something is measured."""
+"""Returns the roots of the measured process trees; trees may appear and disappear during a measurement."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One run's cost.
+    """The cost of one run.
 
     Attributes:
         wall_s: from the first start to the last end.
         cpu_s: user and system time of the measured processes and all their descendants.
-        server_cpu_s: the same of the servers (ClickHouse, PostgreSQL) in that time.
-        peak_mb: the peak of the measured processes' memory, as `peak_while` has it; 0 where nobody looked.
+        server_cpu_s: user and system time of the servers (ClickHouse, PostgreSQL) in that time.
+        peak_mb: peak memory of the measured processes, as `peak_while` returns it; 0 if it was not measured.
     """
 
     wall_s: float
@@ -46,14 +46,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Command:
-    """A program, its arguments, and all of its environment."""
+    """A program with its arguments and its complete environment."""
 
     argv: Sequence[str]
     environ: Mapping[str, str]
 
 
 class CommandFailed(Exception):
-    """A measured command did not succeed: its output is in the message."""
+    """A measured command failed; the message contains its output."""
 
 
 def run_at_once(
@@ -61,28 +61,30 @@ def run_at_once(
     servers: Sequence[psutil.Process],
     left_running: Processes = list,
     *,
-    look_at_memory: bool = False,
+    measure_memory: bool = False,
 ) -> Cost:
-    """Run commands at the same time and measure their time; what they leave running counts with what it has used by then.
+    """Run commands in parallel and measure their cost.
+
+    Processes that they leave running count with the CPU time that they have used by then.
 
     Args:
-        commands: what to run.
-        servers: whose time is told apart.
-        left_running: tells what the commands leave running.
-        look_at_memory: whether the memory is measured too, which costs time by itself.
+        commands: the commands.
+        servers: the processes whose time is measured separately.
+        left_running: returns the processes that the commands leave running.
+        measure_memory: whether to measure memory too, which itself costs time.
 
     Raises:
-        CommandFailed: one of them ended with another status than 0, or did not end in time.
+        CommandFailed: a command failed or did not end in time.
     """
     before, cpu, peak_mb = _cpu_of_trees(servers), 0.0, 0.0
     start = time.monotonic()
-    with _started(commands) as processes:
+    with _running(commands) as processes:
 
         def wait() -> None:
             nonlocal cpu
-            cpu = _ended(processes)
+            cpu = _wait_for(processes)
 
-        if look_at_memory:
+        if measure_memory:
             roots = [psutil.Process(process.pid) for process in processes]
             peak_mb = peak_while(wait, lambda: [*roots, *left_running()])
         else:
@@ -93,51 +95,51 @@ def run_at_once(
 
 
 def measure(work: Callable[[], object], processes: Processes, servers: Sequence[psutil.Process]) -> Cost:
-    """Measure the time of some work, and what these processes, with their descendants, use meanwhile."""
+    """Measure the time of some work, and the CPU time of these processes and their descendants during it."""
     trees = _Trees(processes)
     servers_before = _cpu_of_trees(servers)
     start = time.monotonic()
-    with _repeated(trees.look, _LOOK_SECONDS):
+    with _repeating(trees.sample, _CPU_SAMPLE_SECONDS):
         work()
     wall = time.monotonic() - start
     return Cost(wall, trees.used(), _cpu_of_trees(servers) - servers_before)
 
 
 def peak_while(work: Callable[[], object], processes: Processes) -> float:
-    """The greatest sum of the memory of process trees while some work is done: each page counted once (PSS), in 10^6 bytes."""
+    """Return the peak memory of process trees during some work, in 10^6 bytes; shared pages count once (PSS)."""
     peak = 0
 
-    def look() -> None:
+    def sample() -> None:
         nonlocal peak
         peak = max(peak, sum(_memory(process) for process in processes()))
 
-    with _repeated(look, _SAMPLE_SECONDS):
+    with _repeating(sample, _SAMPLE_SECONDS):
         work()
     return round(peak / 1e6, 1)
 
 
 class _Trees:
-    """What process trees use from now on. Of a tree that ends meanwhile, what was seen last counts."""
+    """The CPU time that process trees use from now on; for a tree that has ended, the last sample counts."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
         self._first = {process: _cpu_of_trees([process]) for process in processes()}
         self._last = dict(self._first)
 
-    def look(self) -> None:
-        """See how much it is now."""
+    def sample(self) -> None:
+        """Read the CPU time of the current trees."""
         for process in self._processes():
             self._last[process] = max(_cpu_of_trees([process]), self._last.get(process, 0.0))
 
     def used(self) -> float:
-        """CPU seconds."""
-        self.look()
+        """Return the CPU seconds used so far."""
+        self.sample()
         return sum(seconds - self._first.get(process, 0.0) for process, seconds in self._last.items())
 
 
 @contextmanager
-def _repeated(work: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Do something again and again beside the body."""
+def _repeating(work: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call `work` periodically, in a thread, while the context lasts."""
     done = threading.Event()
 
     def repeat() -> None:
@@ -154,8 +156,8 @@ def _repeated(work: Callable[[], None], seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _started(commands: Sequence[Command]) -> Iterator[list[subprocess.Popen[str]]]:
-    """The commands' processes, each the head of a group of its own; what still runs at the end is killed."""
+def _running(commands: Sequence[Command]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start the commands, each in its own process group; kill those that still run at the end of the context."""
     processes: list[subprocess.Popen[str]] = []
     try:
         for command in commands:
@@ -186,23 +188,23 @@ def _kill(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _ended(processes: Sequence[subprocess.Popen[str]]) -> float:
-    """Wait for the processes; the CPU seconds of all of them and their descendants."""
-    late = [threading.Timer(_LONGEST_SECONDS, _kill, [process]) for process in processes]
-    for timer in late:
+def _wait_for(processes: Sequence[subprocess.Popen[str]]) -> float:
+    """Wait for the processes, and return the CPU seconds of all of them and their descendants."""
+    timers = [threading.Timer(_LONGEST_SECONDS, _kill, [process]) for process in processes]
+    for timer in timers:
         timer.start()
     try:
         outputs = _read_all(processes)
-        # wait4 also counts the descendants that were waited for; spark-submit's JVM waits for its Python.
+        # wait4 includes the descendants that a process has waited for; spark-submit's JVM waits for its Python.
         ended = [os.wait4(process.pid, 0) for process in processes]
     finally:
-        for timer in late:
+        for timer in timers:
             timer.cancel()
     for process, (_, status, _) in zip(processes, ended, strict=True):
         process.returncode = os.waitstatus_to_exitcode(status)
     for process, output in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise CommandFailed(output.strip() or f"it ended with status {process.returncode} and said nothing")
+            raise CommandFailed(output.strip() or f"the command ended with status {process.returncode} and no output")
     return sum(usage.ru_utime + usage.ru_stime for _, _, usage in ended)
 
 
@@ -222,7 +224,7 @@ def _read_all(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
 
 
 def _cpu_of_trees(processes: Sequence[psutil.Process]) -> float:
-    """CPU seconds of processes and their descendants, those that have ended included."""
+    """The CPU seconds of processes and their descendants, including those that have ended."""
     total = 0.0
     for process in processes:
         for member in _tree(process):
@@ -241,7 +243,7 @@ def _memory(root: psutil.Process) -> int:
 
 
 def _tree(root: psutil.Process) -> list[psutil.Process]:
-    """A process with its descendants; nothing if it has ended."""
+    """A process with its descendants; empty if it has ended."""
     try:
         return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:

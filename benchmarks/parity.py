@@ -1,7 +1,8 @@
-"""Does an Iceberg table hold exactly ClickHouse's rows of a span of time? By count and by the offload's own row hash, whoever wrote it.
+"""Checks whether an Iceberg table contains exactly ClickHouse's rows of a time range, by count and by row hash.
 
-Runs in Airflow's environment, which has pyiceberg: `python -m benchmarks.parity`, the request as JSON on standard input, the answer as
-JSON on standard output. What a table has besides ClickHouse's columns is ignored, and so is what its types are called: only values count.
+It runs in Airflow's environment, which has pyiceberg: `python -m benchmarks.parity` reads the request as JSON from
+standard input and writes the answer as JSON to standard output. Additional columns and the names of types are ignored:
+only values count.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pyiceberg.table import DataScan, StaticTable
 
 from offload_core.config.connections import load_connections
 from offload_core.config.tables import TableConfig
-from offload_core.source.clickhouse import ClickHouse, quote_table
+from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.projection import Column, project
 from offload_core.source.queries import bind_time, format_time, http_placeholder, source_column
+from offload_core.source.quoting import quote_table
 from offload_core.source.table import describe
 from offload_ops.tiers.row_hash import RowHash, arrow_hash, clickhouse_hash
 
@@ -41,9 +43,9 @@ def main() -> None:
 
 
 def _scan(metadata: str, timestamp: str, columns: Sequence[Column], start: datetime, end: datetime) -> DataScan:
-    """The rows of the span, which may be the newest of many.
+    """The rows of the time range, which may be only the newest rows of the table.
 
-    Peers that leave a timestamp without its zone are given UTC's, which is what ClickHouse meant.
+    A timestamp that a peer has written without a zone is in UTC, as in ClickHouse.
     """
     table = StaticTable.from_metadata(metadata)
     kind = str(next(field.field_type for field in table.schema().fields if field.name == timestamp))
@@ -67,7 +69,7 @@ def _hot(client: ClickHouse, table: TableConfig, columns: Sequence[Column], star
 
 
 def _cold(scan: DataScan, columns: Sequence[Column]) -> RowHash | None:
-    """The rows' hash; None where a value can't be read as what ClickHouse has."""
+    """The hash of the rows; None if a value cannot be read as ClickHouse's type."""
     try:
         return arrow_hash(scan.to_arrow_batch_reader(), columns)
     except (pa.ArrowException, KeyError, NotImplementedError):
@@ -82,22 +84,22 @@ def _differences(
     start: datetime,
     end: datetime,
 ) -> list[str]:
-    """What differs: the number of rows, or the columns whose values do."""
+    """The differences: the number of rows, or the columns with different values."""
     expected = _hot(client, table, [], start, end).rows
     found = scan.count()
     if found != expected:
         return [f"{found:,} rows instead of {expected:,}"]
     schema = scan.to_arrow_batch_reader().schema
     wrong = [
-        _told(schema, column)
+        _describe_column(schema, column)
         for column in columns
         if _cold(scan, [column]) != _hot(client, table, [column], start, end)
     ]
     return [f"other values in {', '.join(wrong)}"] if wrong else ["the same values in other rows"]
 
 
-def _told(schema: pa.Schema, column: Column) -> str:
-    """A column and what the table has it as."""
+def _describe_column(schema: pa.Schema, column: Column) -> str:
+    """The column's name with its type in the Iceberg table."""
     index = schema.get_field_index(column.name)
     return f"{column.name} ({schema.field(index).type if index >= 0 else 'missing'})"
 

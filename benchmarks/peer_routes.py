@@ -1,4 +1,4 @@
-"""The routes to compare the offload with: programs that know nothing of it, each in an environment of its own."""
+"""The routes that the offload is compared with: independent programs, each in its own environment."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks import jdbc_driver
 from benchmarks.bench_stack import BenchStack
 from benchmarks.loads import Load
 from benchmarks.measure import Command, CommandFailed
-from benchmarks.peers.request import Request, Server
-from benchmarks.route import Job, Route
+from benchmarks.peers.request import Request, ServerLogin
+from benchmarks.route import Route, RouteJob
 from devstack.stack.ports import LOOPBACK
 from install.jars import JARS
 from install.setup import PEERS, install_peer
@@ -24,17 +24,17 @@ from offload_core.ledger.session import connect
 _NAMESPACE = "peers"
 _ONE_BATCH = 1_000_000_000
 _KEPT = ("LANG", "LC_ALL", "SSL_CERT_FILE", "TMPDIR", "TZ")
-"""What peers are let know of the shell that runs the benchmark."""
+"""The variables of the user's shell that peers inherit."""
 
 
 class PeerRoute(Route):
-    """A program with an environment, a table and a request of its own.
+    """A program with its own environment, table and request.
 
     Args:
-        name, what, is_peer: as in `Route`.
-        exact: whether each column is cast in the SELECT; otherwise it is `SELECT *`.
-        has_catalog: whether its table is in the stack's catalog; otherwise its newest metadata is looked for in its folder.
-        own_namespace: whether each table needs a namespace of its own.
+        name, what, is_peer: see `Route`.
+        exact: whether the SELECT casts each column; otherwise it is `SELECT *`.
+        has_catalog: whether its table is in the stack's catalog; otherwise its folder contains its newest metadata.
+        own_namespace: whether each table needs its own namespace.
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class PeerRoute(Route):
 
     @abstractmethod
     def command(self, bench: BenchStack, request: Request) -> Command:
-        """The program that does all of a request."""
+        """Return the command that performs a request."""
 
     def prepare_table(self, bench: BenchStack, request: Request) -> None:
-        """Make the empty table, where the program doesn't make it by itself."""
+        """Create the empty table, if the program does not create it itself."""
 
-    def prepare(self, bench: BenchStack, load: Load) -> Job:
-        """Make the empty table, and the request."""
+    def prepare(self, bench: BenchStack, load: Load) -> RouteJob:
+        """Create the empty table and the request."""
         name = f"{self.name.replace('-', '_')}_{load.label}"
         request = self._request(bench, load, name)
         self.prepare_table(bench, request)
         target = f"{request.namespace}.{name}"
         metadata = partial(bench.metadata, target) if self._has_catalog else partial(_newest_metadata, request.folder)
-        return Job(self.command(bench, request), metadata, partial(bench.delete_files, target))
+        return RouteJob(self.command(bench, request), metadata, partial(bench.delete_files, target))
 
     def _request(self, bench: BenchStack, load: Load, name: str) -> Request:
         clickhouse, postgres = bench.connections.clickhouse, bench.connections.postgres
@@ -76,8 +76,10 @@ class PeerRoute(Route):
             namespace=f"{_NAMESPACE}_{name}" if self._own_namespace else _NAMESPACE,
             name=name,
             warehouse=str(bench.layout.home / "warehouse"),
-            clickhouse=Server(clickhouse.host, clickhouse.http_port, clickhouse.user, secrets[0], clickhouse.database),
-            catalog=Server(postgres.host, postgres.port, postgres.user, secrets[1], postgres.database),
+            clickhouse=ServerLogin(
+                clickhouse.host, clickhouse.http_port, clickhouse.user, secrets[0], clickhouse.database
+            ),
+            catalog=ServerLogin(postgres.host, postgres.port, postgres.user, secrets[1], postgres.database),
         )
 
 
@@ -85,9 +87,9 @@ class PythonPeer(PeerRoute):
     """A module of `benchmarks/peers`.
 
     Args:
-        module: its name there.
-        environment: its environment in `install.setup.PEERS`.
-        prepares: whether its argument `prepare` makes the empty table.
+        module: the name of the module.
+        environment: the name of its environment in `install.setup.PEERS`.
+        prepares: whether the module creates the empty table when its argument is `prepare`.
     """
 
     def __init__(
@@ -105,17 +107,17 @@ class PythonPeer(PeerRoute):
         self._module, self._environment, self._prepares = module, environment, prepares
 
     def set_up(self, bench: BenchStack) -> None:
-        """Make the environment."""
+        """Create the environment."""
         install_peer(bench.layout, self._environment)
 
     def command(self, bench: BenchStack, request: Request) -> Command:
-        """Python with the module."""
+        """Return the command that runs the module."""
         python = bench.layout.python(PEERS[self._environment].name)
         environ = {**clean_environment(bench, python.parent), **request.to_environ()}
         return Command([str(python), "-m", f"benchmarks.peers.{self._module}"], environ)
 
     def prepare_table(self, bench: BenchStack, request: Request) -> None:
-        """Let the module make it, where it does."""
+        """Run the module with `prepare`, if it supports that."""
         if self._prepares:
             command = self.command(bench, request)
             bench.run(Command([*command.argv, "prepare"], command.environ))
@@ -128,11 +130,11 @@ class Sling(PeerRoute):
     """
 
     def set_up(self, bench: BenchStack) -> None:
-        """Make the environment that holds the program."""
+        """Create the environment that contains the program."""
         install_peer(bench.layout, self.name)
 
     def prepare_table(self, bench: BenchStack, request: Request) -> None:
-        """Tell the catalog where the namespace's tables belong; sling asks it, and makes the table itself."""
+        """Set the namespace's location in the catalog; sling reads it, and creates the table itself."""
         statement = (
             "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value) "
             "VALUES (%s, %s, 'location', %s)"
@@ -141,7 +143,7 @@ class Sling(PeerRoute):
             session.execute(statement, ("demo", request.namespace, request.folder.parent.as_uri()))
 
     def command(self, bench: BenchStack, request: Request) -> Command:
-        """One `sling run`."""
+        """Return a `sling run` command."""
         environment = bench.layout.python(PEERS[self.name].name).parent.parent
         (program,) = environment.glob("lib/python3*/site-packages/sling_*/bin/sling-*")
         clickhouse, catalog = asdict(request.clickhouse), asdict(request.catalog)
@@ -160,20 +162,20 @@ class Sling(PeerRoute):
         }
         argv = [str(program), "run", "--src-conn", "CLICKHOUSE", "--src-stream", request.query]
         argv += ["--tgt-conn", "ICEBERG", "--tgt-object", f"{request.namespace}.{request.name}"]
-        # In several batches, the second commit fails: "branch main was created concurrently".
+        # One batch, because with several the second commit fails: "branch main was created concurrently".
         argv += ["--mode", "full-refresh", "--tgt-options", json.dumps({"file_max_rows": _ONE_BATCH})]
         return Command(argv, environ)
 
 
 class SparkNaive(PeerRoute):
-    """spark-submit with the jars that the job names, and nothing else set."""
+    """spark-submit with the jars that the job needs, and default settings."""
 
     def set_up(self, bench: BenchStack) -> None:
-        """Fetch the JDBC driver; all else is there."""
+        """Fetch the JDBC driver; set-up has installed everything else."""
         jdbc_driver.ensure(bench.layout)
 
     def command(self, bench: BenchStack, request: Request) -> Command:
-        """spark-submit with the job's file."""
+        """Return the spark-submit command for the job."""
         layout = bench.layout
         own = [layout.jars / jar.file_name for jar in JARS]
         jars = ",".join(map(str, [jdbc_driver.ensure(layout), *own]))
@@ -184,7 +186,7 @@ class SparkNaive(PeerRoute):
             "SPARK_HOME": str(layout.spark_home),
             "JAVA_HOME": str(layout.java_home),
             "PYSPARK_PYTHON": str(layout.python("spark")),
-            # The driver's ports are for its own executors on this machine.
+            # Only the driver's own executors, on this machine, use its ports.
             "SPARK_LOCAL_IP": LOOPBACK,
         }
         argv = [str(layout.spark_home / "bin" / "spark-submit"), "--master", "local[*]", "--jars", jars, str(job)]
@@ -192,7 +194,7 @@ class SparkNaive(PeerRoute):
 
 
 def clean_environment(bench: BenchStack, *programs: Path) -> dict[str, str]:
-    """A home of its own, these folders of programs on the path, and nobody told about the use of anything."""
+    """Return an environment with its own home, these folders first in PATH, and telemetry switched off."""
     home = bench.layout.home / "peers-home"
     home.mkdir(exist_ok=True)
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
@@ -208,16 +210,17 @@ def clean_environment(bench: BenchStack, *programs: Path) -> dict[str, str]:
 
 
 def _newest_metadata(folder: Path) -> str:
-    """Where the newest metadata of a table without a catalog is; their names begin with a growing number."""
+    """The newest metadata of a table without a catalog; the file names begin with an increasing number."""
     files = sorted(folder.glob("metadata/*.metadata.json"))
     if not files:
-        raise CommandFailed(f"there is no table in {folder.name}")
+        raise CommandFailed(f"{folder.name} contains no table")
     return files[-1].as_uri()
 
 
 FLOOR = PythonPeer(
     "floor",
-    "the copy alone, without a JVM and without any promise: ClickHouse's Parquet over HTTP into the table's folder, committed by pyiceberg",
+    "the copy alone, without a JVM and without any guarantee: ClickHouse's Parquet over HTTP into the table's folder, "
+    "committed by pyiceberg",
     module="floor",
     environment="pyiceberg",
     is_peer=False,

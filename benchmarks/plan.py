@@ -1,23 +1,23 @@
-"""What one run of `make bench` was asked for."""
+"""The plan of one run of `make bench`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.results import Result
+from benchmarks.results import BenchResult
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What to measure.
 
     Attributes:
         cases: names of cases.
         routes: names of routes.
-        runs: measured runs of each case on each route.
+        runs: the number of measured runs of each case on each route.
         measured_at: when this run of `make bench` began (UTC, ISO 8601).
-        say: takes a line of progress.
+        say: receives a line of progress.
     """
 
     cases: tuple[str, ...]
@@ -32,10 +32,10 @@ class Case:
     """A case of the benchmark.
 
     Attributes:
-        name: as in `CASE=`.
-        what: for the report: what is measured.
-        routes: the routes that can do it, in the report's order.
-        measure: measures cases; those with the same function are measured together, on one stack.
+        name: the name in `CASE=`.
+        what: the description in the report.
+        routes: the routes that support the case, in the report's order.
+        measure: measures cases; cases with the same function are measured together.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Case:
     routes: tuple[str, ...]
     measure: Measure
 
-    def routes_of(self, plan: Plan) -> list[str]:
-        """The routes that are asked for and can do it."""
+    def routes_of(self, plan: BenchPlan) -> list[str]:
+        """Return the requested routes that support the case."""
         return [route for route in self.routes if route in plan.routes]
 
 
-Measure = Callable[[Sequence[Case], Plan], Iterable[Result]]
+Measure = Callable[[Sequence[Case], BenchPlan], Iterable[BenchResult]]

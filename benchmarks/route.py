@@ -1,4 +1,4 @@
-"""What a route is: a way of bringing a load from ClickHouse into an Iceberg table."""
+"""Routes: ways to copy a load from ClickHouse into an Iceberg table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmarks.measure import Command, Processes
 
 
 @dataclass(frozen=True)
-class Job:
+class RouteJob:
     """One route's work on one load, ready to be measured.
 
     Attributes:
-        command: the whole of it, from the process' start.
-        metadata: tells, once it has run, where the metadata of the table it wrote is.
+        command: the command that does all the work.
+        metadata: returns, after the command, the location of the table's metadata.
         discard: deletes the files of that table.
-        left_running: tells what it leaves running for the next one.
+        left_running: returns the processes that the command leaves running.
     """
 
     command: Command
@@ -29,12 +29,12 @@ class Job:
 
 
 class Route(ABC):
-    """One way.
+    """A way to copy a load.
 
     Attributes:
-        name: as in `ROUTE=`.
-        what: for the report: what is done.
-        is_peer: whether a user could pick it instead of the offload.
+        name: the name in `ROUTE=`.
+        what: the description in the report.
+        is_peer: whether a user could choose it instead of the offload.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Route(ABC):
 
     @abstractmethod
     def set_up(self, bench: BenchStack) -> None:
-        """Install what the route needs. Nothing where it has been done before."""
+        """Install what the route needs, unless it is installed."""
 
     @abstractmethod
-    def prepare(self, bench: BenchStack, load: Load) -> Job:
-        """Make what has to be there before a load is measured, such as an empty table."""
+    def prepare(self, bench: BenchStack, load: Load) -> RouteJob:
+        """Create what must exist before a load is measured, such as an empty table."""

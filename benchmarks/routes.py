@@ -1,4 +1,4 @@
-"""The routes by name: `ours` is the offload, the others are what to compare it with."""
+"""The routes by name: `ours` is the offload, the others are the ones that it is compared with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from benchmarks.route import Route
 ROUTES: dict[str, Route] = {route.name: route for route in (Ours(), FLOOR, PYICEBERG, DLT, SLING, SPARK_NAIVE)}
 _PEERS = {name: route for name, route in ROUTES.items() if name != "ours"}
 INCREMENT_ROUTES: dict[str, Route] = {"ours": Increment(), "ours-shared": SharedIncrement(), **_PEERS}
-"""The same where the offload goes on with its tables, as it does every quarter of an hour."""
+"""The routes for the case in which the offload's tables grow, as they do every quarter of an hour."""
 EVERY_ROUTE = {**INCREMENT_ROUTES, **ROUTES}
 """All routes by name, in the report's order."""

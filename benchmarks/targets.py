@@ -1,13 +1,13 @@
-"""What the figures must show (issue 8): reached or not reached, for people to read; no benchmark fails because of a time."""
+"""The project's targets: reached or not reached, for people to read; no benchmark fails because of a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.results import Result
+from benchmarks.results import BenchResult
 
-Results = Mapping[tuple[str, str], Result]
+Results = Mapping[tuple[str, str], BenchResult]
 """Results by case and route."""
 
 _OURS, _FLOOR = "ours", "floor"
@@ -15,24 +15,24 @@ _NO_PEERS = (_OURS, "ours-shared", _FLOOR)
 
 
 @dataclass(frozen=True)
-class Target:
-    """One of them, and what was found.
+class TargetCheck:
+    """A target and its result.
 
     Attributes:
-        case: the case it is about.
-        wanted: what is wanted, in words.
-        found: what was measured, in words.
-        reached: None where it can't be told: not measured, or not in one run of `make bench`.
+        case: the name of the case.
+        target: the target as text.
+        result: the measured value as text.
+        reached: whether the target is reached; None if it was not measured, or not in one run of `make bench`.
     """
 
     case: str
-    wanted: str
-    found: str
+    target: str
+    result: str
     reached: bool | None
 
 
-def targets(results: Results) -> list[Target]:
-    """All of them, in the order of the report."""
+def targets(results: Results) -> list[TargetCheck]:
+    """Return all targets with their results, in the order of the report."""
     return [
         _at_most(results, "bronze-2x100k", "wall_s", 2.5, "s"),
         _at_most(results, "cycle-9", "wall_s", 15.0, "s"),
@@ -50,18 +50,22 @@ def targets(results: Results) -> list[Target]:
     ]
 
 
-def _at_most(results: Results, case: str, name: str, limit: float, unit: str) -> Target:
+def _at_most(results: Results, case: str, name: str, limit: float, unit: str) -> TargetCheck:
     value = _value(results, case, name)
-    return Target(case, f"at most {limit:,g} {unit}", _told(value, unit), None if value is None else value <= limit)
+    return TargetCheck(
+        case, f"at most {limit:,g} {unit}", _with_unit(value, unit), None if value is None else value <= limit
+    )
 
 
-def _at_least(results: Results, case: str, name: str, limit: float, unit: str) -> Target:
+def _at_least(results: Results, case: str, name: str, limit: float, unit: str) -> TargetCheck:
     value = _value(results, case, name)
-    return Target(case, f"at least {limit:,.0f} {unit}", _told(value, unit), None if value is None else value >= limit)
+    return TargetCheck(
+        case, f"at least {limit:,.0f} {unit}", _with_unit(value, unit), None if value is None else value >= limit
+    )
 
 
-def _best(results: Results, case: str, name: str, wanted: str) -> Target:
-    """Whether no peer that ends with correct tables does better."""
+def _best(results: Results, case: str, name: str, target: str) -> TargetCheck:
+    """Whether no peer with correct tables has a better value."""
     ours, value = results.get((case, _OURS)), _value(results, case, name)
     peers = {
         route: getattr(result, name)
@@ -73,30 +77,32 @@ def _best(results: Results, case: str, name: str, wanted: str) -> Target:
         and result.measured_at == ours.measured_at
     }
     if value is None or not peers:
-        return Target(case, wanted, "not measured side by side", None)
+        return TargetCheck(case, target, "not measured side by side", None)
     best = max(peers, key=lambda route: peers[route])
-    return Target(case, wanted, f"{value / peers[best]:.2f} times {best}, the best of them", value >= peers[best])
+    return TargetCheck(case, target, f"{value / peers[best]:.2f} times {best}, the best of them", value >= peers[best])
 
 
-def _ratio(results: Results, case: str, routes: tuple[str, str], limit: float, unit: str) -> Target:
-    wanted = f"at most {limit:g} {unit}"
+def _ratio(results: Results, case: str, routes: tuple[str, str], limit: float, unit: str) -> TargetCheck:
+    target = f"at most {limit:g} {unit}"
     first, second = (results.get((case, route)) for route in routes)
-    return _compared(case, wanted, first, second, limit)
+    return _compared(case, target, first, second, limit)
 
 
-def _sizes(results: Results) -> Target:
+def _sizes(results: Results) -> TargetCheck:
     case = "increment-into-100m"
     large, empty = results.get((case, _OURS)), results.get(("increment-into-empty", _OURS))
     return _compared(case, "at most 1.1 times the same into an empty table", large, empty, 1.1)
 
 
-def _compared(case: str, wanted: str, first: Result | None, second: Result | None, limit: float) -> Target:
+def _compared(
+    case: str, target: str, first: BenchResult | None, second: BenchResult | None, limit: float
+) -> TargetCheck:
     if first is None or second is None or not first.wall_s or not second.wall_s:
-        return Target(case, wanted, "not measured", None)
+        return TargetCheck(case, target, "not measured", None)
     if first.measured_at != second.measured_at:
-        return Target(case, wanted, "not measured in one run", None)
+        return TargetCheck(case, target, "not measured in one run", None)
     ratio = first.wall_s / second.wall_s
-    return Target(case, wanted, f"{ratio:.2f} times ({first.wall_s:.2f} s, {second.wall_s:.2f} s)", ratio <= limit)
+    return TargetCheck(case, target, f"{ratio:.2f} times ({first.wall_s:.2f} s, {second.wall_s:.2f} s)", ratio <= limit)
 
 
 def _value(results: Results, case: str, name: str) -> float | None:
@@ -105,7 +111,7 @@ def _value(results: Results, case: str, name: str) -> float | None:
     return value
 
 
-def _told(value: float | None, unit: str) -> str:
+def _with_unit(value: float | None, unit: str) -> str:
     if value is None:
         return "not measured"
     return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:,.2f} {unit}"

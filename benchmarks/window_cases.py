@@ -1,4 +1,4 @@
-"""The cases that every route can do: rows of bronze tables, from ClickHouse to Iceberg, the whole process from its start."""
+"""The cases that every route supports: rows of bronze tables from ClickHouse to Iceberg, by a whole process."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from benchmarks.bench_stack import BenchStack, bench_stack, yesterday
 from benchmarks.loads import Load
-from benchmarks.plan import Case, Plan
-from benchmarks.results import Result
+from benchmarks.plan import BenchPlan, Case
+from benchmarks.results import BenchResult
 from benchmarks.routes import INCREMENT_ROUTES, ROUTES
 from benchmarks.side_by_side import measure_routes
-from offload_core.source.clickhouse import quote_table
+from offload_core.source.quoting import quote_table
 
 BRONZE = ("bronze_trades_binance", "bronze_trades_kraken")
 EXCHANGES = ("binance", "kraken")
@@ -21,14 +21,14 @@ _JUST_BEFORE = timedelta(microseconds=1)
 WINDOWS = {"window-100k": 100_000, "window-1m": 1_000_000, "window-5m": 5_000_000, "window-10m": 10_000_000}
 
 
-def windows(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
-    """One bronze table's window, each time into an empty table."""
+def windows(cases: Sequence[Case], plan: BenchPlan) -> Iterable[BenchResult]:
+    """Measure one bronze table's window, each time into an empty table."""
     for case in cases:
         rows = WINDOWS[case.name]
         with bench_stack(airflow=False) as bench:
-            without_layers_behind(bench)
+            drop_silver_views(bench)
             table = bench.table(BRONZE[0])
-            # Half of yesterday: one partition, so that those routes can do it which can't cut at midnight.
+            # Half of yesterday is in one partition, which routes that cannot split at midnight need.
             start, end = yesterday(6), yesterday(18)
             bench.feed(rows, start, end, EXCHANGES[:1])
             with bench.clickhouse() as client:
@@ -41,8 +41,8 @@ def windows(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
             yield from measure_routes(bench, case, plan, ROUTES, loads)
 
 
-def both_bronze(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
-    """The two bronze tables at once, 100,000 new rows each."""
+def both_bronze(cases: Sequence[Case], plan: BenchPlan) -> Iterable[BenchResult]:
+    """Measure both bronze tables in parallel, with 100,000 new rows each."""
     (case,) = cases
     with bench_stack(airflow=False) as bench:
         tables = [bench.table(name) for name in BRONZE]
@@ -57,8 +57,8 @@ def both_bronze(cases: Sequence[Case], plan: Plan) -> Iterable[Result]:
         yield from measure_routes(bench, case, plan, INCREMENT_ROUTES, loads)
 
 
-def without_layers_behind(bench: BenchStack) -> None:
-    """Keep silver and gold out of it: they would be filled by every insert."""
+def drop_silver_views(bench: BenchStack) -> None:
+    """Drop the views that fill silver and gold, so that inserts fill only bronze."""
     with bench.clickhouse() as client:
         for exchange in EXCHANGES:
             client.command(f"DROP VIEW silver_trades_from_{exchange} SYNC")

@@ -1,15 +1,17 @@
 """### Iceberg offload
 
-Every 15 minutes this moves what is new in ClickHouse to Apache Iceberg with Spark, exactly once, layer by layer.
-Per table, `wait_…` looks past the watermark and skips the rest if there is nothing; `offload_…` runs the Spark job.
-`close_cycle` logs what became of every table and fails if any failed; a failed table never stops another.
+Every 15 minutes, this DAG moves new rows from ClickHouse to Apache Iceberg with Spark, exactly once, layer by layer.
+For each table, `wait_…` checks for rows past the watermark and skips the rest if there are none; `offload_…` runs the
+Spark job. `close_cycle` logs what happened to every table and fails if any failed. A failed table never stops another.
 
 - **Tables and settings**: the Variables `iceberg_offload_tables` and `iceberg_offload_settings`; defaults are shipped.
-- **Run now**: trigger the DAG; the form narrows the run to some tables or layers. After downtime, the next run catches up by itself.
-- **Clear a run, or one table's `wait_…` and `offload_…` of it**: its interval is compared on both sides by count and hash;
-  what is missing is inserted, and where nothing is, nothing is written.
-- **Recover a period**: trigger with *from* and *to* (one run), or `offload backfill --from … --to …` (a run per interval).
-- **verify** compares a period and changes nothing; **restate** replaces it by what ClickHouse holds.
+- **Run now**: trigger the DAG. The form restricts the run to some tables or layers. After downtime, the next run
+  catches up by itself.
+- **Clear a run, or one table's `wait_…` and `offload_…` in it**: its interval is compared in both tiers by count and
+  hash. Missing rows are inserted; if none are missing, nothing is written.
+- **Recover a period**: trigger with *from* and *to* (one run), or use `offload backfill --from … --to …` (a run per
+  interval).
+- **verify** compares a period and changes nothing; **restate** replaces it by ClickHouse's current rows.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=longest_run(settings),
     params=run_params([table.table for table in tables]),
-    **run_limit(timedelta(minutes=settings.sla_minutes), of_tasks=sla_miss_callback, of_run=deadline_missed),
+    **run_limit(timedelta(minutes=settings.sla_minutes), on_late_tasks=sla_miss_callback, on_late_run=deadline_missed),
     default_args={
         "owner": "data-platform",
         "retries": RETRIES,

@@ -1,11 +1,15 @@
 """### Audit of the Iceberg offload
 
-Every hour, per table: `audit_…` compares both tiers hour by hour, by count and hash; `repair_…` inserts what came late, if anything did;
-`look_again_…` fails if a difference is left that somebody has to judge. Where Iceberg has lost rows, the table is halted.
+Every hour, for each table: `audit_…` compares both tiers hour by hour, by count and hash; `repair_…` inserts late rows,
+if there are any; `look_again_…` fails if a difference is left that an operator has to decide about. If Iceberg has lost
+rows, the table is halted.
 
-- **Findings** are in the tasks' logs and in PostgreSQL in `offload_audits`; `offload audit` shows them down to the rows that differ.
-- **Settings** (`iceberg_offload_settings`): `audit_schedule`, `audit_hours`, `audit_keep_days`, `audit_timeout_minutes`.
-- **Clear a table's `audit_…`**: it looks at the tiers as they are now. Many late rows: raise `buffer_minutes`.
+- **Findings** are in the tasks' logs and in PostgreSQL in `offload_audits`. `offload audit` shows them down to the rows
+  that differ.
+- **Settings** (`iceberg_offload_settings`): `audit_schedule`, `audit_hours`, `audit_keep_days`,
+  `audit_timeout_minutes`.
+- **Clear a table's `audit_…`**: it compares the tiers as they are now. If there are many late rows, raise
+  `buffer_minutes`.
 """
 
 from __future__ import annotations
@@ -22,13 +26,13 @@ settings = load_settings()
 
 with DAG(
     dag_id="iceberg_offload_audit",
-    description="Proves every hour that ClickHouse and Iceberg hold the same rows, and inserts what came late",
+    description="Checks every hour that ClickHouse and Iceberg hold the same rows, and inserts late ones",
     doc_md=__doc__,
     schedule=CronDataIntervalTimetable(settings.audit_schedule, "UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
-    # Comparing reads both tiers: two tables at a time leave the offload its share.
+    # Comparing reads both tiers. Two tables at a time leave enough capacity to the offload.
     max_active_tasks=2,
     dagrun_timeout=timedelta(hours=6),
     default_args={

@@ -1,16 +1,17 @@
-"""### Upkeep of the Iceberg tables
+"""### Maintenance of the Iceberg tables
 
-Once a day, table by table, beside the running offload: small files of closed partitions become few sorted ones, manifests are
-rewritten, old snapshots expire (never the newest commit), files of dead attempts and old metadata go. `clean_ledger` deletes old
-ledger rows that nothing needs any more, `clean_logs` the log files of these DAGs that are older than a week. `close_maintenance` logs
-every table's figures and fails if a task failed.
+Once a day, table by table, beside the running offload: small files of closed partitions become few sorted ones,
+manifests are rewritten, old snapshots expire (never the newest commit), and files of dead attempts and old metadata are
+deleted. `clean_ledger` deletes old ledger rows that nothing needs any more. `clean_logs` deletes the log files of these
+DAGs that are older than a week. `close_maintenance` logs the statistics of every table and fails if a task failed.
 
-- **One table now**: trigger the DAG and choose it in the form, or `offload maintain TABLE`.
-- **Clear a table's `maintain_…`**: it looks at the table as it is now and does what is left to do; doing it twice changes nothing.
+- **One table now**: trigger the DAG and choose the table in the form, or run `offload maintain TABLE`.
+- **Clear a table's `maintain_…`**: it inspects the table as it is now and does what is left to do. Repeating it changes
+  nothing.
 - **Before and after**: in each task's log, and in PostgreSQL in `offload_maintenance`.
-- **Settings** (`iceberg_offload_settings`): `maintenance_schedule`, `compaction_target_mb`, `snapshot_age_hours`, `snapshots_to_keep`,
-  `orphan_age_hours`, `ledger_retention_days`, `log_retention_days`; per table `sort_by`.
-- A halted table is not touched: all that is needed to find out what happened to it, and to bring it back, stays.
+- **Settings** (`iceberg_offload_settings`): `maintenance_schedule`, `compaction_target_mb`, `snapshot_age_hours`,
+  `snapshots_to_keep`, `orphan_age_hours`, `ledger_retention_days`, `log_retention_days`; per table `sort_by`.
+- A halted table is not touched. Everything that is needed to find the cause, and to bring the table back, stays.
 """
 
 from __future__ import annotations

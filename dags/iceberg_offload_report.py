@@ -1,14 +1,17 @@
 """### Weekly report of the Iceberg offload
 
-Every Monday this tells how the last ISO week was (Monday to Monday, UTC): success rate of the cycles after their retries, uptime, how late
-the tables were, rows by table and day, late rows, failures, outages, restarts of the scheduler, and what of it somebody should look at.
+Every Monday, this DAG reports on the last ISO week (Monday to Monday, UTC): success rate of the cycles after their
+retries, uptime, lag of the tables, rows by table and day, late rows, failures, outages, restarts of the scheduler, and
+what needs attention.
 
-- **Where it goes**: to a file, `$AIRFLOW_HOME/reports/iceberg-offload-2026-W47.html` (setting `report_folder`), to the task's log as text,
-  and by mail to `report_recipients` through Airflow's own e-mail (`[email]`, `[smtp]`, Connection `smtp_default`).
-- **Settings**: in the Variable `iceberg_offload_settings`, for example `{"report_recipients": ["data-platform@example.com"]}`.
-- **Again**: clear the run for its own week; trigger the DAG for the last week that is over.
+- **Where it goes**: to a file, `$AIRFLOW_HOME/reports/iceberg-offload-2026-W47.html` (setting `report_folder`); to the
+  task's log as text; and by mail to `report_recipients` through Airflow's own e-mail (`[email]`, `[smtp]`, Connection
+  `smtp_default`).
+- **Settings**: in the Variable `iceberg_offload_settings`, for example
+  `{"report_recipients": ["data-platform@example.com"]}`.
+- **Repeat it**: clear a run for its own week; trigger the DAG for the last week that is over.
 - **Another period**: `offload report --from … --to … --out report.html`.
-- **It failed**: the offload is not touched by that. The log says what to do; the file is written before the mail is sent.
+- **If it fails**: the offload is not affected. The log says what to do. The file is written before the mail is sent.
 """
 
 from __future__ import annotations
@@ -22,14 +25,14 @@ from offload_airflow.operators.report import ReportOperator
 
 with DAG(
     dag_id="iceberg_offload_report",
-    description="How the week was: success rate, uptime, lag, volumes, late rows",
+    description="Reports on the week: success rate, uptime, lag, volumes, late rows",
     doc_md=__doc__,
     schedule=CronDataIntervalTimetable(load_settings().report_schedule, "UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=1),
-    # A mail server that is down is given longer than a minute.
+    # A mail server that is down may need longer than a minute.
     default_args={"owner": "data-platform", "retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["iceberg", "clickhouse", "offload"],
 ):

@@ -1,4 +1,4 @@
-"""The commands behind `make up`, `make status` and `make down`: `python -m embedded COMMAND`."""
+"""The commands behind `make up`, `make status` and `make down`: `python -m devstack COMMAND`."""
 
 from __future__ import annotations
 
@@ -28,30 +28,32 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# A pipe has no width; without one given, the table would be cut to 80 columns.
+# A pipe has no width; without this, the table would be cut to 80 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
 @app.command()
 def up(
-    airflow: Annotated[bool, typer.Option("--airflow", help="Airflow's scheduler and web interface too.")] = False,
+    airflow: Annotated[
+        bool, typer.Option("--airflow", help="Also start Airflow's scheduler and web interface.")
+    ] = False,
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="Move a state folder of Airflow 2.11 to Airflow 3.")
     ] = False,
 ) -> None:
-    """Start what does not run yet; repeat it to repair what died."""
+    """Start the parts that are not running; repeat the command to restart parts that died."""
     stack = Stack(Layout.of_checkout())
     airflow = airflow or upgrade
     stack.up(console.print, airflow=airflow, upgrade=upgrade)
     if airflow:
         console.print(f"Airflow: http://127.0.0.1:{stack.airflow.port}, login {ADMIN}, password in")
         console.print(f"  {stack.airflow.password_file}", soft_wrap=True)
-        console.print(f"Metrics: {stack.exporter.url or 'none, the exporter does not run'}")
+        console.print(f"Metrics: {stack.exporter.url or 'none, the exporter is not running'}")
 
 
 @app.command()
 def demo(rows: Annotated[int, typer.Option(min=100, help="Trades per exchange in the history.")] = 100_000) -> None:
-    """Show the whole thing; exit status 0 only if every table has arrived, by count and by hash."""
+    """Run the demonstration; exit status 0 only if every table has arrived, by count and by hash."""
     if not Demo(Stack(Layout.of_checkout()), console, rows).run():
         raise typer.Exit(1)
 
@@ -64,7 +66,7 @@ def down() -> None:
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """What runs, where, with how much memory. Exit status 0 only when everything that was started answers."""
+    """Show the parts with state, address and memory. Exit status 0 only if every started part answers."""
     parts = Stack(Layout.of_checkout()).status()
     if as_json:
         sys.stdout.write(json.dumps([asdict(part) for part in parts], indent=1) + "\n")
@@ -76,14 +78,14 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 @app.command()
 def env() -> None:
-    """Shell exports for working with the running stack. No password is among them."""
+    """Print shell exports for working with the running stack. They contain no password."""
     for name, value in exports(Layout.of_checkout()).items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
 
 
 @app.command()
 def logs(lines: Annotated[int, typer.Option(min=1, help="Lines per log.")] = 20) -> None:
-    """The last lines of every part's log."""
+    """Print the last lines of every part's log."""
     for log in sorted(Layout.of_checkout().logs.glob("*.log")):
         console.rule(str(log))
         for line in log.read_text(errors="replace").splitlines()[-lines:]:
@@ -91,8 +93,8 @@ def logs(lines: Annotated[int, typer.Option(min=1, help="Lines per log.")] = 20)
 
 
 @app.command()
-def sql(statement: Annotated[str, typer.Argument(help="One statement; without a database, names mean k2's.")]) -> None:
-    """Run a statement in the stack's ClickHouse, and print what it answers."""
+def sql(statement: Annotated[str, typer.Argument(help="One statement; names without a database refer to k2.")]) -> None:
+    """Run a statement in the stack's ClickHouse and print its result."""
     running = Stack(Layout.of_checkout()).gateway
     answer = running.query(statement)
     sys.stdout.write(answer if answer.endswith("\n") or not answer else f"{answer}\n")
@@ -120,7 +122,7 @@ def _table(parts: list[PartStatus]) -> Table:
 
 
 def main() -> int:
-    """Run the command; what is expected to go wrong ends in one message with its remedy instead of a traceback."""
+    """Run the command; an expected error ends it with one message that includes the remedy, not with a traceback."""
     try:
         app(standalone_mode=True)
     except SetupError as error:

@@ -42,13 +42,13 @@ SETTINGS = {
 def main() -> None:
     """Create the bucket, then Airflow's database, pool, login and settings."""
     make_bucket(iceberg_connection(require_connection("iceberg_default")))
-    wanted = {
+    initial_state = {
         "connections": {},  # they are in the environment
         "pools": {DEFAULT_POOL: POOL_SLOTS},
         "admin": {"username": "admin", "password": os.environ["AIRFLOW_ADMIN_PASSWORD"]},
     }
     command = [sys.executable, "-m", "offload_airflow.setup"]
-    subprocess.run(command, check=True, input=json.dumps(wanted), text=True)
+    subprocess.run(command, check=True, input=json.dumps(initial_state), text=True)
     Settings.model_validate(SETTINGS)
     if Variable.get(SETTINGS_VARIABLE, default_var=None) is None:
         Variable.set(SETTINGS_VARIABLE, json.dumps(SETTINGS, indent=1))
@@ -56,11 +56,11 @@ def main() -> None:
 
 def make_bucket(connection: IcebergConnection) -> None:
     """Create the warehouse's bucket unless it exists."""
-    told, endpoint = connection.properties, urlsplit(connection.properties["s3.endpoint"])
+    properties, endpoint = connection.properties, urlsplit(connection.properties["s3.endpoint"])
     files = S3FileSystem(
-        access_key=told["s3.access-key-id"],
-        secret_key=told["s3.secret-access-key"],
-        region=told["client.region"],
+        access_key=properties["s3.access-key-id"],
+        secret_key=properties["s3.secret-access-key"],
+        region=properties["client.region"],
         scheme=endpoint.scheme,
         endpoint_override=endpoint.netloc,
         allow_bucket_creation=True,

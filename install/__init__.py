@@ -1,1 +1,4 @@
-"""Set-up: environments, jars and Java, shared by the container image and the development stack. Standard library only."""
+"""Set-up: environments, jars and Java, shared by the container image and the development stack.
+
+Standard library only, except `truststore`.
+"""

@@ -1,4 +1,4 @@
-"""The two lines of Airflow that the package runs on, and which of them is meant."""
+"""The two Airflow versions that the package runs on, 2.11 and 3.3, and which of them a command means."""
 
 from __future__ import annotations
 
@@ -6,62 +6,64 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from install.errors import UnknownLineError
+from install.errors import UnknownVersionError
 
 VARIABLE = "OFFLOAD_AIRFLOW"
-"""Names the line, `2` or `3`; the Makefile sets it from AIRFLOW."""
+"""The environment variable that names the version, `2` or `3`; the Makefile sets it from AIRFLOW."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of Airflow.
+class AirflowVersion:
+    """An Airflow version that the package runs on.
 
     Attributes:
-        number: what `AIRFLOW=` says.
-        version: for people.
-        environment: name of its virtual environment.
-        health_page: where its web interface tells how its parts are.
-        locks: the lock files that say exactly what is in that; the first is what runs in production.
+        number: the value of `AIRFLOW=`.
+        label: how messages call the version.
+        environment: the name of its virtual environment.
+        health_page: the path of the web interface's health page.
+        locks: the lock files that pin the environment; the first one is what runs in production.
     """
 
     number: str
-    version: str
+    label: str
     environment: str
     health_page: str
     locks: tuple[str, ...]
 
 
-AIRFLOW_2 = Line("2", "2.11", "airflow", "/health", ("requirements/airflow2.txt", "requirements/dev.txt"))
-AIRFLOW_3 = Line(
+AIRFLOW_2 = AirflowVersion("2", "2.11", "airflow", "/health", ("requirements/airflow2.txt", "requirements/dev.txt"))
+AIRFLOW_3 = AirflowVersion(
     "3",
     "3",
     "airflow3",
     "/api/v2/monitor/health",
     ("requirements/airflow3.txt", "requirements/dev-airflow3.txt"),
 )
-_LINES = {line.number: line for line in (AIRFLOW_2, AIRFLOW_3)}
+_VERSIONS = {version.number: version for version in (AIRFLOW_2, AIRFLOW_3)}
 
 
-def asked_line(environ: Mapping[str, str] = os.environ) -> Line | None:
-    """The line that is asked for; None: nobody said.
+def requested_version(environ: Mapping[str, str] = os.environ) -> AirflowVersion | None:
+    """Return the version that OFFLOAD_AIRFLOW names, or None when it is not set.
 
     Raises:
-        UnknownLineError: it is none of the two.
+        UnknownVersionError: OFFLOAD_AIRFLOW names neither of the two.
     """
     text = environ.get(VARIABLE, "")
-    return named_line(text, f"{VARIABLE}={text}") if text else None
+    return version_named(text, f"{VARIABLE}={text}") if text else None
 
 
-def named_line(number: str, source: str) -> Line:
-    """The line of that number.
+def version_named(number: str, source: str) -> AirflowVersion:
+    """Return the version with this number.
 
     Args:
         number: `2` or `3`.
-        source: where it was read, for the message.
+        source: where the number was read, for the message.
 
     Raises:
-        UnknownLineError: it is none of the two.
+        UnknownVersionError: the number is neither of the two.
     """
-    if number not in _LINES:
-        raise UnknownLineError(f"{source} names no line of Airflow. Say AIRFLOW=2 (the default) or AIRFLOW=3.")
-    return _LINES[number]
+    if number not in _VERSIONS:
+        raise UnknownVersionError(
+            f"{source} names no supported Airflow version. Use AIRFLOW=2 (the default) or AIRFLOW=3."
+        )
+    return _VERSIONS[number]

@@ -1,18 +1,21 @@
-"""Errors of set-up, named by what the caller must do next. Every message ends with the remedy. Standard library only."""
+"""Errors of set-up, named by what the caller must do next. Every message ends with the remedy.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
 
 class SetupError(Exception):
-    """Base of everything that set-up and the development stack raise on purpose; the message says what to do."""
+    """Base of all errors that set-up and the development stack raise deliberately; the message says what to do."""
 
 
 class InstallError(SetupError):
-    """Set-up could not finish: fix what the message names and run it again."""
+    """Set-up could not finish: fix what the message names and run set-up again."""
 
 
-class UnknownLineError(InstallError):
-    """This project does not run on that version of Airflow: choose `AIRFLOW=2` or `AIRFLOW=3`."""
+class UnknownVersionError(InstallError):
+    """The package does not run on that Airflow version: choose `AIRFLOW=2` or `AIRFLOW=3`."""
 
 
 class JavaUnusableError(InstallError):

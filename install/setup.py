@@ -1,9 +1,9 @@
-"""Set-up: makes the environments, the Java runtime and the jars that everything else uses.
+"""Set-up: creates the environments, and provides the Java runtime and the jars, that everything else uses.
 
-`make setup` runs `python -m install.setup` before every other target. It needs nothing but the standard library,
-installs only what is missing or whose lock file changed, works on several parts at once, and repairs an interrupted run
-when it is run again. `python -m install.setup readers` makes the one environment that only some tests need,
-`… s3` fetches what only a warehouse in S3 needs.
+`make setup` runs `python -m install` before every other target. Set-up needs only the standard library. It installs
+what is missing or whose lock file has changed, works on several parts at once, and repairs an interrupted run when it
+is run again. `python -m install readers` creates the environment that only some tests need; `python -m install s3`
+fetches what only a warehouse in S3 needs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from install import jars, java
-from install.airflow_version import Line
+from install.airflow_version import AirflowVersion
 from install.errors import InstallError
 from install.layout import Layout, archive, tail
 
@@ -37,7 +37,7 @@ _print_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Environment:
-    """One virtual environment and the lock files that say exactly what is in it."""
+    """A virtual environment and the lock files that pin its packages."""
 
     name: str
     locks: tuple[str, ...]
@@ -49,22 +49,22 @@ DEVSTACK = Environment("devstack", ("requirements/devstack.txt",))
 JAVA = Environment("java", ("requirements/java.txt",))
 READERS = Environment("readers", ("requirements/readers.txt",))
 PEERS = {
-    name: Environment(f"bench-{name}", (f"benchmarks/peers/requirements-{name}.lock.txt",))
-    for name in ("pyiceberg", "dlt", "sling")
+    name: Environment(f"bench-{name}", (f"requirements/bench-{name}.txt",)) for name in ("pyiceberg", "dlt", "sling")
 }
-"""What `make bench` compares the offload with, each in an environment of its own."""
+"""The programs that `make bench` compares the offload with, each in its own environment."""
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Bring every part up to date and return the exit status: 0 only when all of them are ready.
+    """Bring the requested parts up to date and return the exit status: 0 only when all of them are ready.
 
     Args:
-        arguments: `readers` for the readers' environment, `s3` for the client of a warehouse in S3; nothing for everything else.
+        arguments: `readers` for the readers' environment, `s3` for the client of a warehouse in S3; empty for
+            everything else.
     """
     try:
         layout = Layout.of_checkout()
         layout.envs.mkdir(parents=True, exist_ok=True)
-        with _only_one_setup(layout):
+        with _setup_lock(layout):
             if READERS.name in arguments:
                 _ensure_bootstrap(layout)
                 _ensure_environment(layout, READERS)
@@ -83,12 +83,12 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 def install_peer(layout: Layout, name: str) -> Path:
-    """Make the environment of one of `PEERS`, unless it is there, and return its interpreter.
+    """Create the environment of one of `PEERS` unless it exists, and return its interpreter.
 
     Raises:
-        InstallError: it can't be made; the message has the reason and the remedy.
+        InstallError: the environment cannot be created; the message has the reason and the remedy.
     """
-    with _only_one_setup(layout):
+    with _setup_lock(layout):
         _ensure_bootstrap(layout)
         _ensure_environment(layout, PEERS[name])
     return layout.python(PEERS[name].name)
@@ -96,7 +96,7 @@ def install_peer(layout: Layout, name: str) -> Path:
 
 def _install_all(layout: Layout) -> None:
     _ensure_bootstrap(layout)
-    # Every environment is carried to its end even when another one fails, so that the next try has less to do.
+    # Every installation runs to its end even when another one fails, so that the next attempt has less to do.
     with ThreadPoolExecutor(max_workers=3) as pool:
         airflows = [pool.submit(_ensure_environment, layout, environment) for environment in _airflows(layout)]
         others = [pool.submit(_ensure_environment, layout, environment) for environment in (SPARK, DEVSTACK)]
@@ -111,13 +111,15 @@ def _install_all(layout: Layout) -> None:
 
 
 def _airflows(layout: Layout) -> list[Environment]:
-    """The line that is asked for, and the one of the stack whose commands come next."""
-    lines: dict[str, Line] = {line.number: line for line in (layout.line, layout.state_line)}
-    return [Environment(line.environment, line.locks) for line in lines.values()]
+    """The environments of the requested Airflow version and of the one that the state folder belongs to."""
+    versions: dict[str, AirflowVersion] = {
+        version.number: version for version in (layout.version, layout.state_version)
+    }
+    return [Environment(version.environment, version.locks) for version in versions.values()]
 
 
 def _put_on_path(layout: Layout) -> None:
-    """Let the embedded environment import the core from the checkout, as an editable installation would."""
+    """Let the devstack environment import the core from the checkout, as an editable installation would."""
     site_packages = next((layout.envs / DEVSTACK.name / "lib").glob("python3*/site-packages"))
     entry = site_packages / "iceberg-offload.pth"
     content = f"{layout.checkout / 'plugins'}\n"
@@ -132,20 +134,23 @@ def _ensure_java(layout: Layout) -> None:
         _say(f"java: {java.describe(home)}")
 
 
-def _ensure_jars(layout: Layout, folder: Path, wanted: Sequence[jars.Jar]) -> None:
-    missing = jars.missing(folder, wanted)
+def _ensure_jars(layout: Layout, folder: Path, pinned: Sequence[jars.Jar]) -> None:
+    missing = jars.missing(folder, pinned)
     if missing:
         with _progress("jars", ", ".join(jar.file_name for jar in missing)):
             jars.resolve(layout, folder, missing, java_home=layout.java_home)
 
 
 def _ensure_archive(layout: Layout) -> None:
-    """Train the class-data archive of the job's JVM unless the one there fits; without it, every start takes a second longer."""
+    """Train the class-data archive of the job's JVM unless one that fits exists.
+
+    Without it, every start of the JVM takes a second longer.
+    """
     if archive(layout).exists():
         return
     with _progress("appcds", "class-data archive, trained by a small offload"):
         python = str(layout.python(DEVSTACK.name))
-        remedy = "Mend what the log says and run make setup again."
+        remedy = "Fix the cause that the log names, then run make setup again."
         _run(layout, "appcds", [python, "-m", "devstack.stack.appcds"], remedy=remedy)
 
 
@@ -155,7 +160,7 @@ def _bundled_java(layout: Layout) -> Path:
 
 
 def _ensure_bootstrap(layout: Layout) -> None:
-    """Make the small environment that holds `uv`; pip and the user's pip configuration fetch it."""
+    """Create the small environment that contains `uv`; pip fetches it, with the user's pip configuration."""
     stamp = _fingerprint(layout, BOOTSTRAP)
     home = layout.envs / BOOTSTRAP.name
     if _is_installed(home, stamp):
@@ -189,7 +194,7 @@ def _ensure_environment(layout: Layout, environment: Environment) -> None:
         (home / _STAMP).unlink(missing_ok=True)
         if not _works(home / "bin" / "python"):
             interpreter = str(layout.envs / BOOTSTRAP.name / "bin" / "python")
-            # uv itself would refuse a folder that an interrupted run left without being an environment yet.
+            # uv refuses an incomplete environment, such as an interrupted run leaves behind.
             shutil.rmtree(home, ignore_errors=True)
             command = [uv, "venv", "--quiet", "--python", interpreter, str(home)]
             _run(layout, environment.name, command, remedy=_NETWORK_REMEDY, variables=variables)
@@ -212,7 +217,7 @@ def _lock_paths(layout: Layout, environment: Environment) -> list[str]:
 
 def _is_installed(home: Path, stamp: str) -> bool:
     recorded = home / _STAMP
-    # `exists` follows the link to the base interpreter: an environment whose Python was removed is made anew.
+    # `exists` follows the link to the base interpreter: an environment whose Python was removed is created again.
     return recorded.exists() and recorded.read_text() == stamp and (home / "bin" / "python").exists()
 
 
@@ -221,16 +226,17 @@ def _works(python: Path) -> bool:
 
 
 def _uv_variables(layout: Layout) -> dict[str, str]:
-    """Environment for `uv`: what the user told pip about indexes, certificates and time-outs holds for uv too."""
+    """Environment variables for `uv`: the user's pip configuration (indexes, certificates, timeouts) applies to it."""
     python = str(layout.envs / BOOTSTRAP.name / "bin" / "python")
     listing = subprocess.run([python, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True).stdout
     return {**os.environ, **uv_variables_from_pip(listing, os.environ), "UV_PYTHON_DOWNLOADS": "never"}
 
 
 def uv_variables_from_pip(listing: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Translate `pip config list` into uv's variables; a variable that the user set for uv itself wins.
+    """Translate the output of `pip config list` into uv's variables.
 
-    Lines look like `global.index-url='…'` or, from PIP_* variables and with precedence, `:env:.index-url='…'`.
+    Lines look like `global.index-url='…'` or, for PIP_* variables, which take precedence, `:env:.index-url='…'`.
+    A variable that the user has set for uv itself is left out of the result, so it wins.
     """
     options: dict[str, str] = {}
     for line in sorted(listing.splitlines(), key=lambda line: line.startswith(":env:")):
@@ -250,7 +256,7 @@ def uv_variables_from_pip(listing: str, environ: Mapping[str, str]) -> dict[str,
 def _run(
     layout: Layout, name: str, command: list[str], *, remedy: str, variables: dict[str, str] | None = None
 ) -> None:
-    """Run one step with its output in `logs/`; on failure the end of that output is told together with the remedy."""
+    """Run one step with its output in `logs/`; if it fails, the error shows the end of that output and the remedy."""
     log = layout.envs / "logs" / f"{name}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("a") as output:
@@ -266,12 +272,13 @@ def _run(
 
 
 @contextmanager
-def _only_one_setup(layout: Layout) -> Iterator[None]:
+def _setup_lock(layout: Layout) -> Iterator[None]:
+    """Hold the lock that keeps two set-ups of one checkout apart; wait for it if necessary."""
     with (layout.envs / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("another set-up is at work in this checkout; waiting for it")
+            _say("waiting for another set-up of this checkout to finish")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

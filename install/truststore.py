@@ -1,4 +1,7 @@
-"""Turns a PEM bundle into a trust store for Java: `python -m install.truststore PEM STORE`."""
+"""Turns a PEM bundle into a trust store for Java: `python -m install.truststore PEM STORE`.
+
+Runs in the devstack environment, which has `cryptography`.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
-PASSWORD = "changeit"  # noqa: S105 - Java's customary word; the store holds public certificates only
-"""The password a reader of the store must give."""
+PASSWORD = "changeit"  # noqa: S105 - Java's default; the store contains only public certificates
+"""The password that readers of the store need."""
 
 
 def write(bundle: Path, store: Path) -> None:
     """Write every certificate of the PEM `bundle` into the PKCS#12 `store`.
 
     Raises:
-        ValueError: the bundle holds something that is no certificate.
+        ValueError: the bundle contains something other than certificates.
     """
     certificates = x509.load_pem_x509_certificates(bundle.read_bytes())
     entries = [

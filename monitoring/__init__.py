@@ -1,1 +1,1 @@
-"""What watches the offload from outside: the metrics exporter, Prometheus' rules, Alertmanager's routes, Grafana's dashboard."""
+"""Monitors the offload from outside: metrics exporter, Prometheus rules, Alertmanager routes, Grafana dashboard."""

@@ -1,6 +1,6 @@
-"""Puts "Iceberg Offload" into Airflow's menu, and imports ahead what tasks need.
+"""Adds "Iceberg Offload" to Airflow's menu, and imports what tasks need ahead of time.
 
-Airflow loads this file with every command: it imports next to nothing itself.
+Airflow loads this file with every command, so it imports very little itself.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def _pool() -> str:
 
 
 class IcebergOffloadPlugin(PageEntry, AirflowPlugin):
-    """The page, and what lets tasks start sooner."""
+    """The page, and the listeners that make tasks start faster."""
 
     name = "iceberg_offload"
     listeners = (Preload(), *listeners(_pool))
 
     def page(self) -> Page:
-        """The page's answers. Only a web server imports them."""
+        """The module that answers requests for the page. Only a web server imports it."""
         from offload_airflow.page import router
 
         return router

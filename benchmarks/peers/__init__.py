@@ -1,5 +1,6 @@
-"""What a user would pick instead of the offload: one program per route, each run in an environment of its own.
+"""The alternatives to the offload: one program per route, each in its own environment.
 
-They are written as their documentation recommends, without a line of the offload's. A program is given its order by the environment
-variable BENCH_REQUEST (`benchmarks.peers.request`), and with the argument `prepare` makes what has to be there before it is measured.
+They follow their documentation and contain no code of the offload. A program reads its request from the environment
+variable BENCH_REQUEST (`benchmarks.peers.request`). With the argument `prepare`, it creates what must exist before the
+measurement.
 """

@@ -1,4 +1,4 @@
-"""The Iceberg catalog and a table in it, as pyiceberg's documentation makes them."""
+"""The Iceberg catalog and a table in it, created as in pyiceberg's documentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.peers.request import Request
 
 
 def open_catalog(request: Request) -> Catalog:
-    """The SQL catalog in PostgreSQL that Spark's JDBC catalog uses as well."""
+    """Return the SQL catalog in PostgreSQL, which Spark's JDBC catalog uses too."""
     server = request.catalog
     url = URL.create(
         "postgresql+psycopg",
@@ -26,7 +26,7 @@ def open_catalog(request: Request) -> Catalog:
 
 
 def create_table(request: Request, schema: pa.Schema) -> Table:
-    """An empty table with these columns, partitioned by day."""
+    """Create an empty table with these columns, partitioned by day."""
     catalog = open_catalog(request)
     catalog.create_namespace_if_not_exists(request.namespace)
     table = catalog.create_table((request.namespace, request.name), schema, location=request.folder.as_uri())
@@ -36,5 +36,5 @@ def create_table(request: Request, schema: pa.Schema) -> Table:
 
 
 def load_table(request: Request) -> Table:
-    """The table as it is now."""
+    """Return the current table."""
     return open_catalog(request).load_table((request.namespace, request.name))

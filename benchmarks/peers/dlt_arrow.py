@@ -1,7 +1,7 @@
 """dlt: ClickHouse's Arrow stream as a resource, the filesystem destination with `table_format="iceberg"`.
 
-Of dlt's ways the fastest: Arrow batches go to Parquet files as they are, and pyiceberg appends those. https://dlthub.com/docs has both,
-under "Arrow tables" and "Iceberg table format".
+This is dlt's fastest way: it writes Arrow batches to Parquet files, which pyiceberg appends. Both are described in
+https://dlthub.com/docs, under "Arrow tables" and "Iceberg table format".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.peers.request import Request
 
 
 def main() -> None:
-    """Load the rows; the first load makes the table."""
+    """Load the rows; the first load creates the table."""
     request = Request.read()
     server = request.clickhouse
     client = clickhouse_connect.get_client(

@@ -1,7 +1,7 @@
-"""The least that must be done: ClickHouse writes a Parquet file over HTTP into the table's folder, pyiceberg commits it.
+"""The minimum: fetch a Parquet file from ClickHouse over HTTP into the table's folder, and commit it with pyiceberg.
 
-No lock, no marker, no audit, no branch, no ledger; run twice, it loads everything twice. It says how much of the offload's time is the
-copying itself.
+There is no lock, marker, audit, branch or ledger; a second run loads everything twice. The route shows how much of the
+offload's time is the copying itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from benchmarks.peers.catalog import create_table, load_table
 from benchmarks.peers.request import Request
 
-# The offload's own (include/spark/offload_spark/fetch/clickhouse_source.py): the same files, so that only what is around them differs.
+# The offload's settings (include/spark/offload_spark/fetch/clickhouse_source.py): both routes write the same files.
 _SETTINGS = {
     "output_format_parquet_compression_method": "zstd",
     "output_format_compression_level": "1",
@@ -43,7 +43,7 @@ def download(request: Request, query: str, path: Path) -> None:
 
 
 def main() -> None:
-    """Make the table, or fill it."""
+    """Create the table, or fill it."""
     request = Request.read()
     folder = request.folder / "data" / f"{request.timestamp}_day={request.day}"
     if sys.argv[1:] == ["prepare"]:

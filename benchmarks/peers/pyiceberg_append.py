@@ -1,6 +1,6 @@
 """pyiceberg alone: ClickHouse's Arrow stream, appended in parts of a million rows that one transaction commits.
 
-pyiceberg takes a stream as it is only for tables without partitions; the parts keep the memory bounded all the same.
+pyiceberg accepts a stream only for tables without partitions; the parts bound the memory here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ROWS = 1_000_000
 
 
 def main() -> None:
-    """Make the table, or fill it."""
+    """Create the table, or fill it."""
     request = Request.read()
     server = request.clickhouse
     client = clickhouse_connect.get_client(
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _parts(stream: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The stream's batches, gathered to tables of about a million rows."""
+    """The stream's batches, collected into tables of about a million rows."""
     batches: list[pa.RecordBatch] = []
     for batch in stream:
         batches.append(batch)

@@ -1,4 +1,4 @@
-"""What a peer is to do. Nothing but the standard library: it is imported in every peer's environment."""
+"""The request to a peer. Standard library only, because every peer's environment imports it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ REQUEST_ENV = "BENCH_REQUEST"
 
 
 @dataclass(frozen=True)
-class Server:
-    """A server and a login."""
+class ServerLogin:
+    """The address of a server and a login."""
 
     host: str
     port: int
@@ -23,15 +23,15 @@ class Server:
 
 @dataclass(frozen=True)
 class Request:
-    """One load.
+    """The request for one load.
 
     Attributes:
-        query: the SELECT whose rows are to be loaded; the same without its last condition names every column.
+        query: the SELECT whose rows the peer loads.
         timestamp: the column that partitions the table by day.
-        day: the one day (YYYY-MM-DD, UTC) that all of its rows are of.
-        namespace, name: of the Iceberg table.
+        day: the day (YYYY-MM-DD, UTC) of all rows.
+        namespace, name: the name of the Iceberg table.
         warehouse: the folder of all tables, an absolute path.
-        clickhouse: over HTTP.
+        clickhouse: ClickHouse over HTTP.
         catalog: the PostgreSQL with the Iceberg catalog `demo`.
     """
 
@@ -41,21 +41,21 @@ class Request:
     namespace: str
     name: str
     warehouse: str
-    clickhouse: Server
-    catalog: Server
+    clickhouse: ServerLogin
+    catalog: ServerLogin
 
     @property
     def folder(self) -> Path:
-        """Where the table's files belong."""
+        """The folder of the table's files."""
         return Path(self.warehouse, self.namespace, self.name)
 
     def to_environ(self) -> dict[str, str]:
-        """The environment variable that `read` reads. It holds passwords."""
+        """Return the environment variable that `read` reads; it contains passwords."""
         return {REQUEST_ENV: json.dumps(asdict(self))}
 
     @classmethod
     def read(cls) -> Request:
-        """The order in this process' environment."""
+        """Read the request from this process's environment."""
         data = json.loads(os.environ[REQUEST_ENV])
-        clickhouse, catalog = Server(**data.pop("clickhouse")), Server(**data.pop("catalog"))
+        clickhouse, catalog = ServerLogin(**data.pop("clickhouse")), ServerLogin(**data.pop("catalog"))
         return cls(**data, clickhouse=clickhouse, catalog=catalog)

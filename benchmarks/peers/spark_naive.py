@@ -1,4 +1,4 @@
-"""The Spark job that one writes first: default settings, `--jars`, one JDBC read, one append to a table partitioned by day."""
+"""The first Spark job that one would write: default settings, one JDBC read, one append, partitioned by day."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from benchmarks.peers.request import Request
 
 
 def main() -> None:
-    """Load the rows; the first load makes the table."""
+    """Load the rows into a new table."""
     request = Request.read()
     source, catalog = request.clickhouse, request.catalog
     prefix = "spark.sql.catalog.demo"
     session = (
         SparkSession.builder.appName("load")
-        # The driver calls text VARCHAR(0), and no write of such a column can be planned.
+        # The driver reports text as VARCHAR(0), and Spark cannot plan a write of such a column.
         .config("spark.sql.legacy.charVarcharAsString", "true")
         .config("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions")
         .config(prefix, "org.apache.iceberg.spark.SparkCatalog")
@@ -33,7 +33,7 @@ def main() -> None:
         .option("driver", "com.clickhouse.jdbc.ClickHouseDriver")
         .option("user", source.user)
         .option("password", source.password)
-        # The embedded ClickHouse knows only HTTP's own compression, and on loopback none is quicker.
+        # The development stack's ClickHouse supports only HTTP compression, and on loopback none is faster.
         .option("compress", "false")
         .option("query", request.query)
         .load()

@@ -1,4 +1,4 @@
-"""The one user of the server."""
+"""The login of the server's only user."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from devstack.clickhouse_server.errors import Code, ServerError
 
 @dataclass(frozen=True)
 class Credentials:
-    """The user's name and password; the password stays out of any printed form."""
+    """The user's name and password; `repr` does not show the password."""
 
     user: str
     password: str = field(repr=False)
 
     def check(self, user: str, password: str) -> None:
-        """Compare in a time that tells nothing about how much of it was right.
+        """Compare in constant time, so that the duration reveals nothing about the password.
 
         Raises:
-            ServerError: AUTHENTICATION_FAILED, the same for a wrong name and a wrong password.
+            ServerError: AUTHENTICATION_FAILED, with the same text for a wrong name and a wrong password.
         """
         same_user = hmac.compare_digest(user.encode(), self.user.encode())
         same_password = hmac.compare_digest(password.encode(), self.password.encode())

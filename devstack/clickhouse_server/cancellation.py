@@ -1,4 +1,4 @@
-"""Which queries run, and how to end one that nobody waits for any more."""
+"""The running queries, and how to cancel one whose client has left."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class RunningQuery:
     """A query between its arrival and its end."""
 
     def __init__(self, query_id: str, ended: Callable[[RunningQuery], object]) -> None:
-        """Registered by `RunningQueries`, which `end` tells by `ended`."""
+        """Create the entry of a query; `ended` is called by `end` and removes it from `RunningQueries`."""
         self.query_id = query_id
         self.cancelled = threading.Event()
         self.killed = threading.Event()
         self._ended = ended
-        self._when_killed: Callable[[], object] = self._nothing
+        self._on_killed: Callable[[], object] = self._do_nothing
 
     def check(self) -> None:
         """Raise QUERY_WAS_CANCELLED once the query has been cancelled."""
@@ -30,34 +30,34 @@ class RunningQuery:
             raise ServerError(Code.QUERY_WAS_CANCELLED, "Query was cancelled.")
 
     def end(self) -> None:
-        """The engine is done with the query. Idempotent."""
+        """Record that the engine has finished the query. Idempotent."""
         self._ended(self)
 
-    def when_killed(self, tell: Callable[[], object]) -> None:
-        """Call `tell`, from another thread, when the engine has taken note that the query must not finish."""
-        self._when_killed = tell
+    def on_killed(self, callback: Callable[[], object]) -> None:
+        """Call `callback`, from another thread, when the engine has marked the query as cancelled."""
+        self._on_killed = callback
         if self.killed.is_set():
-            tell()
+            callback()
 
     def set_killed(self) -> None:
-        """The engine has taken note."""
+        """Record that the engine has marked the query as cancelled."""
         if not self.killed.is_set():
             self.killed.set()
-            self._when_killed()
+            self._on_killed()
 
     @staticmethod
-    def _nothing() -> None:
-        """Nobody wants to be told."""
+    def _do_nothing() -> None:
+        """The callback until `on_killed` sets another one."""
 
 
 class RunningQueries:
-    """Keeps the running queries by their id, and kills the cancelled ones until they are gone.
+    """Keeps the running queries by id, and kills the cancelled ones until they are gone.
 
-    A kill that reaches the engine before the query itself finds nothing: hence the repetition.
+    It repeats the kill, because a kill that reaches the engine before the query itself has no effect.
     """
 
     def __init__(self, kill: Callable[[Iterable[str]], Iterable[str]]) -> None:
-        """`kill` tells the engine to end the queries with these ids, and returns those it has taken note of."""
+        """Start the thread that kills; `kill` cancels queries in the engine by id and returns the marked ids."""
         self._kill = kill
         self._running: dict[str, RunningQuery] = {}
         self._changed = threading.Condition()
@@ -65,7 +65,7 @@ class RunningQueries:
         threading.Thread(target=self._end_cancelled, name="cancellation", daemon=True).start()
 
     def add(self, query_id: str) -> RunningQuery:
-        """Register a query, under an id made up where the client gave none.
+        """Register a query, with a generated id if the client gave none.
 
         Raises:
             ServerError: QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING, or QUERY_WAS_CANCELLED while the server stops.
@@ -83,23 +83,23 @@ class RunningQueries:
         return query
 
     def cancel(self, query: RunningQuery) -> None:
-        """End the query soon; returns at once."""
+        """Cancel the query; return immediately, before it has ended."""
         with self._changed:
             query.cancelled.set()
             self._changed.notify_all()
 
     def cancel_ids(self, query_ids: Iterable[str]) -> None:
-        """End the queries with these ids soon; returns at once. Unknown ids are passed over."""
+        """Cancel the queries with these ids; return immediately. Unknown ids are ignored."""
         with self._changed:
             for query in filter(None, map(self._running.get, query_ids)):
                 query.cancelled.set()
             self._changed.notify_all()
 
     def close(self, grace: float, timeout: float) -> bool:
-        """Take no more queries, give the running ones `grace` seconds to finish, then cancel them.
+        """Accept no more queries, give the running ones `grace` seconds to finish, then cancel them.
 
         Returns:
-            True when all had ended within `timeout` seconds more.
+            Whether all of them ended within another `timeout` seconds.
         """
         with self._changed:
             self._closing = True
@@ -123,7 +123,7 @@ class RunningQueries:
                 for query_id in self._kill(queries):
                     queries[query_id].set_killed()
             except ServerError as error:
-                _log.warning("Cannot end %d cancelled queries, trying again: %s", len(queries), error)
+                _log.warning("Cannot kill %d cancelled queries, trying again: %s", len(queries), error)
             with self._changed:
                 self._changed.wait(_REPEAT_SECONDS)
 

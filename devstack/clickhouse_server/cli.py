@@ -29,7 +29,7 @@ _DEFAULT_MEMORY = 4 << 30
 
 @dataclass(frozen=True)
 class Options:
-    """The command's options; ports of 0 mean any free one, memory is in bytes."""
+    """The command's options; port 0 means any free port, memory is in bytes."""
 
     path: Path
     host: str
@@ -42,12 +42,12 @@ class Options:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the server until SIGTERM or SIGINT; on success the process ends here and doesn't return.
+    """Run the server until SIGTERM or SIGINT, then end the process with status 0, or 1 if the server cannot start.
 
     Returns:
-        The exit status: 1 when the server can't start.
+        Never: the function ends the process itself.
     """
-    # The zone of every time that has none of its own, whatever machine this is; the engine takes it from here only.
+    # The zone of all times without one, on every machine; the engine reads it only from this variable.
     os.environ["TZ"] = "UTC"
     time.tzset()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -61,19 +61,19 @@ def main(arguments: Sequence[str]) -> int:
         status = 0
     logging.shutdown()
     sys.stderr.flush()
-    # The engine's own teardown at interpreter exit crashes; what is acknowledged is on disk already.
+    # The engine's own teardown at interpreter exit crashes. Acknowledged rows are already on disk.
     os._exit(status)
 
 
 async def _serve(options: Options) -> None:
-    # Loading the engine takes a second: not for --help or a wrong option.
+    # Imported here, because loading the engine takes a second, which --help or a wrong option should not cost.
     from devstack.clickhouse_server.engine import Engine
     from devstack.clickhouse_server.http.app import application
     from devstack.clickhouse_server.native.server import NativeServer
 
     # The engine keeps three files open per thread.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     engine = Engine(options.path, options.database, options.max_memory)
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)
@@ -96,7 +96,9 @@ async def _serve(options: Options) -> None:
         native = NativeServer(engine, options.credentials, options.host, options.native_port)
     except OSError as error:
         await runner.cleanup()
-        raise InUseError(f"{error.strerror or error}. Stop what listens there, or choose another port.") from error
+        raise InUseError(
+            f"{error.strerror or error}. Stop the program that listens there, or choose another port."
+        ) from error
     native.start()
     http_port = runner.addresses[0][1]
     _log.info("ClickHouse %s on %s: HTTP port %d, native port %d", engine.version, options.host, http_port, native.port)
@@ -108,15 +110,15 @@ async def _serve(options: Options) -> None:
         options.ready_file.unlink(missing_ok=True)
     await site.stop()
     native.close()
-    # Acknowledged rows are in files already: nothing but the running queries is left to see to.
+    # Acknowledged rows are already in files: only the running queries remain.
     if not await asyncio.to_thread(engine.queries.close, _GRACE_SECONDS, _KILL_SECONDS):
-        _log.warning("Queries still run after %g seconds; they end with the process", _KILL_SECONDS)
+        _log.warning("Queries are still running after %g seconds; they end with the process", _KILL_SECONDS)
     await runner.cleanup()
     _log.info("Stopped")
 
 
 def _write_ready(file: Path, http_port: int, native_port: int) -> None:
-    """Appear at once and whole: somebody waits for this file."""
+    """Write the file atomically, because another process waits for it."""
     new = file.with_name(file.name + ".new")
     new.write_text(json.dumps({"pid": os.getpid(), "http_port": http_port, "native_port": native_port}) + "\n")
     new.replace(file)
@@ -126,27 +128,29 @@ def _options(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m devstack.clickhouse_server", description=__doc__)
     parser.add_argument("--path", type=Path, required=True, help="data folder; one server at a time")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--http-port", type=int, default=8123, help="0: any free one (default: %(default)s)")
-    parser.add_argument("--native-port", type=int, default=9000, help="0: any free one (default: %(default)s)")
+    parser.add_argument("--http-port", type=int, default=8123, help="0: any free port (default: %(default)s)")
+    parser.add_argument("--native-port", type=int, default=9000, help="0: any free port (default: %(default)s)")
     parser.add_argument("--user", default="default", help="the only user (default: %(default)s)")
-    parser.add_argument("--password-file", type=Path, help="its first line is the password; else CLICKHOUSE_PASSWORD")
     parser.add_argument(
-        "--database", default="default", help="default database, made if missing (default: %(default)s)"
+        "--password-file", type=Path, help="its first line is the password; default: CLICKHOUSE_PASSWORD"
+    )
+    parser.add_argument(
+        "--database", default="default", help="default database, created if missing (default: %(default)s)"
     )
     parser.add_argument(
         "--max-memory", type=int, default=_DEFAULT_MEMORY, help="bytes for all queries (default: 4 GiB)"
     )
-    parser.add_argument("--ready-file", type=Path, help="written once the server answers: JSON with pid and ports")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--ready-file", type=Path, help="written when the server answers: JSON with pid and ports")
+    parsed = parser.parse_args(arguments)
     return Options(
-        path=given.path.absolute(),
-        host=given.host,
-        http_port=given.http_port,
-        native_port=given.native_port,
-        credentials=Credentials(given.user, _password(parser, given.password_file)),
-        database=given.database,
-        max_memory=given.max_memory,
-        ready_file=given.ready_file.absolute() if given.ready_file else None,
+        path=parsed.path.absolute(),
+        host=parsed.host,
+        http_port=parsed.http_port,
+        native_port=parsed.native_port,
+        credentials=Credentials(parsed.user, _password(parser, parsed.password_file)),
+        database=parsed.database,
+        max_memory=parsed.max_memory,
+        ready_file=parsed.ready_file.absolute() if parsed.ready_file else None,
     )
 
 
@@ -159,5 +163,5 @@ def _password(parser: argparse.ArgumentParser, file: Path | None) -> str:
         except OSError as error:
             parser.error(f"cannot read the password file: {error}")
     if not password:
-        parser.error("there is no password: give one with --password-file or in CLICKHOUSE_PASSWORD")
+        parser.error("there is no password: set --password-file or CLICKHOUSE_PASSWORD")
     return password

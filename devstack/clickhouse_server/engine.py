@@ -15,7 +15,8 @@ from chdb.session import Session
 from devstack.clickhouse_server.cancellation import RunningQueries
 from devstack.clickhouse_server.errors import InUseError, ServerError, from_engine
 from devstack.clickhouse_server.session import QUERY_ID_SETTING, EngineSession
-from devstack.clickhouse_server.sql import PROCESSES_VIEW, literal, quoted
+from devstack.clickhouse_server.sql import PROCESSES_VIEW
+from offload_core.source.quoting import quote_identifier, quote_text
 
 _CACHE_SHARE = 16
 
@@ -27,11 +28,12 @@ _CONFIG = """<clickhouse>
     <background_schedule_pool_size>16</background_schedule_pool_size>
 </clickhouse>
 """
-# The engine takes no query id from outside: the client's travels in a setting and is put back where processes are shown.
+# The engine accepts no query id from outside. The client's id travels in a setting, and this view shows it in place of
+# the engine's own.
 _PROCESSES = f"""CREATE VIEW system.{PROCESSES_VIEW} AS
 SELECT * EXCEPT (given), if(given = '', engine_query_id, given) AS query_id
 FROM (SELECT * EXCEPT (query_id), query_id AS engine_query_id, Settings['{QUERY_ID_SETTING}'] AS given
-      FROM system.processes)"""  # noqa: S608  two constants of this program
+      FROM system.processes)"""  # noqa: S608 - two constants
 
 
 class Engine:
@@ -56,18 +58,18 @@ class Engine:
         config.write_text(_CONFIG.format(memory=int(max_memory), cache=max(int(max_memory) // _CACHE_SHARE, 1 << 20)))
         self._root = _start(path, config)
         self._lock = threading.Lock()
-        self._root.query(f"CREATE DATABASE IF NOT EXISTS {quoted(database)}")
+        self._root.query(f"CREATE DATABASE IF NOT EXISTS {quote_identifier(database)}")
         self._root.query(_PROCESSES)
         self.version = self.control("SELECT version()").strip()
         self.timezone = self.control("SELECT timezone()").strip()
         self.queries = RunningQueries(self._kill)
 
     def session(self, database: str | None = None, lasting: bool = False) -> EngineSession:
-        """A session of its own in `database` (default: the server's).
+        """Open a session in `database` (default: the server's).
 
         Args:
             database: the session's current database.
-            lasting: more than one query will use it, so that settings of a query must end with that query.
+            lasting: whether several queries use the session, so that a query's settings must be undone after it.
 
         Raises:
             ServerError: UNKNOWN_DATABASE.
@@ -81,10 +83,10 @@ class Engine:
         return session
 
     def control(self, sql: str) -> str:
-        """Run a small query of the server's own and return its result as text.
+        """Run a small query for the server itself and return its result as text.
 
         Raises:
-            ServerError: whatever the engine raised.
+            ServerError: the engine refused or failed the query.
         """
         with self._lock:
             try:
@@ -93,13 +95,13 @@ class Engine:
                 raise from_engine(error) from error
 
     def kill(self, engine_ids: Iterable[str]) -> None:
-        """Tell queries, by the engine's ids, to end; doesn't wait for their end."""
-        ids = ", ".join(literal(engine_id) for engine_id in engine_ids)
+        """Cancel queries by the engine's ids, without waiting for their end."""
+        ids = ", ".join(quote_text(engine_id) for engine_id in engine_ids)
         if ids:
             self.control(f"KILL QUERY WHERE query_id IN ({ids}) ASYNC")
 
     def _kill(self, query_ids: Iterable[str]) -> Iterable[str]:
-        ids = ", ".join(literal(query_id) for query_id in query_ids)
+        ids = ", ".join(quote_text(query_id) for query_id in query_ids)
         processes = f"FROM system.{PROCESSES_VIEW} WHERE query_id IN ({ids})"
         self.kill(self.control(f"SELECT engine_query_id {processes} AND NOT is_cancelled").split())
         found = self.control(f"SELECT DISTINCT query_id {processes} AND is_cancelled FORMAT JSONCompactEachRow")
@@ -107,7 +109,7 @@ class Engine:
 
 
 def _lock(path: Path) -> IO[str]:
-    """Take the folder for this process; the lock ends with the process, however that ends."""
+    """Lock the folder for this process; the system releases the lock when the process ends, even by a crash."""
     path.mkdir(parents=True, exist_ok=True)
     file = (path / "gateway.lock").open("a+")
     try:
@@ -117,7 +119,7 @@ def _lock(path: Path) -> IO[str]:
         owner = file.read().strip() or "unknown"
         file.close()
         raise InUseError(
-            f"The folder {path} is in use by another process ({owner}). Stop that one, or choose another --path."
+            f"The folder {path} is in use by another process ({owner}). Stop that process, or choose another --path."
         ) from error
     file.truncate(0)
     file.write(str(os.getpid()))

@@ -34,32 +34,32 @@ class Code(enum.IntEnum):
 
 
 class ServerError(Exception):
-    """What a client is told when its query fails.
+    """The error that a client receives when its query fails.
 
     Attributes:
         code: ClickHouse's number for the error.
-        name: ClickHouse's name for it, e.g. `UNKNOWN_TABLE`.
-        message: the text without code and name, beginning with `DB::Exception: `.
+        name: ClickHouse's name for the error, such as `UNKNOWN_TABLE`.
+        message: the text without code and name; it begins with `DB::Exception: `.
     """
 
     def __init__(self, code: int, message: str, name: str | None = None) -> None:
-        """Name the error by its code unless the engine said how it is called."""
+        """Create the error; without `name`, the code determines the name."""
         self.code = int(code)
         self.name = name or (Code(code).name if code in Code._value2member_map_ else "UNKNOWN_EXCEPTION")
         self.message = message if message.startswith("DB::") else f"DB::Exception: {message}"
         super().__init__(f"Code: {self.code}. {self.message} ({self.name})")
 
     def text(self, version: str) -> str:
-        """The error as a server of this version prints it."""
+        """Return the error as a server of this version prints it."""
         return f"{self} (version {version})"
 
 
 class InUseError(Exception):
-    """Another process has the data folder or the port: end that one, or choose another folder or port."""
+    """Another process uses the data folder or the port: stop it, or choose another folder or port."""
 
 
 def from_engine(error: BaseException) -> ServerError:
-    """Read code and name out of what the engine raised; a message without any becomes UNKNOWN_EXCEPTION."""
+    """Convert an error of the engine, whose message contains code and name; without them it is UNKNOWN_EXCEPTION."""
     found = ENGINE_ERROR.search(str(error))
     if not found:
         return ServerError(Code.UNKNOWN_EXCEPTION, str(error) or type(error).__name__)

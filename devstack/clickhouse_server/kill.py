@@ -1,4 +1,4 @@
-"""KILL QUERY by the ids that clients gave their queries, which the engine doesn't know."""
+"""KILL QUERY by the clients' query ids, which the engine does not know."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import time
 
 from devstack.clickhouse_server.engine import Engine
 from devstack.clickhouse_server.errors import Code, ServerError
-from devstack.clickhouse_server.sql import PROCESSES_VIEW, Kind, Statement, literal
+from devstack.clickhouse_server.sql import PROCESSES_VIEW, Kind, Statement
+from offload_core.source.quoting import quote_text
 
 _SYNC_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
 
 def kill(engine: Engine, statement: Statement) -> Statement:
-    """End the queries that a KILL QUERY statement names.
+    """Cancel the queries that a KILL QUERY statement selects.
 
     Returns:
-        A SELECT with the rows that KILL QUERY answers.
+        A SELECT with the rows that KILL QUERY returns.
 
     Raises:
-        ServerError: the condition is wrong; TIMEOUT_EXCEEDED when a query killed with SYNC doesn't end.
+        ServerError: the condition is wrong; TIMEOUT_EXCEEDED if a query killed with SYNC does not end.
     """
     mode = statement.sql
-    # The condition is the client's own SQL, which it may run in any case.
+    # The condition is the client's own SQL; the client could run it anyway.
     named = f"FROM system.{PROCESSES_VIEW} SELECT engine_query_id, query_id, user, query WHERE ({statement.condition})"
     found = [json.loads(line) for line in engine.control(f"{named} FORMAT JSONCompactEachRow").splitlines()]
     if mode != "TEST":
@@ -32,18 +33,20 @@ def kill(engine: Engine, statement: Statement) -> Statement:
         engine.queries.cancel_ids(row[1] for row in found)
     if mode == "SYNC":
         _wait_for_end(engine, [row[0] for row in found])
-    rows = ", ".join("(" + ", ".join(literal(value) for value in row[1:]) + ")" for row in found)
+    rows = ", ".join("(" + ", ".join(quote_text(value) for value in row[1:]) + ")" for row in found)
     status = "finished" if mode == "SYNC" else "waiting"
     table = f"(SELECT arrayJoin(CAST([{rows}], 'Array(Tuple(String, String, String))')) AS row)"
-    columns = f"{literal(status)} AS kill_status, row.1 AS query_id, row.2 AS user, row.3 AS query"
+    columns = f"{quote_text(status)} AS kill_status, row.1 AS query_id, row.2 AS user, row.3 AS query"
     return dataclasses.replace(statement, kind=Kind.RESULT, sql=f"FROM {table} SELECT {columns}", streamed=True)
 
 
 def _wait_for_end(engine: Engine, ids: list[str]) -> None:
-    listed = ", ".join(literal(engine_id) for engine_id in ids)
+    listed = ", ".join(quote_text(engine_id) for engine_id in ids)
     end = time.monotonic() + _SYNC_SECONDS
     count = f"FROM system.processes SELECT count() WHERE query_id IN ({listed})"
     while ids and engine.control(count).strip() != "0":
         if time.monotonic() > end:
-            raise ServerError(Code.TIMEOUT_EXCEEDED, f"Killed queries still run after {_SYNC_SECONDS:g} seconds.")
+            raise ServerError(
+                Code.TIMEOUT_EXCEEDED, f"Killed queries are still running after {_SYNC_SECONDS:g} seconds."
+            )
         time.sleep(_POLL_SECONDS)

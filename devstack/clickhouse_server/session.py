@@ -1,4 +1,4 @@
-"""A session in the engine: the place where settings, parameters and temporary tables live."""
+"""A session in the engine, which holds settings, parameters and temporary tables."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from chdb.session import Session
 
 from devstack.clickhouse_server.cancellation import RunningQuery
 from devstack.clickhouse_server.errors import from_engine
-from devstack.clickhouse_server.sql import literal, quoted
+from offload_core.source.quoting import quote_identifier, quote_text
 
 QUERY_ID_SETTING = "query_cache_tag"
-"""Carries the client's query id: a text the engine keeps with the query and uses for nothing but its query cache."""
+"""The setting that carries the client's query id: the engine uses it only for its query cache."""
 
 _ENGINE_ERRORS = (RuntimeError, chdb.ChdbError)
 
 
 @dataclass(frozen=True)
 class QueryStats:
-    """What the engine says about a finished query: counts of rows and bytes, and seconds."""
+    """The engine's statistics of a finished query: counts of rows and bytes, and seconds."""
 
     read_rows: int = 0
     read_bytes: int = 0
@@ -37,13 +37,13 @@ class EngineSession:
     """One client's session; runs one query at a time."""
 
     def __init__(self, session: Session, lasting: bool) -> None:
-        """`lasting`: more queries follow, so that what is set for one must be undone after it."""
+        """Wrap an engine session; `lasting` means that several queries use it, so that each undoes its settings."""
         self._session = session
         self._lasting = lasting
         self._database = ""
 
     def close(self) -> None:
-        """Forget the session and its temporary tables."""
+        """Close the session and drop its temporary tables."""
         self._session.close()
 
     def use(self, database: str) -> None:
@@ -52,11 +52,11 @@ class EngineSession:
         Raises:
             ServerError: UNKNOWN_DATABASE.
         """
-        self._query(f"USE {quoted(database)}")
+        self._query(f"USE {quote_identifier(database)}")
 
     @property
     def database(self) -> str:
-        """The current database. Asking ends a result that is still being streamed."""
+        """The current database. Reading it ends a result that is still being streamed."""
         if not self._database:
             self._database = self.fetch("SELECT currentDatabase()", "TSVRaw").decode().strip()
         return self._database
@@ -65,7 +65,7 @@ class EngineSession:
     def running(
         self, query: RunningQuery, settings: Mapping[str, str], parameters: Mapping[str, str]
     ) -> Iterator[None]:
-        """Apply a query's settings and parameters, and undo the settings afterwards in a lasting session.
+        """Apply a query's settings and parameters; in a lasting session, undo the settings afterwards.
 
         Args:
             query: the query about to run.
@@ -73,26 +73,27 @@ class EngineSession:
             parameters: values by name for `{name:Type}`, with the escapes of TSV.
 
         Raises:
-            ServerError: UNKNOWN_SETTING, or a value that doesn't fit.
+            ServerError: UNKNOWN_SETTING, or an invalid value.
         """
         undo = self._undo(settings) if self._lasting and settings else ""
         values = {**settings, **{f"param_{name}": value for name, value in parameters.items()}}
         values[QUERY_ID_SETTING] = query.query_id
         try:
-            self._query("SET " + ", ".join(f"{quoted(name)} = {literal(value)}" for name, value in values.items()))
+            assignments = (f"{quote_identifier(name)} = {quote_text(value)}" for name, value in values.items())
+            self._query("SET " + ", ".join(assignments))
             query.check()
             yield
         finally:
-            # What follows is no longer the query, and must not be killed in its place.
+            # The next statement is not the query any more, and must not be killed in its place.
             query.end()
             if undo:
                 self._query(undo)
 
     def execute(self, sql: str) -> QueryStats:
-        """Run a statement to its end; a result goes where its INTO OUTFILE says.
+        """Run a statement to its end; its INTO OUTFILE clause says where a result goes.
 
         Raises:
-            ServerError: whatever the engine raised.
+            ServerError: the engine refused or failed the statement.
         """
         self._database = ""  # the statement may be a USE
         result = self._query(sql, "Null")
@@ -109,15 +110,15 @@ class EngineSession:
         """Run a statement with a small result and return it.
 
         Raises:
-            ServerError: whatever the engine raised.
+            ServerError: the engine refused or failed the statement.
         """
         return bytes(self._query(sql, format_name).bytes())
 
     def blocks(self, sql: str) -> Generator[bytes, None, None]:
-        """Run a SELECT and yield its blocks in Native format as they come, none for an empty result.
+        """Run a SELECT and yield its blocks in Native format; an empty result has no block.
 
         Raises:
-            ServerError: whatever the engine raised, at once or between blocks.
+            ServerError: the engine refused the statement, or failed between blocks.
         """
         try:
             with self._session.send_query(sql, "Native") as result:
@@ -127,11 +128,14 @@ class EngineSession:
             raise from_engine(error) from error
 
     def _undo(self, settings: Mapping[str, str]) -> str:
-        """The SET that brings back what these settings are now; nothing when none of them is known."""
-        names = ", ".join(literal(name) for name in settings)
-        sql = f"SELECT name, value, changed FROM system.settings WHERE name IN ({names})"  # noqa: S608  literals
+        """The SET statement that restores the current values of these settings; empty if none of them exists."""
+        names = ", ".join(quote_text(name) for name in settings)
+        sql = f"SELECT name, value, changed FROM system.settings WHERE name IN ({names})"  # noqa: S608 - literals
         known = [json.loads(line) for line in self.fetch(sql, "JSONCompactEachRow").splitlines()]
-        values = [f"{quoted(name)} = {literal(value) if changed else 'DEFAULT'}" for name, value, changed in known]
+        values = [
+            f"{quote_identifier(name)} = {quote_text(value) if changed else 'DEFAULT'}"
+            for name, value, changed in known
+        ]
         return "SET " + ", ".join(values) if values else ""
 
     def _query(self, sql: str, format_name: str = "Null") -> Any:

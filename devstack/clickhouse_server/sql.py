@@ -1,6 +1,6 @@
-"""Just enough of ClickHouse's SQL grammar to route a statement; the engine parses it in full.
+"""Just enough of ClickHouse's SQL grammar to route a statement; the engine parses it completely.
 
-Statements are bytes, since the data of an INSERT may follow its text directly and in any encoding.
+Statements are bytes, because the rows of an INSERT may directly follow its text, in any encoding.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from devstack.clickhouse_server.errors import Code, ServerError
+from offload_core.source.quoting import quote_identifier, quote_text
 
 _TOKEN = re.compile(
     rb"""
@@ -36,12 +37,12 @@ PROCESSES_VIEW = "gateway_processes"
 
 
 class Kind(enum.Enum):
-    """What has to be done with a statement."""
+    """How the server handles a statement."""
 
     RESULT = enum.auto()
-    """Has a result to be sent: SELECT, SHOW, DESCRIBE, …"""
+    """A statement with a result to send: SELECT, SHOW, DESCRIBE, …"""
     INSERT_DATA = enum.auto()
-    """INSERT whose rows come from the client."""
+    """An INSERT whose rows come from the client."""
     KILL = enum.auto()
     """KILL QUERY."""
     COMMAND = enum.auto()
@@ -50,7 +51,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Token:
-    """One word or mark; `upper` is its text in capitals when it is a word."""
+    """A word or mark; `upper` is its text, in upper case if it is a word."""
 
     upper: bytes
     start: int
@@ -61,18 +62,18 @@ class Token:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement and the places in it that the server needs.
+    """A statement, taken apart as far as the server needs it.
 
     Attributes:
-        kind: what has to be done with it.
-        sql: its text; for INSERT_DATA the part in front of SETTINGS, FORMAT or VALUES.
-        format: the format it names, None when it names none.
-        data: INSERT_DATA: where in the original text the rows begin.
-        condition: KILL: the condition of its WHERE.
-        tail: its SETTINGS clause, where that stands behind FORMAT or in an INSERT.
-        target: INSERT_DATA: a SELECT of the columns that its rows consist of.
-        streamed: a SELECT, whose result may be of any size.
-        readonly: changes nothing on the server.
+        kind: how the server handles it.
+        sql: its text; for INSERT_DATA the part before SETTINGS, FORMAT or VALUES, for KILL the mode.
+        format: the format that it names, or None.
+        data: INSERT_DATA: the position in the original text where the rows begin.
+        condition: KILL: the condition of its WHERE clause.
+        tail: its SETTINGS clause, if that follows FORMAT or belongs to an INSERT.
+        target: INSERT_DATA: a SELECT of the columns that the rows have.
+        streamed: whether it is a SELECT, whose result may have any size.
+        readonly: whether it changes nothing on the server.
     """
 
     kind: Kind
@@ -86,32 +87,22 @@ class Statement:
     readonly: bool = False
 
     def into_file(self, path: str, default_format: str, compression: str | None, level: int) -> str:
-        """The statement, writing its result to `path` (one that exists, e.g. a pipe)."""
-        how = f"TRUNCATE COMPRESSION {literal(compression)} LEVEL {level}" if compression else "APPEND"
-        target = f"{self.sql}\nINTO OUTFILE {literal(path)} {how}"
-        return f"{target} FORMAT {quoted(self.format or default_format)} {self.tail}"
+        """Return the statement with its result written to `path`, which exists (for example a pipe)."""
+        how = f"TRUNCATE COMPRESSION {quote_text(compression)} LEVEL {level}" if compression else "APPEND"
+        target = f"{self.sql}\nINTO OUTFILE {quote_text(path)} {how}"
+        return f"{target} FORMAT {quote_identifier(self.format or default_format)} {self.tail}"
 
     def from_file(self, path: str, format_name: str | None = None) -> str:
-        """The INSERT, reading its rows from `path`, in the format given here or by itself."""
-        name = quoted(format_name or self.format or "Values")
-        return f"{self.sql}\nFROM INFILE {literal(path)} {self.tail}\nFORMAT {name}"
-
-
-def literal(text: str) -> str:
-    """The text as a ClickHouse string literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def quoted(name: str) -> str:
-    """The name as a quoted ClickHouse identifier."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+        """Return the INSERT with its rows read from `path`, in this format or in the one that it names."""
+        name = quote_identifier(format_name or self.format or "Values")
+        return f"{self.sql}\nFROM INFILE {quote_text(path)} {self.tail}\nFORMAT {name}"
 
 
 def parse(text: bytes) -> Statement:
-    """Find out what has to be done with one statement.
+    """Parse one statement as far as the server needs it.
 
     Raises:
-        ServerError: SYNTAX_ERROR for more than one statement, INTO_OUTFILE_NOT_ALLOWED for one that names a server's file.
+        ServerError: SYNTAX_ERROR for several statements, INTO_OUTFILE_NOT_ALLOWED for one that names a server's file.
     """
     tokens = _tokens(text)
     first = next(tokens, None)
@@ -121,7 +112,9 @@ def parse(text: bytes) -> Statement:
         return _parse_insert(text, [first, *_until_data(tokens)])
     found = _single([first, *tokens])
     if _index(found, b"INTO", b"OUTFILE") is not None:
-        raise ServerError(Code.INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed: the server's files are its own.")
+        raise ServerError(
+            Code.INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed, because it writes files of the server."
+        )
     if [token.upper for token in found[:2]] == [b"KILL", b"QUERY"]:
         return _parse_kill(text, found)
     end = found[-1].end
@@ -132,13 +125,13 @@ def parse(text: bytes) -> Statement:
 
 
 def begins_insert(text: bytes) -> bool:
-    """True when the statement, as far as it is known, is an INSERT: what follows may be rows."""
+    """Whether the beginning of the statement is an INSERT, so that rows may follow."""
     first = next(_tokens(text), None)
     return first is not None and first.upper == b"INSERT"
 
 
 def is_whole_insert(text: bytes) -> bool:
-    """True for an INSERT up to where its rows begin, and one that needs rows."""
+    """Whether the text is an INSERT that needs rows, complete up to the beginning of its rows."""
     if not begins_insert(text):
         return False
     try:
@@ -154,13 +147,14 @@ def _tokens(text: bytes) -> Iterator[Token]:
         if kind == "space":
             continue
         value = match[0].upper() if kind in ("word", "mark") else match[0]
+        # Both marks of a pair have the depth outside of it.
         depth -= value in _CLOSING
         yield Token(value, match.start(), match.end(), depth, kind)
         depth += value in _OPENING
 
 
 def _until_data(tokens: Iterator[Token]) -> Iterator[Token]:
-    """The tokens up to where the rows of an INSERT may begin: they are not SQL and can be huge."""
+    """The tokens up to where the rows of an INSERT may begin; rows are not SQL and can be huge."""
     previous = b""
     for token in tokens:
         yield token
@@ -170,7 +164,7 @@ def _until_data(tokens: Iterator[Token]) -> Iterator[Token]:
 
 
 def _single(tokens: Sequence[Token]) -> list[Token]:
-    """The tokens of the one statement, without what ends it."""
+    """The tokens of the only statement, without its final semicolon."""
     end = next((i for i, token in enumerate(tokens) if token.upper == b";"), len(tokens))
     if any(token.upper != b";" for token in tokens[end:]):
         raise ServerError(Code.SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed).")
@@ -180,7 +174,7 @@ def _single(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _index(tokens: Sequence[Token], *words: bytes) -> int | None:
-    """Where these words follow each other outside of parentheses."""
+    """The index at which these words follow each other outside of parentheses."""
     for i in range(len(tokens) - len(words) + 1):
         if tokens[i].depth == 0 and all(
             tokens[i + k].kind == "word" and tokens[i + k].upper == word for k, word in enumerate(words)
@@ -204,7 +198,7 @@ def _parse_result(text: bytes, tokens: list[Token]) -> Statement:
 
 
 def _format_at(tokens: Sequence[Token]) -> int | None:
-    """Where the FORMAT clause begins; a column, table or alias may be called "format" as well."""
+    """The index at which the FORMAT clause begins; a column, table or alias may also be named "format"."""
     for i in range(len(tokens) - 2, 0, -1):
         if tokens[i].upper != b"FORMAT" or tokens[i].kind != "word" or tokens[i].depth:
             continue
@@ -234,7 +228,9 @@ def _parse_insert(text: bytes, tokens: list[Token]) -> Statement:
     select = next((t for t in tokens[1:] if t.kind == "word" and t.upper in (b"SELECT", b"WATCH", b"INFILE")), None)
     if select is not None:
         if select.upper == b"INFILE":
-            raise ServerError(Code.NOT_IMPLEMENTED, "FROM INFILE is the client's work: send the rows with the INSERT.")
+            raise ServerError(
+                Code.NOT_IMPLEMENTED, "FROM INFILE is a feature of clients: send the rows with the INSERT."
+            )
         if any(a.upper == b"INPUT" and b.upper == b"(" for a, b in itertools.pairwise(tokens)):
             raise ServerError(Code.NOT_IMPLEMENTED, "input() is not supported: insert into a temporary table first.")
         return Statement(Kind.COMMAND, _rewritten(text, tokens, len(text)).rstrip().rstrip(";"))
@@ -256,20 +252,45 @@ def _parse_insert(text: bytes, tokens: list[Token]) -> Statement:
     )
 
 
+class _Cursor:
+    """Reads tokens from left to right."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = tokens
+        self._position = 0
+
+    @property
+    def rest(self) -> list[Token]:
+        """The tokens that have not been read."""
+        return list(self._tokens[self._position :])
+
+    def accept(self, word: bytes, unless_before: bytes = b"") -> bool:
+        """Read the word if it comes next, unless `unless_before` follows it; return whether it was read."""
+        following = [token.upper for token in self.rest[:2]]
+        accepted = following[:1] == [word] and following[1:] != [unless_before]
+        self._position += accepted
+        return accepted
+
+
 def _insert_target(text: bytes, tokens: Sequence[Token]) -> str:
-    """INSERT INTO [TABLE] name [(columns)] → SELECT columns FROM name."""
-    first = 1 + (tokens[1].upper == b"INTO")
-    first += tokens[first].upper in (b"TABLE", b"FUNCTION") and tokens[first + 1].upper != b"."
-    function = tokens[first - 1].upper == b"FUNCTION"
-    target = list(tokens[first:])
-    closing = [i for i, token in enumerate(target) if token.depth == 0 and token.upper in (b"(", b")")]
+    """The SELECT for INSERT [INTO] [TABLE] name [(columns)] or INSERT [INTO] FUNCTION name(…) [(columns)]."""
+    cursor = _Cursor(tokens)
+    cursor.accept(b"INSERT")
+    cursor.accept(b"INTO")
+    # A dot after it makes the word the name of a database.
+    is_function = cursor.accept(b"FUNCTION", unless_before=b".")
+    if not is_function:
+        cursor.accept(b"TABLE", unless_before=b".")
+    target = cursor.rest
     columns = "*"
-    if len(closing) == (4 if function else 2):
-        opening, end = closing[-2:]
-        columns = _text(text[target[opening].end : target[end].start])
+    brackets = [i for i, token in enumerate(target) if token.depth == 0 and token.upper in (b"(", b")")]
+    # The first pair of a function contains its arguments.
+    if len(brackets) == (4 if is_function else 2):
+        opening, closing = brackets[-2:]
+        columns = _text(text[target[opening].end : target[closing].start])
         target = target[:opening]
     name = _text(text[target[0].start : target[-1].end])
-    return f"SELECT {columns} FROM {name}"  # noqa: S608  pieces of the client's own statement
+    return f"SELECT {columns} FROM {name}"  # noqa: S608 - parts of the client's own statement
 
 
 def _data_start(text: bytes, end: int) -> int:
@@ -278,7 +299,7 @@ def _data_start(text: bytes, end: int) -> int:
 
 
 def _rewritten(text: bytes, tokens: Sequence[Token], end: int) -> str:
-    """The text up to `end`, asking for the processes by the ids their clients gave them."""
+    """The text up to `end`, with system.processes replaced by the view that shows the clients' query ids."""
     pieces, position = [], 0
     for i in range(2, len(tokens)):
         database, dot, table = (tokens[k].upper.strip(b'`"').upper() for k in (i - 2, i - 1, i))

@@ -1,7 +1,7 @@
-"""The market feed: puts trades of two exchanges into the hot tier.
+"""The market feed: inserts trades of two exchanges into the hot tier.
 
 `python -m devstack.market_feed history|live|replay` is the command; tests and benchmarks use the functions below.
-One feed at a time may write to an exchange's table, because it numbers its trades on from what the table holds.
+Only one feed at a time may write to an exchange's table, because it continues the numbers that the table contains.
 """
 
 from devstack.market_feed.generator import MAX_LATENESS, TradeStream, generate

@@ -1,8 +1,8 @@
-"""Trades made up from a seed: vectorised, in constant memory, always the same for the same arguments.
+"""Generates trades from a seed: vectorized, in constant memory, and always the same for the same arguments.
 
-What they imitate: orders arrive in bursts, busy markets take most of them, an order that eats through the book becomes
-many trades on one microsecond, prices walk at random, and some trades reach the hot tier late. Prices and quantities
-are made as integers of 10^-8 and stay such until they are decimals.
+The trades imitate real ones: orders arrive in bursts, busy markets get most of them, an order that consumes several
+levels of the book becomes many trades in one microsecond, prices are random walks, and some trades reach the hot tier
+late. Prices and quantities are integers in units of 10^-8 until they become decimals.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from devstack.market_feed.markets import EXCHANGES, MARKETS
-from devstack.market_feed.position import FeedPosition, to_microseconds
+from devstack.market_feed.position import FeedPosition
 from devstack.market_feed.trades import table_from_units
 from offload_core.errors import FixConfiguration
+from offload_core.protocol.window import to_micros
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 MAX_LATENESS: Final = timedelta(minutes=2)
-"""No generated trade reaches the hot tier later than this after it happened; the offload's buffer is five minutes."""
+"""The longest time from a trade to its arrival in the hot tier; the offload's buffer is five minutes."""
 
 BATCH_ROWS: Final = 262_144
 BATCH_SPAN: Final = timedelta(days=30)
-"""ClickHouse takes at most 100 partitions (here: days) in one insert."""
+"""ClickHouse accepts at most 100 partitions (here: days) in one insert."""
 
 UNIT: Final = 100_000_000
 GREATEST_QUANTITY: Final = 900_000_000_000_000_000
-"""In units: more digits than a double holds, so that a reader which goes through one shows."""
+"""In units of 10^-8: more digits than a double has, so that comparisons expose readers that convert to doubles."""
 
 MICROSECONDS_PER_YEAR: Final = 365.25 * 86_400 * 1e6
 MAX_FILLS: Final = 200
@@ -60,22 +61,24 @@ class Trades:
     sequence: Ints
 
     def take(self, index: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Trades:
+        """Return the trades at these positions."""
         return Trades(*(getattr(self, column.name)[index] for column in fields(self)))
 
-    def and_(self, other: Trades) -> Trades:
+    def concat(self, other: Trades) -> Trades:
+        """Return these trades followed by the others."""
         return Trades(*(np.concatenate([getattr(self, c.name), getattr(other, c.name)]) for c in fields(self)))
 
 
 class TradeStream:
-    """One exchange's trades, slice of time by slice of time.
+    """One exchange's trades, generated one time slice after another.
 
-    Between the slices it remembers prices, the next numbers, and the trades that happened but have not arrived yet.
+    Between the slices it keeps prices, the next numbers, and the trades that have happened but not arrived yet.
 
     Args:
         exchange: "binance" or "kraken".
-        seed: everything random comes from it.
+        seed: determines everything random.
         start: zone-aware start of the first slice.
-        position: what the table already holds.
+        position: the greatest numbers that the table contains.
 
     Raises:
         FixConfiguration: the exchange is unknown.
@@ -83,12 +86,10 @@ class TradeStream:
 
     def __init__(self, exchange: str, seed: int, start: datetime, position: FeedPosition | None = None) -> None:
         if exchange not in MARKETS:
-            raise FixConfiguration(
-                f"The feed doesn't know the exchange {exchange!r}.", f"Choose from {', '.join(EXCHANGES)}."
-            )
+            raise FixConfiguration(f"The feed has no exchange {exchange!r}.", f"Choose from {', '.join(EXCHANGES)}.")
         position = position or FeedPosition()
         markets = MARKETS[exchange]
-        start_us = to_microseconds(start)
+        start_us = to_micros(start)
         self.exchange = exchange
         self._symbols = [market.symbol for market in markets]
         self._rng = np.random.default_rng([seed, zlib.crc32(exchange.encode())])
@@ -105,14 +106,14 @@ class TradeStream:
         self._in_flight = Trades(*(np.empty(0, dtype=np.int64) for _ in fields(Trades)))
 
     def advance(self, rows: int, start: datetime, end: datetime, *, last: bool = False) -> pa.Table:
-        """Let `rows` trades happen in `[start, end)`; return those that have arrived by `end`, in the order of arrival.
+        """Generate `rows` trades in `[start, end)`; return the trades that have arrived by `end`, in order of arrival.
 
-        With `last`, whatever is still under way arrives at `end`. A slice of no length has one moment, its start.
+        With `last`, the trades still in flight arrive at `end`. An empty slice consists of its start.
         """
-        start_us, end_us = to_microseconds(start), to_microseconds(end)
+        start_us, end_us = to_micros(start), to_micros(end)
         known = self._in_flight
         if rows:
-            known = known.and_(self._happen(rows, start_us, end_us))
+            known = known.concat(self._happen(rows, start_us, end_us))
         if last:
             known.ingestion_us = np.minimum(known.ingestion_us, end_us)
         arrived = known.ingestion_us <= end_us
@@ -157,7 +158,7 @@ class TradeStream:
         return trades
 
     def _burst_times(self, orders: int, start_us: int, end_us: int) -> Ints:
-        """Sorted times in `[start_us, end_us)`: a few short stretches get most of them."""
+        """Sorted times in `[start_us, end_us)`; a few short stretches get most of them."""
         bins = min(512, max(1, orders // 8))
         weight = self._rng.gamma(0.5, size=bins) + 1e-9
         position = np.repeat(np.arange(bins), self._rng.multinomial(orders, weight / weight.sum()))
@@ -167,7 +168,7 @@ class TradeStream:
         return times
 
     def _walk(self, order_us: Ints, order_market: Ints) -> Floats:
-        """The middle price at each order: its logarithm walks at random over the time since the market's last order."""
+        """The mid price at each order: its logarithm is a random walk over the time since the market's last order."""
         by_market = np.argsort(order_market, kind="stable")
         market, us = order_market[by_market], order_us[by_market]
         first = np.ones(len(market), dtype=bool)
@@ -188,15 +189,15 @@ class TradeStream:
         return mid
 
     def _quantities(self, market: Ints) -> Ints:
-        """Log-normal quantities; some round, a few of 0.00000001, a few enormous with all their digits."""
+        """Log-normal quantities: some are round, a few are 0.00000001, a few are enormous with all their digits."""
         rng = self._rng
         rows = len(market)
-        wanted = np.exp(self._log_quantity[market] + 1.6 * rng.standard_normal(rows))
-        magnitude = 10.0 ** np.floor(np.log10(wanted))
-        wanted = np.where(rng.random(rows) < ROUND_SHARE, np.rint(wanted / magnitude) * magnitude, wanted)
+        drawn = np.exp(self._log_quantity[market] + 1.6 * rng.standard_normal(rows))
+        magnitude = 10.0 ** np.floor(np.log10(drawn))
+        drawn = np.where(rng.random(rows) < ROUND_SHARE, np.rint(drawn / magnitude) * magnitude, drawn)
         lot = self._lot[market]
         quantity: Ints = (
-            np.maximum(np.rint(np.minimum(wanted * UNIT, GREATEST_QUANTITY) / lot), 1).astype(np.int64) * lot
+            np.maximum(np.rint(np.minimum(drawn * UNIT, GREATEST_QUANTITY) / lot), 1).astype(np.int64) * lot
         )
         whale = rng.random(rows) < WHALE_SHARE
         quantity[whale] = rng.integers(GREATEST_QUANTITY // 1000, GREATEST_QUANTITY, int(whale.sum()))
@@ -204,7 +205,7 @@ class TradeStream:
         return quantity
 
     def _latency(self, rows: int) -> Ints:
-        """Microseconds from the trade to the hot tier: tens of milliseconds, for a few up to `MAX_LATENESS`."""
+        """Microseconds from the trade to the hot tier: usually tens of milliseconds, sometimes up to `MAX_LATENESS`."""
         usual = self._rng.lognormal(np.log(40_000), 0.6, rows)
         late = self._rng.exponential(20e6, rows)
         chosen = np.where(self._rng.random(rows) < LATE_SHARE, late, usual)
@@ -243,10 +244,10 @@ def generate(
     position: FeedPosition | None = None,
     batch_rows: int = BATCH_ROWS,
 ) -> Iterator[pa.Table]:
-    """Yield exactly `rows` trades with `exchange_timestamp` in `[start, end)`, in the order of arrival.
+    """Yield exactly `rows` trades with `exchange_timestamp` in `[start, end)`, in order of arrival.
 
-    They come as tables of `TRADE_SCHEMA`. The same arguments give the same tables. Memory is bounded by
-    `batch_rows`, whatever `rows` is.
+    They are in tables of `TRADE_SCHEMA`. The same arguments give the same tables. `batch_rows` bounds the memory, for
+    any number of rows.
 
     Args:
         exchange: "binance" or "kraken".
@@ -254,8 +255,8 @@ def generate(
         start: zone-aware, inclusive.
         end: zone-aware, exclusive.
         seed: not negative.
-        position: what the table already holds; empty when absent.
-        batch_rows: trades that happen per table; part of what the rows depend on.
+        position: the greatest numbers that the table contains; None for an empty table.
+        batch_rows: trades per generated table; the rows depend on it too.
 
     Raises:
         FixConfiguration: unknown exchange, empty range, or a negative number.

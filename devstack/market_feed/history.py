@@ -1,4 +1,4 @@
-"""Trades of a stretch of time, all at once."""
+"""Inserts the generated trades of a time range, all at once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def insert_history(
 ) -> Iterator[tuple[str, pa.Table]]:
     """Insert `rows` generated trades per exchange with `exchange_timestamp` in `[start, end)`.
 
-    Yields each batch after it was inserted. Numbers continue from what the tables hold, so only one feed may write to
-    an exchange's table at a time.
+    Yields each batch after it was inserted. Numbers continue those in the tables, so only one feed at a time may write
+    to an exchange's table.
 
     Raises:
-        OffloadError: as `generate` and `insert` do; the batches yielded so far are stored.
+        OffloadError: for the reasons of `generate` and `insert`; the batches yielded so far are stored.
     """
     for exchange in exchanges:
         for batch in generate(exchange, rows, start, end, seed, read_position(client, exchange)):

@@ -1,4 +1,4 @@
-"""Reading from and inserting into the hot tier, over HTTP."""
+"""Reads from and inserts into the hot tier over HTTP."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ WIRE_ROWS = 65_536
 
 
 def connect(server: ClickHouseConnection) -> Client:
-    """A client for one thread; close it, or use it in a `with` statement.
+    """Return a client for one thread; close it, or use it in a `with` statement.
 
     Raises:
-        ClickHouseUnavailable: no answer.
-        FixCredentials: user or password refused.
+        ClickHouseUnavailable: ClickHouse does not answer.
+        FixCredentials: ClickHouse refuses user or password.
         RunInit: the database does not exist.
     """
-    with _explained(f"{server.host}:{server.http_port}"):
+    with _translating_errors(f"{server.host}:{server.http_port}"):
         return clickhouse_connect.get_client(
             host=server.host,
             port=server.http_port,
@@ -44,15 +44,15 @@ def connect(server: ClickHouseConnection) -> Client:
 
 
 def read_position(client: Client, exchange: str) -> FeedPosition:
-    """The greatest numbers that the exchange's bronze table holds; ids that are no numbers don't count.
+    """Return the greatest numbers in the exchange's bronze table; ids that are not numbers are ignored.
 
     Raises:
         RunInit: the table does not exist.
-        ClickHouseUnavailable: no answer.
+        ClickHouseUnavailable: ClickHouse does not answer.
     """
     table = bronze_table(exchange)
     query = "SELECT symbol, max(toUInt64OrZero(trade_id)), max(sequence_number) FROM {table:Identifier} GROUP BY symbol"
-    with _explained(table):
+    with _translating_errors(table):
         rows = client.query(query, parameters={"table": table}).result_rows
     return FeedPosition(
         sequence=max((int(sequence) for _, _, sequence in rows), default=0),
@@ -60,19 +60,19 @@ def read_position(client: Client, exchange: str) -> FeedPosition:
     )
 
 
-def held_ids(client: Client, exchange: str, symbols: Sequence[str]) -> pa.Table:
-    """Columns `symbol` and `trade_id` of the trades in `symbols` that the exchange's bronze table holds.
+def stored_ids(client: Client, exchange: str, symbols: Sequence[str]) -> pa.Table:
+    """Return the columns `symbol` and `trade_id` of the trades of `symbols` in the exchange's bronze table.
 
     Raises:
         RunInit: the table does not exist.
-        ClickHouseUnavailable: no answer.
+        ClickHouseUnavailable: ClickHouse does not answer.
     """
     table = bronze_table(exchange)
     query = (
         "SELECT toString(symbol) AS symbol, trade_id FROM {table:Identifier} AS bronze "
         "WHERE bronze.symbol IN {symbols:Array(String)}"
     )
-    with _explained(table):
+    with _translating_errors(table):
         return client.query_arrow(query, parameters={"table": table, "symbols": list(symbols)}, use_strings=True)
 
 
@@ -82,11 +82,11 @@ def insert(client: Client, exchange: str, trades: pa.Table) -> None:
     Raises:
         RunInit: the table does not exist.
         QueryFailed: ClickHouse refused the rows; none of them was stored.
-        ClickHouseUnavailable: no answer. The rows may be stored or not, so don't send them again without looking.
+        ClickHouseUnavailable: ClickHouse does not answer. The rows may be stored or not: check before sending again.
     """
     table = bronze_table(exchange)
-    with _explained(table):
-        # A stream, not bytes: the driver sends bytes again when the connection breaks, which could insert them twice.
+    with _translating_errors(table):
+        # A stream, because the driver sends bytes again when the connection breaks, which could insert them twice.
         client.raw_insert(
             table, column_names=trades.column_names, insert_block=_arrow_stream(trades), fmt="ArrowStream"
         )
@@ -104,7 +104,7 @@ def _arrow_stream(trades: pa.Table) -> Generator[bytes, None, None]:
 
 
 @contextmanager
-def _explained(target: str) -> Iterator[None]:
+def _translating_errors(target: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
@@ -118,7 +118,7 @@ def _explained(target: str) -> Iterator[None]:
 def _explain(target: str, error: DatabaseError) -> OffloadError:
     if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
         return RunInit(
-            f"The hot tier is not set up: ClickHouse doesn't know {target} or its database.",
+            f"The hot tier is not set up: ClickHouse has no {target}, or not its database.",
             "Run `offload init --hot-tier`.",
         )
     if error.code in AUTHENTICATION:
@@ -127,6 +127,7 @@ def _explain(target: str, error: DatabaseError) -> OffloadError:
         )
     if error.code is None:
         return ClickHouseUnavailable(
-            f"ClickHouse gave no answer at {target}: {error}.", "Start it (`make up`), then look what the table holds."
+            f"ClickHouse does not answer at {target}: {error}.",
+            "Start it (`make up`), then check what the table contains.",
         )
     return QueryFailed(f"ClickHouse refused {target}: {error}.", "Correct what its message names.", code=error.code)

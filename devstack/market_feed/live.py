@@ -1,4 +1,4 @@
-"""Trades that happen now, until somebody says stop."""
+"""Inserts trades that happen now, until it is stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devstack.market_feed.hot_tier import insert, read_position
 from offload_core.errors import FixConfiguration
 
 TICK_SECONDS = 1.0
-"""One insert per exchange and tick: ClickHouse wants few large inserts, not many small ones."""
+"""There is one insert per exchange and tick, because ClickHouse prefers few large inserts to many small ones."""
 
 
 def run_live(
@@ -29,25 +29,25 @@ def run_live(
 ) -> Iterator[tuple[str, pa.Table]]:
     """Insert `rate` generated trades per second and exchange; yield each batch after it was inserted.
 
-    A trade's `exchange_timestamp` is the time it happens by `clock`; most arrive at once, a few up to two minutes
-    later. When it ends, by `stop` or after `duration`, everything still under way is inserted, so all trades that
-    happened are in the table.
+    A trade's `exchange_timestamp` is the time by `clock` at which it happens. Most trades arrive immediately, a few up
+    to two minutes later. At the end, by `stop` or after `duration`, the trades still in flight are inserted, so that
+    all trades that happened are in the table.
 
     Args:
         client: from `connect`.
-        exchanges: which tables to feed; nobody else may write to them meanwhile.
+        exchanges: the exchanges whose tables are fed; no other feed may write to them at the same time.
         rate: trades per second and exchange, more than 0.
-        seed: everything random but the clock comes from it.
-        clock: the present moment, zone-aware.
+        seed: determines everything except the clock.
+        clock: returns the current time, zone-aware.
         stop: set it to end the feed within a tick.
-        duration: end by itself after that long by `clock`.
+        duration: how long the feed runs, by `clock`; None for no limit.
         tick_seconds: pause between inserts.
 
     Raises:
-        OffloadError: as `insert` does; the batches yielded so far are stored.
+        OffloadError: for the reasons of `insert`; the batches yielded so far are stored.
     """
     if rate <= 0:
-        raise FixConfiguration(f"A rate of {rate} trades per second is none.", "Choose a rate above 0.")
+        raise FixConfiguration(f"A rate of {rate} trades per second is not possible.", "Choose a rate above 0.")
     started = last = clock()
     streams = [TradeStream(name, seed, started, read_position(client, name)) for name in exchanges]
     happened = 0

@@ -1,6 +1,7 @@
-"""The markets the feed trades on: made up in their numbers, real in their shape.
+"""The markets of the feed, with invented but realistic numbers.
 
-The real trades that tests replay (XRPETH, BCHEUR) are not among them, so replayed and generated trade ids never meet.
+The markets whose real trades tests replay (XRPETH, BCHEUR) are not among them, so replayed and generated trade ids
+never collide.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Market:
 
     Attributes:
         symbol: name of the pair, unique within its exchange.
-        price: price the random walk starts from, in the quote currency.
+        price: start of the random walk, in the quote currency.
         price_decimals: decimals of the price's tick, at most 8.
         quantity: median quantity of an order, in the base currency.
         quantity_decimals: decimals of a quantity, at most 8.

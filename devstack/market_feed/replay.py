@@ -1,4 +1,4 @@
-"""Real trades from a file."""
+"""Inserts real trades from a file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from clickhouse_connect.driver.client import Client
 from pyarrow import csv
 
 from devstack.market_feed.generator import BATCH_ROWS
-from devstack.market_feed.hot_tier import held_ids, insert, read_position
+from devstack.market_feed.hot_tier import insert, read_position, stored_ids
 from devstack.market_feed.markets import EXCHANGES
-from devstack.market_feed.position import FeedPosition, from_microseconds, to_microseconds
+from devstack.market_feed.position import FeedPosition
 from devstack.market_feed.trades import SIDES, TRADE_SCHEMA
 from offload_core.errors import FixConfiguration
+from offload_core.protocol.window import from_micros, to_micros
 
 FILE_COLUMNS: Final = {
     "exchange": pa.string(),
@@ -32,12 +33,12 @@ FILE_COLUMNS: Final = {
 
 
 def read_trades(path: Path) -> pa.Table:
-    """Read a CSV file with a header and the columns of `FILE_COLUMNS`; others are left out, an empty side is NULL.
+    """Read a CSV file with a header and the columns of `FILE_COLUMNS`; others are ignored, an empty side is NULL.
 
-    The rows come sorted by time. Decimals are parsed as decimals; digits beyond the eighth are an error, not rounded.
+    The rows are sorted by time. Decimals are parsed as decimals; digits beyond the eighth are an error, not rounded.
 
     Raises:
-        FixConfiguration: the file can't be read, a column is missing, or a value is wrong.
+        FixConfiguration: the file cannot be read, a column is missing, or a value is wrong.
     """
     options = csv.ConvertOptions(
         column_types=FILE_COLUMNS, include_columns=list(FILE_COLUMNS), null_values=[""], strings_can_be_null=True
@@ -46,27 +47,27 @@ def read_trades(path: Path) -> pa.Table:
         trades = csv.read_csv(path, convert_options=options)
     except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise FixConfiguration(
-            f"{path} is no file of trades: {error}.", f"It needs the columns {', '.join(FILE_COLUMNS)}."
+            f"{path} is not a file of trades: {error}.", f"It needs the columns {', '.join(FILE_COLUMNS)}."
         ) from error
     _check(path, trades)
     return trades.sort_by("exchange_timestamp_ms")
 
 
 def shift_to(trades: pa.Table, newest: datetime) -> timedelta:
-    """The shift that puts the newest of `trades` at `newest` (zone-aware)."""
+    """Return the shift that moves the newest of `trades` to `newest` (zone-aware)."""
     newest_ms = pc.max(trades["exchange_timestamp_ms"]).as_py()
-    return newest - from_microseconds(newest_ms * 1000)
+    return newest - from_micros(newest_ms * 1000)
 
 
 def insert_replay(client: Client, trades: pa.Table, shift: timedelta, now: datetime) -> Iterator[tuple[str, pa.Table]]:
-    """Insert trades from `read_trades`, all moved in time by `shift`; yield each batch after it was inserted.
+    """Insert trades from `read_trades`, shifted in time by `shift`; yield each batch after it was inserted.
 
-    Everything but `exchange_timestamp` stays as it is in the file. `ingestion_timestamp` is `now`; sequence numbers
-    continue from what the table holds, in the order of time and then of the file.
+    All columns except `exchange_timestamp` stay as in the file. `ingestion_timestamp` is `now`. Sequence numbers
+    continue those in the table, ordered by time and then by position in the file.
 
     Raises:
-        FixConfiguration: the table already holds one of the trades; nothing was inserted.
-        OffloadError: as `insert` does; the batches yielded so far are stored.
+        FixConfiguration: the table already contains one of the trades; nothing was inserted.
+        OffloadError: for the reasons of `insert`; the batches yielded so far are stored.
     """
     parts = {name: trades.filter(pc.equal(trades["exchange"], name)) for name in EXCHANGES}
     parts = {name: part for name, part in parts.items() if part.num_rows}
@@ -81,14 +82,14 @@ def insert_replay(client: Client, trades: pa.Table, shift: timedelta, now: datet
 
 
 def to_bronze(trades: pa.Table, shift: timedelta, now: datetime, position: FeedPosition) -> pa.Table:
-    """Rows of `TRADE_SCHEMA` from one exchange's trades, which are sorted by time."""
+    """Return rows of `TRADE_SCHEMA` for one exchange's trades, which are sorted by time."""
     shift_us = shift // timedelta(microseconds=1)
     happened = pc.add(pc.multiply(trades["exchange_timestamp_ms"], 1000), shift_us)
     first = position.next_sequence(happened[0].as_py())
     columns = {
         **{name: trades[name] for name in ("exchange", "symbol", "trade_id", "side", "price", "quantity")},
         "exchange_timestamp": happened,
-        "ingestion_timestamp": pa.array(np.full(trades.num_rows, to_microseconds(now))),
+        "ingestion_timestamp": pa.array(np.full(trades.num_rows, to_micros(now))),
         "sequence_number": pa.array(np.arange(first, first + trades.num_rows, dtype=np.uint64)),
     }
     return pa.table([_as(columns[field.name], field.type) for field in TRADE_SCHEMA], schema=TRADE_SCHEMA)
@@ -102,7 +103,7 @@ def _as(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> pa.ChunkedArra
 
 def _check(path: Path, trades: pa.Table) -> None:
     if not trades.num_rows:
-        raise FixConfiguration(f"{path} has no trades.", "Choose another file.")
+        raise FixConfiguration(f"{path} contains no trades.", "Choose another file.")
     for name in FILE_COLUMNS:
         if name != "side" and trades[name].null_count:
             raise FixConfiguration(
@@ -123,12 +124,12 @@ def _check(path: Path, trades: pa.Table) -> None:
 
 
 def _check_new(client: Client, exchange: str, trades: pa.Table) -> None:
-    held = held_ids(client, exchange, pc.unique(trades["symbol"]).to_pylist())
-    again = pc.is_in(_keys(trades["symbol"], trades["trade_id"]), value_set=_keys(held["symbol"], held["trade_id"]))
+    stored = stored_ids(client, exchange, pc.unique(trades["symbol"]).to_pylist())
+    again = pc.is_in(_keys(trades["symbol"], trades["trade_id"]), value_set=_keys(stored["symbol"], stored["trade_id"]))
     count = pc.sum(again).as_py() or 0
     if count:
         raise FixConfiguration(
-            f"The hot tier already holds {count} of the {trades.num_rows} {exchange} trades.",
+            f"The hot tier already contains {count} of the {trades.num_rows} {exchange} trades.",
             "Replay a file only once.",
         )
 

@@ -1,4 +1,4 @@
-"""What a command tells its user: progress while it works, a summary at its end."""
+"""The output of a command: progress while it works, and a summary at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 @dataclass(frozen=True)
 class Inserted:
-    """What went into one exchange's table: number of rows, and the oldest and newest `exchange_timestamp` (UTC)."""
+    """The rows inserted into one exchange's table: their number, oldest and newest `exchange_timestamp` (UTC)."""
 
     rows: int
     oldest: datetime
@@ -40,7 +40,7 @@ class Summary(TypedDict):
 
 
 def follow(batches: Iterable[tuple[str, pa.Table]], total: int | None) -> dict[str, Inserted]:
-    """Work through `batches` and add them up per exchange; on a terminal, show how far it is."""
+    """Consume `batches` and add them up by exchange; on a terminal, show the progress."""
     console = Console(stderr=True)
     done: dict[str, Inserted] = {}
     columns = (
@@ -68,7 +68,7 @@ def _add(so_far: Inserted | None, batch: pa.Table) -> Inserted:
 
 
 def summarize(command: str, inserted: dict[str, Inserted], started: float) -> Summary:
-    """The summary of a command that started at `started` on the monotonic clock."""
+    """Return the summary of a command that started at `started` on the monotonic clock."""
     return {
         "command": command,
         "rows": sum(part.rows for part in inserted.values()),
@@ -81,7 +81,7 @@ def summarize(command: str, inserted: dict[str, Inserted], started: float) -> Su
 
 
 def show(summary: Summary, as_json: bool) -> None:
-    """Print the summary on stdout: as sentences, or as one line of JSON."""
+    """Print the summary to stdout: as sentences, or as one line of JSON."""
     if as_json:
         print(json.dumps(summary))
         return

@@ -1,4 +1,4 @@
-"""How trades look on their way into the hot tier."""
+"""The Arrow format of trades on their way into the hot tier."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ TRADE_SCHEMA: Final = pa.schema(
 
 
 def bronze_table(exchange: str) -> str:
-    """Name of the hot tier's table for an exchange's trades."""
+    """Return the name of the hot tier's table for an exchange's trades."""
     return f"bronze_trades_{exchange}"
 
 
 def decimals_from_units(units: Ints) -> pa.Array:
-    """Decimal(38, 8) values from integers of 10^-8, without a float or a string in between."""
+    """Return Decimal(38, 8) values for integers in units of 10^-8, without a float or a string in between."""
     words = np.empty((len(units), 2), dtype=np.int64)
     words[:, 0] = units
-    words[:, 1] = units >> 63
+    words[:, 1] = units >> 63  # the sign, for the upper half of a 128-bit integer
     return pa.Array.from_buffers(_NUMBER, len(units), [None, pa.py_buffer(words)])
 
 
 def names(values: Sequence[str], index: Ints) -> pa.Array:
-    """A dictionary column; an index past the end is NULL."""
+    """Return a dictionary column; an index past the end is NULL."""
     mask = index >= len(values)
     return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32), mask=mask), pa.array(values, pa.string()))
 
 
 def times(microseconds: Ints) -> pa.Array:
-    """A UTC timestamp column from microseconds since 1970."""
+    """Return a UTC timestamp column for microseconds since 1970."""
     return pa.array(microseconds).cast(_TIME)
 
 
@@ -70,13 +70,13 @@ def table_from_units(
     ingestion_us: Ints,
     sequence: Ints,
 ) -> pa.Table:
-    """A table of `TRADE_SCHEMA`.
+    """Return a table of `TRADE_SCHEMA`.
 
     Args:
         exchange: the same for all rows.
         symbols: names that `market` indexes.
         market: index into `symbols`.
-        trade_id: becomes its decimal digits.
+        trade_id: written with decimal digits.
         side: index into `SIDES`, 2 for unknown.
         price: in units of 10^-8.
         quantity: in units of 10^-8.

@@ -1,4 +1,4 @@
-"""What the stack's Airflow is configured with, on either line: its `airflow.cfg`, and what its database begins with."""
+"""The configuration of the stack's Airflow: `airflow.cfg`, and the initial content of its database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 from urllib.parse import quote
 
-from devstack.stack.connections import Connections
+from devstack.stack.connections import StackConnections
 from devstack.stack.ports import LOOPBACK
 from devstack.stack.secrets_file import Secrets
 from install.airflow_version import AIRFLOW_2
@@ -21,8 +21,11 @@ Configuration = dict[str, dict[str, str]]
 """Options by section."""
 
 
-class Wanted(TypedDict):
-    """What Airflow's database holds from the beginning; `offload_airflow.setup` stores it. Airflow 3 has no login in there."""
+class InitialState(TypedDict):
+    """The initial content of Airflow's database, which `offload_airflow.setup` stores.
+
+    On Airflow 3, `admin` is None, because logins are not in the database.
+    """
 
     connections: dict[str, dict[str, object]]
     pools: dict[str, int]
@@ -30,14 +33,14 @@ class Wanted(TypedDict):
 
 
 def configuration(layout: Layout, secrets: Secrets, postgres_port: int, web_port: int) -> Configuration:
-    """The sections of `airflow.cfg`, secrets included."""
+    """Return the sections of `airflow.cfg`, including secrets."""
     common = _common(layout, secrets, postgres_port)
-    own = _two(layout, secrets, web_port) if layout.state_line is AIRFLOW_2 else _three(layout, secrets, web_port)
+    own = (_airflow_2 if layout.state_version is AIRFLOW_2 else _airflow_3)(layout, secrets, web_port)
     return {section: {**common.get(section, {}), **own.get(section, {})} for section in {**common, **own}}
 
 
 def passwords_file(layout: Layout) -> Path:
-    """Where Airflow 3 has the logins' passwords."""
+    """Return the file with the passwords of Airflow 3's logins."""
     return layout.home / "airflow" / "passwords.json"
 
 
@@ -56,21 +59,22 @@ def _common(layout: Layout, secrets: Secrets, postgres_port: int) -> Configurati
         "database": {"sql_alchemy_conn": database, "load_default_connections": "False"},
         "logging": {"base_log_folder": str(layout.logs / "airflow")},
         "scheduler": {
-            # The default of 1 s makes most of a short cycle: seven steps, one idle sleep each. At 0.1 s the loop takes a sixth of a core.
+            # With the default of 1 s, a short cycle mostly sleeps: it has seven steps with one idle sleep each.
+            # At 0.1 s, the loop uses a sixth of a core.
             "scheduler_idle_sleep_time": "0.3",
         },
-        # Parsing reads two Variables; an edit in the web interface shows after ten seconds all the same.
+        # Each parse reads two Variables. An edit in the web interface still takes effect within ten seconds.
         "secrets": {"use_cache": "True", "cache_ttl_seconds": "10"},
         "smtp": _mail(os.environ.get("OFFLOAD_MAIL_SERVER")),
     }
 
 
-def _two(layout: Layout, secrets: Secrets, web_port: int) -> Configuration:
+def _airflow_2(layout: Layout, secrets: Secrets, web_port: int) -> Configuration:
     logs = layout.logs / "airflow"
     return {
         "logging": {"dag_processor_manager_log_location": str(logs / "dag_processor_manager.log")},
         "scheduler": {
-            # Edits of DAG files and of the Variables they read show within half a minute.
+            # Changed DAG files, and changed Variables that they read, take effect within half a minute.
             "dag_dir_list_interval": "10",
             "min_file_process_interval": "20",
             "parsing_processes": "1",
@@ -86,22 +90,22 @@ def _two(layout: Layout, secrets: Secrets, web_port: int) -> Configuration:
         },
         "api": {"auth_backends": "airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session"},
         "usage_data_collection": {"enabled": "False"},
-        # As in Airflow 3; without it every command warns that it will change.
+        # Airflow 3's behavior; without this, every command warns about the change.
         "metrics": {"timer_unit_consistency": "True"},
     }
 
 
-def _three(layout: Layout, secrets: Secrets, web_port: int) -> Configuration:
+def _airflow_3(layout: Layout, secrets: Secrets, web_port: int) -> Configuration:
     return {
         "core": {
-            # Whose manager it is, is up to each installation; this stack has one user, on loopback.
+            # Installations choose their own manager; this stack has one user, on loopback.
             "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
             "simple_auth_manager_users": f"{ADMIN}:admin",
             "simple_auth_manager_passwords_file": str(passwords_file(layout)),
         },
         "logging": {"dag_processor_child_process_log_directory": str(layout.logs / "airflow" / "dag_processor")},
         "dag_processor": {
-            # As above.
+            # Changed DAG files, and changed Variables that they read, take effect within half a minute.
             "refresh_interval": "10",
             "min_file_process_interval": "20",
             "parsing_processes": "1",
@@ -118,7 +122,10 @@ def _three(layout: Layout, secrets: Secrets, web_port: int) -> Configuration:
 
 
 def _mail(server: str | None) -> dict[str, str]:
-    """Where Airflow's mails go, `host:port` without login or TLS: a mail catcher. None: to port 25 of this machine, as Airflow does."""
+    """The mail settings: `server` is the `host:port` of a mail catcher, without login or TLS.
+
+    None means Airflow's default, port 25 of this machine.
+    """
     host, _, port = (server or "").partition(":")
     sender = {"smtp_mail_from": "iceberg-offload@example.com"}
     if not host:
@@ -126,14 +133,14 @@ def _mail(server: str | None) -> dict[str, str]:
     return {**sender, "smtp_host": host, "smtp_port": port or "25", "smtp_starttls": "False", "smtp_ssl": "False"}
 
 
-def wanted(layout: Layout, secrets: Secrets, connections: Connections) -> Wanted:
-    """Connections to the stack's own servers, the pool, and on Airflow 2 the login."""
+def initial_state(layout: Layout, secrets: Secrets, connections: StackConnections) -> InitialState:
+    """Return the connections to the stack's own servers, the pool, and on Airflow 2 the login."""
     clickhouse, postgres, iceberg = connections["clickhouse"], connections["postgres"], connections["iceberg"]
     admin = {"username": ADMIN, "password": secrets.airflow_admin}
     hot = {"host": clickhouse["host"], "login": clickhouse["user"], "password": clickhouse["password"]}
     return {
         "connections": {
-            # The type the plugin's manual asks for: it has none of its own, and the form needs one that it knows.
+            # The plugin has no connection type of its own. Its manual recommends this one, which the web form knows.
             "clickhouse_default": {
                 **hot,
                 "conn_type": "sqlite",
@@ -174,5 +181,5 @@ def wanted(layout: Layout, secrets: Secrets, connections: Connections) -> Wanted
             },
         },
         "pools": {DEFAULT_POOL: POOL_SLOTS},
-        "admin": admin if layout.state_line is AIRFLOW_2 else None,
+        "admin": admin if layout.state_version is AIRFLOW_2 else None,
     }

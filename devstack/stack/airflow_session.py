@@ -1,4 +1,4 @@
-"""Logged in to an Airflow, as each of its lines wants it."""
+"""Logged-in HTTP sessions, one kind for each Airflow version."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ _TIMEOUT_SECONDS = 30
 
 
 class Session(Protocol):
-    """Somebody who is logged in."""
+    """A session that is logged in."""
 
     def read(self, request: urllib.request.Request) -> bytes:
-        """The answer to a request.
+        """Return the answer to a request.
 
         Raises:
-            OSError: there is none, or it is an error.
+            OSError: there is no answer, or it is an error.
         """
 
 
 class FormSession:
-    """A session of Airflow 2's, like a browser's: checking a password anew costs Airflow 0.1 s of CPU each time.
+    """A session of Airflow 2 with a cookie, like a browser's.
+
+    With a password per request instead, each check would cost Airflow 0.1 s of CPU.
 
     Args:
         url: Airflow's web address.
@@ -41,14 +43,14 @@ class FormSession:
             response.read()
 
     def read(self, request: urllib.request.Request) -> bytes:
-        """The answer to a request."""
+        """Return the answer to a request."""
         with self._browser.open(request, timeout=_TIMEOUT_SECONDS) as response:
             content: bytes = response.read()
         return content
 
 
 class TokenSession:
-    """A token of Airflow 3's, good for a day.
+    """A session of Airflow 3 with a token, which is valid for a day.
 
     Args:
         url: Airflow's web address.
@@ -64,7 +66,7 @@ class TokenSession:
             self._token = json.load(response)["access_token"]
 
     def read(self, request: urllib.request.Request) -> bytes:
-        """The answer to a request."""
+        """Return the answer to a request."""
         request.add_header("Authorization", f"Bearer {self._token}")
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
             content: bytes = response.read()

@@ -1,8 +1,8 @@
-"""The class-data archives (AppCDS) that let the job's JVMs start in half the time: spark-submit's, and beside it that of its launcher.
+"""Trains the class-data archives (AppCDS) that halve the start time of the job's JVMs: spark-submit and its launcher.
 
-It is trained once, at set-up, by a real offload of a few rows: only then does it hold exactly the classes that the job needs. It fits one
-JVM and one class path; the JVM ignores any other silently, so its name is made from both and from this file: whatever changes, a new one
-is trained.
+Set-up trains them once with a real offload of a few rows, so that they contain exactly the classes that the job needs.
+An archive fits one JVM and one class path, and the JVM silently ignores any other. The archive's name is therefore a
+hash of both and of this file: if one of them changes, set-up trains new archives.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from offload_core.jobs import spark_submit
 from offload_core.jobs.arguments import JobArguments
 
 S3 = "s3"
-"""The argument for a class path with S3's client, and the name of its archive."""
+"""The argument that adds the S3 client to the class path, and the name of that archive."""
 _SPAN = timedelta(minutes=5)
 
 
 def train(layout: Layout, *, s3: bool = False) -> None:
-    """Offload a few rows on a stack that lives as long as this, and keep what the JVM loaded.
+    """Offload a few rows on a temporary stack, and archive the classes that the JVMs loaded.
 
     Args:
-        layout: where everything is.
-        s3: True for a class path with S3's client, as the container image has it; that archive's name is `s3.jsa`.
+        layout: the paths of the checkout.
+        s3: whether the class path includes the S3 client, as in the container image; that archive is `s3.jsa`.
 
     Raises:
         InstallError: the training failed, or a JVM does not accept its archive.
@@ -54,28 +54,28 @@ def train(layout: Layout, *, s3: bool = False) -> None:
             _run([str(home.checkout / "bin" / "offload"), "init", "--hot-tier"], environ)
             start = datetime.now(timezone.utc) - timedelta(hours=1)
             _insert_trades(environ, start)
-            # What is trained is the everyday case, a table that has rows already: an append to it reads what the empty one hasn't got.
+            # Train the usual case, a table that already has rows: an append to it also reads existing metadata.
             _offload(environ)
             _insert_trades(environ, start + _SPAN)
-            made, launcher = Path(folder, "made.jsa"), Path(folder, "launcher.jsa")
-            _offload(environ, f"-XX:ArchiveClassesAtExit={made}", f"-XX:ArchiveClassesAtExit={launcher}")
+            trained, launcher = Path(folder, "trained.jsa"), Path(folder, "launcher.jsa")
+            _offload(environ, f"-XX:ArchiveClassesAtExit={trained}", f"-XX:ArchiveClassesAtExit={launcher}")
             _insert_trades(environ, start + 2 * _SPAN)
-            # With -Xshare:on a JVM that can't use the archive ends with an error instead of going on without it.
+            # With -Xshare:on, a JVM that cannot use the archive fails instead of continuing without it.
             _offload(
                 environ,
-                f"-XX:SharedArchiveFile={made} -Xshare:on",
+                f"-XX:SharedArchiveFile={trained} -Xshare:on",
                 f"-XX:SharedArchiveFile={launcher} -Xshare:on",
             )
             _keep(launcher, spark_submit.launcher_archive(target))
-            _keep(made, target)
+            _keep(trained, target)
         finally:
             stack.down(lambda _: None)
 
 
-def _keep(made: Path, target: Path) -> None:
-    # The folder may lie on another file system: copy under another name first, so that the archive appears whole.
+def _keep(trained: Path, target: Path) -> None:
+    # The folder may be on another file system: copy under another name first, so that the archive appears complete.
     partial = target.with_suffix(".part")
-    partial.write_bytes(made.read_bytes())
+    partial.write_bytes(trained.read_bytes())
     partial.rename(target)
 
 

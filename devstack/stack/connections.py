@@ -1,4 +1,4 @@
-"""The connections of the running stack, in the form that every other part of the project reads."""
+"""The connections of the running stack, in the format that every other part of the project reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USER = "offload"
 
 
 class ClickHouseEntry(TypedDict):
-    """The hot tier."""
+    """The hot tier's entry."""
 
     host: str
     http_port: int
@@ -27,7 +27,7 @@ class ClickHouseEntry(TypedDict):
 
 
 class PostgresEntry(TypedDict):
-    """The ledger's database."""
+    """The entry of the ledger's database."""
 
     host: str
     port: int
@@ -37,7 +37,7 @@ class PostgresEntry(TypedDict):
 
 
 class IcebergEntry(TypedDict):
-    """The cold tier's catalog."""
+    """The entry of the cold tier's catalog."""
 
     name: str
     type: str
@@ -48,16 +48,16 @@ class IcebergEntry(TypedDict):
     properties: dict[str, str]
 
 
-class Connections(TypedDict):
-    """What `offload_core.config.connections` validates."""
+class StackConnections(TypedDict):
+    """The content of `connections.json`, as `offload_core.config.connections` validates it."""
 
     clickhouse: ClickHouseEntry
     postgres: PostgresEntry
     iceberg: IcebergEntry
 
 
-def describe(layout: Layout, secrets: Secrets, *, postgres: int, http: int, native: int) -> Connections:
-    """The connections for these ports."""
+def describe(layout: Layout, secrets: Secrets, *, postgres: int, http: int, native: int) -> StackConnections:
+    """Return the connections for servers on these ports."""
     password = secrets.postgres_offload
     return {
         "clickhouse": {
@@ -82,6 +82,6 @@ def describe(layout: Layout, secrets: Secrets, *, postgres: int, http: int, nati
     }
 
 
-def store(layout: Layout, connections: Connections) -> None:
+def store(layout: Layout, connections: StackConnections) -> None:
     """Write `connections.json` (mode 0600)."""
     write_private(layout.connections_file, json.dumps(connections, indent=1))

@@ -1,4 +1,4 @@
-"""`make demo`: made-up trades through a real ClickHouse, Airflow and Spark into Iceberg, and the proof that all of them arrived."""
+"""`make demo`: generated trades go through a real ClickHouse, Airflow and Spark into Iceberg, and are then compared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from install.airflow_version import AIRFLOW_2
 
 DAG_ID = "iceberg_offload"
 HISTORY = timedelta(hours=50)
-"""Long enough for one whole day, so that the daily candles have something to show."""
+"""Long enough to include one whole day, so that there are daily candles."""
 BUFFER = timedelta(minutes=5)
 PERIOD = timedelta(minutes=15)
 _RUN_SECONDS = 600.0
@@ -34,8 +34,8 @@ _SCHEDULER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Result:
-    """One line of the final table; times are UTC, `seconds` the offload's duration over both runs."""
+class TableComparison:
+    """One line of the final table; times are UTC, `seconds` is the offload's total duration in both runs."""
 
     table: str
     hot_rows: int
@@ -46,17 +46,17 @@ class Result:
 
 
 class Demo:
-    """One demonstration on a stack, which is left running."""
+    """One demonstration on a stack, which keeps running afterwards."""
 
     def __init__(self, stack: Stack, console: Console, rows: int) -> None:
-        """Nothing happens yet; `rows` is the history's number of trades per exchange."""
+        """Create the object; nothing runs yet. `rows` is the number of trades per exchange in the history."""
         self._stack = stack
         self._console = console
         self._rows = rows
         self._environ = {**os.environ, **exports(stack.layout)}
 
     def run(self) -> bool:
-        """Do it all and print the result; True if every table holds exactly what ClickHouse holds."""
+        """Run the demonstration and print its result; return whether every table equals ClickHouse's."""
         with self._step("Starting PostgreSQL, ClickHouse and Airflow"):
             self._stack.up(lambda line: self._console.print(f"  {line}"), airflow=True)
         with self._step("Creating hot tier, ledger and Iceberg tables"):
@@ -80,11 +80,14 @@ class Demo:
     def _api(self) -> AirflowApi:
         airflow = self._stack.airflow
         return AirflowApi(
-            f"http://127.0.0.1:{airflow.port}", ADMIN, airflow.password_file.read_text().strip(), airflow.line
+            f"http://127.0.0.1:{airflow.port}", ADMIN, airflow.password_file.read_text().strip(), airflow.version
         )
 
     def _scheduled_or_triggered(self, api: AirflowApi) -> str:
-        """The id of the run to watch: the one the scheduler makes of the last interval when the DAG is switched on, else one by hand."""
+        """Return the id of the run to watch.
+
+        Unpausing the DAG makes the scheduler run the last interval; if it does not, trigger a manual run.
+        """
         before = api.newest_run(DAG_ID)
         if api.unpause(DAG_ID):
             deadline = time.monotonic() + _SCHEDULER_SECONDS
@@ -102,10 +105,10 @@ class Demo:
                 line.update(f"{run.run_id}: {run.state}, {run.done} of {run.tasks} tasks")
         self._console.print(f"  {run.run_id}: {run.state}, {run.done} of {run.tasks} tasks")
         if run.state != "success":
-            raise DemoFailedError(f"The run {run_id} ended as {run.state}. Look at it in Airflow, or at make logs.")
+            raise DemoFailedError(f"The run {run_id} ended as {run.state}. Inspect it in Airflow, or see make logs.")
 
     def _load(self, rows: int, until: datetime) -> None:
-        """Insert made-up trades that happen after all that any run has read, so that none is late."""
+        """Insert generated trades that are newer than everything that runs have read, so that none is late."""
         start = max(self._read_until(), until - HISTORY)
         if start >= until:
             until = start + timedelta(seconds=1)
@@ -119,7 +122,7 @@ class Demo:
         self._console.print(f"  {inserted['rows']:,} trades from {start:%m-%d %H:%M:%S} to {until:%m-%d %H:%M:%S} UTC")
 
     def _read_until(self) -> datetime:
-        """The newest moment up to which a run has read any table; 1970 before the first run."""
+        """The newest time (UTC) up to which a run has read any table; 1970 before the first run."""
         ends = [
             row["window_upper"]
             for name in self._tables()
@@ -131,17 +134,19 @@ class Demo:
     def _tables(self) -> list[str]:
         return [row["table"] for row in json.loads(self._offload("status", "--json"))]
 
-    def _results(self) -> list[Result]:
-        found = []
+    def _results(self) -> list[TableComparison]:
+        comparisons = []
         for row in json.loads(self._offload("verify", "--json", may_differ=True)):
             steps = json.loads(self._offload("history", row["table"], "--json"))
             seconds = sum(step["seconds"] or 0 for step in steps)
             is_equal = row["verdict"] == "equal"
             watermark = f"{datetime.fromisoformat(row['watermark']):%Y-%m-%d %H:%M:%S}"
-            found.append(Result(row["table"], row["hot_rows"], row["cold_rows"], watermark, seconds, is_equal))
-        return found
+            comparisons.append(
+                TableComparison(row["table"], row["hot_rows"], row["cold_rows"], watermark, seconds, is_equal)
+            )
+        return comparisons
 
-    def _show(self, results: list[Result]) -> None:
+    def _show(self, results: list[TableComparison]) -> None:
         table = Table(box=box.SIMPLE_HEAD)
         for name in ("table", "rows in ClickHouse", "rows in Iceberg", "watermark (UTC)", "seconds", "verdict"):
             table.add_column(name, no_wrap=True, justify="right" if "rows" in name or name == "seconds" else "left")
@@ -153,10 +158,10 @@ class Demo:
         wide.print(table)
         airflow = self._stack.airflow
         wide.print(
-            f"Airflow  http://127.0.0.1:{airflow.port}/dags/{DAG_ID}{'/grid' if airflow.line is AIRFLOW_2 else ''}"
+            f"Airflow  http://127.0.0.1:{airflow.port}/dags/{DAG_ID}{'/grid' if airflow.version is AIRFLOW_2 else ''}"
         )
         password = airflow.password_file.read_text().strip() if sys.stdout.isatty() else f"in {airflow.password_file}"
-        wide.print(f"Metrics  {self._stack.exporter.url or 'none, the exporter does not run'}")
+        wide.print(f"Metrics  {self._stack.exporter.url or 'none, the exporter is not running'}")
         wide.print(f"Login    {ADMIN}, password {password}", soft_wrap=True)
         wide.print('The stack is left running: make status, make down. For a shell beside it: eval "$(make -s env)"')
 
@@ -165,13 +170,15 @@ class Demo:
         return self._command(command, allowed=(0, 1) if may_differ else (0,))
 
     def _command(self, command: list[str], allowed: tuple[int, ...] = (0,)) -> str:
-        """Run a command of the project's and return what it printed."""
+        """Run one of the project's commands and return its output."""
         python_path = f"{self._stack.layout.checkout}{os.pathsep}{self._stack.layout.checkout / 'plugins'}"
         result = subprocess.run(
             command, env={**self._environ, "PYTHONPATH": python_path}, capture_output=True, text=True, check=False
         )
         if result.returncode not in allowed:
-            raise DemoFailedError(f"{' '.join(command)} failed. Mend what it says:\n{result.stdout}{result.stderr}")
+            raise DemoFailedError(
+                f"{' '.join(command)} failed. Fix the cause that it names:\n{result.stdout}{result.stderr}"
+            )
         return result.stdout
 
     @contextmanager
@@ -183,7 +190,7 @@ class Demo:
 
 
 def _last_quarter(moment: datetime) -> datetime:
-    """The end of the last interval that is over."""
+    """The end of the last finished interval."""
     return moment - (moment - datetime.fromtimestamp(0, timezone.utc)) % PERIOD
 
 

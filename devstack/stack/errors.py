@@ -1,12 +1,12 @@
-"""Errors of the embedded stack, named by what the caller must do next. Every message ends with the remedy."""
+"""Errors of the development stack, named by what the caller must do next. Every message ends with the remedy."""
 
 from __future__ import annotations
 
 from install.errors import SetupError
 
 
-class OtherLineError(SetupError):
-    """The state folder belongs to the other line of Airflow: start it with that one, upgrade it, or take another folder."""
+class OtherVersionError(SetupError):
+    """The state folder belongs to the other Airflow version: use that version, upgrade it, or use another folder."""
 
 
 class AlreadyStartingError(SetupError):
@@ -14,32 +14,32 @@ class AlreadyStartingError(SetupError):
 
 
 class PartFailedError(SetupError):
-    """A part of the stack did not start: read the log the message names."""
+    """A part of the stack did not start: read the log that the message names."""
 
 
 class NotRunningError(SetupError):
-    """What was asked for needs a part that does not run: start it with `make up`."""
+    """The command needs a part that is not running: start it with `make up`."""
 
 
 class StatementRefusedError(SetupError):
-    """ClickHouse refused a statement: mend what the message says."""
+    """ClickHouse refused a statement: fix what the message names."""
 
 
 class PartStuckError(SetupError):
-    """A process of ours did not end: look at the process the message names."""
+    """A process of the stack did not end: inspect the process that the message names."""
 
 
 class StateLostError(SetupError):
-    """The state folder lacks something it had: restore it, or delete the folder and start afresh."""
+    """The state folder has lost a file: restore the file, or delete the folder and start over."""
 
 
 class RootRefusedError(SetupError):
-    """A part refuses to run as root here and cannot drop its privileges: run as an ordinary user."""
+    """A part refuses to run as root here and cannot drop its privileges: run the command as another user."""
 
 
 class AirflowRefusedError(SetupError):
-    """Airflow's REST API did not do what was asked: look at its log."""
+    """Airflow's REST API refused a call or did not answer: read Airflow's log."""
 
 
 class DemoFailedError(SetupError):
-    """The demonstration stopped: mend what the message names and run it again."""
+    """The demonstration failed: fix what the message names and run it again."""

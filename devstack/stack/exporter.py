@@ -8,7 +8,7 @@ import urllib.request
 from devstack.stack.environment import for_servers
 from devstack.stack.errors import PartFailedError
 from devstack.stack.ports import LOOPBACK, Ports
-from devstack.stack.processes import Part, wait_for
+from devstack.stack.processes import StackPart, wait_for
 from install.layout import Layout, tail
 
 _START_SECONDS = 30.0
@@ -19,32 +19,32 @@ _FOREIGN = (
     "OFFLOAD_EXPORTER_ADDRESS",
     "OFFLOAD_AIRFLOW_URL",
 )
-"""What would lead it to another pipeline's servers."""
+"""Variables of the shell that could point the exporter to another pipeline's servers."""
 
 
 class Exporter:
     """The stack's metrics exporter."""
 
     def __init__(self, layout: Layout) -> None:
-        """Nothing is started yet."""
-        self.part = Part(layout, "exporter")
+        """Create the object; nothing is started yet."""
+        self.part = StackPart(layout, "exporter")
         self._layout = layout
 
     @property
     def url(self) -> str | None:
-        """Address of the metrics, None while it doesn't run."""
+        """Address of the metrics, None while the exporter is not running."""
         port = self.part.ports().get("exporter")
         return f"http://{LOOPBACK}:{port}/metrics" if port else None
 
     def start(self, ports: Ports, *, postgres: int, airflow: int) -> str:
-        """Start it unless it runs and watches these servers, and return the address of its metrics.
+        """Start the exporter unless it already watches these servers, and return the address of its metrics.
 
         Args:
-            ports: where its own port comes from.
-            postgres, airflow: the ports of the servers that it asks.
+            ports: chooses the exporter's own port.
+            postgres, airflow: the ports of the servers that it queries.
 
         Raises:
-            PartFailedError: it does not start; the message ends with its log.
+            PartFailedError: the exporter does not start; the message ends with its log.
         """
         watched = {"postgres": postgres, "airflow": airflow}
         running = self.part.ports()
@@ -68,16 +68,17 @@ class Exporter:
             )
         if self.url is None or not any(self.answers() for _ in wait_for(process, _START_SECONDS)):
             raise PartFailedError(
-                f"the exporter does not start. Mend what its log {self.part.log} says, then run make up again.\n{tail(self.part.log)}"
+                f"the exporter does not start. Fix the cause that its log {self.part.log} names, "
+                f"then run make up again.\n{tail(self.part.log)}"
             )
         return self.url
 
     def stop(self) -> bool:
-        """End it."""
+        """Stop the exporter; return whether it was running."""
         return self.part.stop(grace=5.0)
 
     def answers(self) -> bool:
-        """True when it serves pages; whether the servers behind it answer is what its metrics say."""
+        """Whether the exporter serves pages. Its metrics say whether the servers that it watches answer."""
         if self.url is None:
             return False
         try:

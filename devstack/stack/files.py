@@ -1,4 +1,4 @@
-"""Files with secrets, and files that another process may read while they are written."""
+"""Writes files with secrets, and files that other processes may read at the same time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step; the file is never readable by anybody but its owner (mode 0600)."""
+    """Replace the content of `path` atomically; only the owner can ever read the file (mode 0600)."""
     # mkstemp creates with mode 0600.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -21,7 +21,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def private_folder(path: Path) -> Path:
-    """Make the folder, for its owner only (mode 0700), and return it."""
+    """Create the folder for its owner only (mode 0700), and return it."""
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path

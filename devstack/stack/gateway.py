@@ -1,4 +1,4 @@
-"""Runs the ClickHouse engine behind its HTTP and native protocols as a process of its own."""
+"""Runs the ClickHouse server of the stack (`devstack.clickhouse_server`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devstack.stack.environment import for_servers
 from devstack.stack.errors import NotRunningError, PartFailedError, StatementRefusedError
 from devstack.stack.files import private_folder, write_private
 from devstack.stack.ports import LOOPBACK, Ports, is_free
-from devstack.stack.processes import Part, wait_for
+from devstack.stack.processes import StackPart, wait_for
 from devstack.stack.secrets_file import Secrets
 from install.layout import Layout, tail
 
@@ -28,8 +28,8 @@ class Gateway:
     """The stack's ClickHouse."""
 
     def __init__(self, layout: Layout, secrets: Secrets) -> None:
-        """Nothing is started or written yet."""
-        self.part = Part(layout, "clickhouse")
+        """Create the object; nothing is started or written yet."""
+        self.part = StackPart(layout, "clickhouse")
         self.data = layout.home / "clickhouse"
         self._password = secrets.clickhouse
         self._password_file = layout.run / "clickhouse.password"
@@ -37,15 +37,15 @@ class Gateway:
 
     @property
     def ports(self) -> tuple[int, int] | None:
-        """HTTP and native port of the running server, None when it isn't running."""
+        """HTTP and native port of the running server, None if it is not running."""
         ports = self.part.ports()
         return (ports["http"], ports["native"]) if ports else None
 
     def start(self, ports: Ports) -> tuple[int, int]:
-        """Start the server unless it runs, and return its HTTP and native port.
+        """Start the server unless it is running, and return its HTTP and native port.
 
         Raises:
-            PartFailedError: it does not start; the message ends with its log.
+            PartFailedError: the server does not start; the message ends with its log.
         """
         running = self.ports
         if running:
@@ -59,19 +59,19 @@ class Gateway:
                 return chosen
             if all(is_free(port) for port in chosen):
                 break
-            # Somebody else took a port between the choice and the start: choose again.
+            # Another program took a port between the choice and the start: choose again.
         self.part.stop()
         raise PartFailedError(
-            f"ClickHouse does not start. Mend what its log {self.part.log} says, then run make up again.\n"
+            f"ClickHouse does not start. Fix the cause that its log {self.part.log} names, then run make up again.\n"
             f"{tail(self.part.log)}"
         )
 
     def stop(self) -> bool:
-        """End the server; it finishes what it has acknowledged."""
+        """Stop the server; acknowledged rows are on disk. Return whether it was running."""
         return self.part.stop(grace=30.0)
 
     def answers(self) -> bool:
-        """True when the server answers on its HTTP port."""
+        """Whether the server answers on its HTTP port."""
         ports = self.ports
         if ports is None:
             return False
@@ -82,15 +82,15 @@ class Gateway:
             return False
 
     def query(self, statement: str) -> str:
-        """What the server answers to a statement, as a table for people.
+        """Run a statement and return its result as a formatted table.
 
         Raises:
-            NotRunningError: it doesn't answer.
-            StatementRefusedError: the statement is wrong; the message is ClickHouse's.
+            NotRunningError: the server does not answer.
+            StatementRefusedError: the server refuses the statement; the message is ClickHouse's.
         """
         ports = self.ports
         if ports is None:
-            raise NotRunningError("ClickHouse does not run. Start it with make up.")
+            raise NotRunningError("ClickHouse is not running. Start it with make up.")
         options = urllib.parse.urlencode({"database": DATABASE, "default_format": "PrettyCompactMonoBlock"})
         request = urllib.request.Request(
             f"http://{LOOPBACK}:{ports[0]}/?{options}",
@@ -121,7 +121,7 @@ class Gateway:
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         ports = {"http": http, "native": native}
         command = [sys.executable, "-m", "devstack.clickhouse_server", *arguments]
-        # The engine reads files below its working directory only: here it may read the Iceberg tables and nothing else.
+        # The engine reads only files below its working directory. In this one, it can read only the Iceberg tables.
         cwd = self.part.layout.home / "warehouse"
         return self.part.start(command, environ=for_servers(self.part.layout), cwd=cwd, ports=ports)
 

@@ -1,4 +1,4 @@
-"""Chooses loopback ports: the one asked for, or the next free one, and the same one again at the next start."""
+"""Chooses loopback ports: the requested one or the next free one, and the same one again at the next start."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ DEFAULTS = {
     "airflow": ("OFFLOAD_PORT_AIRFLOW", 18080),
     "exporter": ("OFFLOAD_PORT_EXPORTER", 8000),
 }
-"""Per use: the variable that sets the first port to try, and the port when it is unset."""
+"""For each use: the variable with the first port to try, and the port if it is not set."""
 
 _TRIES = 200
 _RACES = 5
 
 
 class Ports:
-    """The ports of one stack, remembered in `run/ports.json` between starts."""
+    """The ports of one stack, kept in `run/ports.json` between starts."""
 
     def __init__(self, run: Path, environ: Mapping[str, str] = os.environ) -> None:
-        """`run` is the folder that remembers; `environ` holds the OFFLOAD_PORT_ variables."""
+        """Read the ports of earlier starts from the folder `run`; `environ` has the OFFLOAD_PORT_ variables."""
         self._file = run / "ports.json"
         self._environ = environ
-        self._asked: dict[str, int] = {}
+        self._requested: dict[str, int] = {}
         self._given: dict[str, int] = {}
         if self._file.exists():
             remembered: dict[str, dict[str, int]] = json.loads(self._file.read_text())
-            self._asked, self._given = remembered["asked"], remembered["given"]
+            self._requested, self._given = remembered["asked"], remembered["given"]
 
     def choose(self, use: str) -> int:
-        """A port that is free now, remembered for `use` until another one is asked for.
+        """Return a free port for `use`. It stays the same until another one is requested.
 
         Raises:
-            PartFailedError: the variable holds no port, or no port is free near the one asked for.
+            PartFailedError: the variable contains no port number, or no port near the requested one is free.
         """
-        asked = self._ask(use)
-        again = [self._given[use]] if self._asked.get(use) == asked else []
+        requested = self._request(use)
+        earlier = [self._given[use]] if self._requested.get(use) == requested else []
         others = {port for name, port in self._given.items() if name != use}
-        upwards = range(asked, min(asked + _TRIES, 65536))
-        candidates: list[int] = [*again, *upwards]
+        upwards = range(requested, min(requested + _TRIES, 65536))
+        candidates: list[int] = [*earlier, *upwards]
         for port in candidates:
             if port not in others and is_free(port):
-                self._asked[use], self._given[use] = asked, port
-                write_private(self._file, json.dumps({"asked": self._asked, "given": self._given}))
+                self._requested[use], self._given[use] = requested, port
+                write_private(self._file, json.dumps({"asked": self._requested, "given": self._given}))
                 return port
         variable = DEFAULTS[use][0]
-        raise PartFailedError(f"no port is free from {asked} to {upwards[-1]}. Set {variable} to another one.")
+        raise PartFailedError(f"no port from {requested} to {upwards[-1]} is free. Set {variable} to another one.")
 
     def listen(self, use: str) -> socket.socket:
-        """A listening socket on a port chosen as `choose` does: nobody can take the port between choice and start.
+        """Return a listening socket on a port that `choose` returns, so that no other program can take the port.
 
         Raises:
-            PartFailedError: as `choose`, or others took every port that was chosen.
+            PartFailedError: for the reasons of `choose`, or because other programs took every chosen port.
         """
         for _ in range(_RACES):
             server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -75,16 +75,18 @@ class Ports:
             return server
         raise PartFailedError(f"other programs took every port chosen for {use}. Repeat the command.")
 
-    def _ask(self, use: str) -> int:
+    def _request(self, use: str) -> int:
         variable, default = DEFAULTS[use]
         text = self._environ.get(variable) or str(default)
         if not text.isdigit() or not 1024 <= int(text) <= 65535:
-            raise PartFailedError(f"{variable}={text} is no port. Set it to a number from 1024 to 65535, or unset it.")
+            raise PartFailedError(
+                f"{variable}={text} is not a port. Set it to a number from 1024 to 65535, or unset it."
+            )
         return int(text)
 
 
 def is_free(port: int) -> bool:
-    """True when a server could listen on the loopback port now."""
+    """Whether a server could listen on the loopback port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -19,7 +19,7 @@ from psycopg import sql
 from devstack.stack.errors import PartFailedError, RootRefusedError
 from devstack.stack.files import private_folder
 from devstack.stack.ports import LOOPBACK, Ports, is_free
-from devstack.stack.processes import Part, wait_for
+from devstack.stack.processes import StackPart, wait_for
 from devstack.stack.secrets_file import Secrets
 from install.errors import SetupMissingError
 from install.layout import Layout, tail
@@ -38,25 +38,25 @@ _SETTINGS = {
 
 
 class Postgres:
-    """The stack's PostgreSQL: catalog, ledger and Airflow's metadata, each database owned by a role of its own."""
+    """The stack's PostgreSQL: one database for catalog and ledger, one for Airflow, each owned by its own role."""
 
     def __init__(self, layout: Layout, secrets: Secrets) -> None:
-        """Nothing is started or written yet."""
-        self.part = Part(layout, "postgres")
+        """Create the object; nothing is started or written yet."""
+        self.part = StackPart(layout, "postgres")
         self.data = layout.home / "postgres"
         self._secrets = secrets
 
     @property
     def port(self) -> int | None:
-        """Port of the running server, None when it isn't running."""
+        """Port of the running server, None if it is not running."""
         return self.part.ports().get("postgres")
 
     def start(self, ports: Ports) -> int:
-        """Start the server unless it runs, make what is missing, and return its port.
+        """Start the server unless it is running, create missing databases, and return its port.
 
         Raises:
-            PartFailedError: it does not start; the message ends with its log.
-            RootRefusedError: started as root on a machine where it cannot become somebody else.
+            PartFailedError: the server does not start; the message ends with its log.
+            RootRefusedError: the command runs as root on a machine where the server cannot change its user.
         """
         port = self.port
         if port is None:
@@ -67,11 +67,11 @@ class Postgres:
         return port
 
     def stop(self) -> bool:
-        """End the server; sessions are cut off and rolled back, nothing committed is lost."""
+        """Stop the server: open transactions are rolled back. Return whether it was running."""
         return self.part.stop(polite=signal.SIGINT, grace=60.0)
 
     def answers(self) -> bool:
-        """True when the server takes logins."""
+        """Whether the server accepts logins."""
         port = self.port
         if port is None:
             return False
@@ -82,7 +82,7 @@ class Postgres:
         return True
 
     def revision_of_airflow(self) -> str | None:
-        """Alembic revision of Airflow's metadata database; None while that database is empty."""
+        """Return the Alembic revision of Airflow's metadata database; None while that database is empty."""
         port = self.port
         if port is None:
             return None
@@ -96,14 +96,14 @@ class Postgres:
     def _initialize(self) -> None:
         if (self.data / "PG_VERSION").exists():
             return
-        # A half-made folder is what an interrupted first start leaves; the version file is written last of all.
+        # An interrupted first start leaves an incomplete folder: initdb writes the version file last.
         if self.data.exists():
             shutil.rmtree(self.data)
         private_folder(self.data)
         with tempfile.NamedTemporaryFile("w", dir=self.part.layout.home, prefix=".password-") as password:
             password.write(self._secrets.postgres_superuser)
             password.flush()
-            _give_away(self.data, Path(password.name))
+            _give_ownership(self.data, Path(password.name))
             options = ["--username", SUPERUSER, "--pwfile", password.name, "--auth", "scram-sha-256"]
             options += ["--encoding", "UTF8", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
             command = [*self._as_user(), str(binaries() / "initdb"), "--pgdata", str(self.data), *options]
@@ -111,13 +111,13 @@ class Postgres:
             result = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/", env=environ)
         if result.returncode:
             raise PartFailedError(
-                f"PostgreSQL could not make its data folder {self.data}. Mend what it says, then run make up again.\n"
-                f"{result.stdout}{result.stderr}"
+                f"PostgreSQL could not create its data folder {self.data}. Fix the cause below, then run make up again."
+                f"\n{result.stdout}{result.stderr}"
             )
 
     def _launch(self, ports: Ports) -> int:
-        # The pid in there may belong to somebody else by now, which would make the server refuse to start;
-        # that no server of ours runs on this folder has been made sure of before.
+        # The pid in this file may belong to another process now, and the server would then refuse to start. No server
+        # runs on this folder: `start` has stopped it.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         for _ in range(3):
             port = ports.choose("postgres")
@@ -131,10 +131,10 @@ class Postgres:
                 return port
             if is_free(port):
                 break
-            # Somebody else took the port between the choice and the start: choose again.
+            # Another program took the port between the choice and the start: choose again.
         self.part.stop()
         raise PartFailedError(
-            f"PostgreSQL does not start. Mend what its log {self.part.log} says, then run make up again.\n"
+            f"PostgreSQL does not start. Fix the cause that its log {self.part.log} names, then run make up again.\n"
             f"{tail(self.part.log)}"
         )
 
@@ -154,7 +154,7 @@ class Postgres:
             for name, password in owners.items():
                 identifier = sql.Identifier(name)
                 if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
-                    # Hashed on this side, so that the password never stands in a statement or in the server's log.
+                    # Hashed by the client, so that the password is in no statement and not in the server's log.
                     verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
                     statement = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}")
                     connection.execute(statement.format(identifier, sql.Literal(verifier.decode())))
@@ -179,7 +179,9 @@ class Postgres:
 
 
 def binaries() -> Path:
-    """Folder of the server's programs. The package is not imported: doing so makes files in the user's runtime folder.
+    """Return the folder of the server's programs.
+
+    The package is not imported, because that would create files in the user's runtime folder.
 
     Raises:
         SetupMissingError: the wheel is not installed.
@@ -191,25 +193,25 @@ def binaries() -> Path:
 
 
 def unprivileged_prefix(*paths: Path) -> list[str]:
-    """Command prefix that runs a program as an unprivileged user: PostgreSQL refuses to be root.
+    """Return a command prefix that runs a program as an unprivileged user, because PostgreSQL refuses to run as root.
 
-    Where that user may not enter the folders on the way to `paths`, the program keeps the one capability that lets it,
-    so that no permission on the user's disk has to be changed.
+    If that user may not enter the folders above `paths`, the program keeps the one capability that allows it. No
+    permission on the user's disk has to change.
 
     Raises:
-        RootRefusedError: the machine lacks what it takes.
+        RootRefusedError: the machine has no `setpriv`.
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise RootRefusedError(
-            "PostgreSQL refuses to run as root, and there is no setpriv (util-linux). Use another user."
+            "PostgreSQL refuses to run as root, and setpriv (util-linux) is missing. Install it, or use another user."
         )
     identity = pwd.getpwnam(_UNPRIVILEGED)
     prefix = [setpriv, f"--reuid={identity.pw_uid}", f"--regid={identity.pw_gid}", "--clear-groups"]
     if all(_others_may_enter(folder) for path in paths for folder in path.resolve().parents):
         return prefix
-    # The secure bit makes access(2), which initdb asks, count that capability too. It ends with the programs: after the
-    # exec they hold this one capability and no other.
+    # With the secure bit, access(2), which initdb calls, takes that capability into account too. After the exec, the
+    # program has this one capability and no other.
     keep = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--securebits=+no_setuid_fixup"]
     return [*prefix, *keep]
 
@@ -218,7 +220,7 @@ def _others_may_enter(folder: Path) -> bool:
     return bool(folder.stat().st_mode & 0o001)
 
 
-def _give_away(*paths: Path) -> None:
+def _give_ownership(*paths: Path) -> None:
     if os.geteuid() == 0:
         identity = pwd.getpwnam(_UNPRIVILEGED)
         for path in paths:

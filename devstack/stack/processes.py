@@ -1,8 +1,8 @@
-"""Starts, finds and ends the processes of one stack, and no others.
+"""Starts, finds and stops the processes of one stack, and no others.
 
-Each part is a session of its own. Its pid and start time are recorded in `run/NAME.json`, so that a pid which the
-system gave to somebody else is never touched. Whatever the part starts carries a mark in its environment; that is how
-`down` also finds a Spark driver whose Airflow worker was killed.
+Each part has its own session. Its pid and start time are recorded in `run/NAME.json`, so that a process which got the
+same pid later is never touched. The processes that a part starts carry a mark in their environment; with it, `down`
+also finds a Spark driver whose Airflow worker was killed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _START_TIME_TOLERANCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is written down about a started part; `started` counts seconds since the epoch, as psutil does."""
+class ProcessRecord:
+    """The record of a started part; `started` is in seconds since 1970 (UTC), as in psutil."""
 
     name: str
     pid: int
@@ -39,8 +39,8 @@ class Record:
     ports: dict[str, int] = field(default_factory=dict)
 
 
-class Part:
-    """One part of a stack: a process, everything it started, and the record of it."""
+class StackPart:
+    """One part of a stack: a process, everything that it started, and its record."""
 
     def __init__(self, layout: Layout, name: str) -> None:
         """`name` is also the name of the record and of the log."""
@@ -59,9 +59,9 @@ class Part:
         ports: Mapping[str, int] | None = None,
         descriptors: Collection[int] = (),
     ) -> psutil.Process:
-        """Start the part detached from this process, with its output appended to its log, and record it.
+        """Start the part detached from this process, append its output to its log, and record it.
 
-        It inherits `descriptors`; `ports` are recorded as the ones it listens on.
+        The process inherits `descriptors`. `ports` are recorded as the ones that it listens on.
         """
         self._rotate_log()
         with self.log.open("ab") as output:
@@ -76,32 +76,32 @@ class Part:
                 start_new_session=True,
             )
         process = psutil.Process(child.pid)
-        record = Record(self.name, child.pid, process.create_time(), dict(ports or {}))
+        record = ProcessRecord(self.name, child.pid, process.create_time(), dict(ports or {}))
         write_private(self._record_file, json.dumps(asdict(record)))
-        # The child outlives this command on purpose; without this, Python would complain that nobody waited for it.
+        # The child deliberately outlives this command; without this, Python would warn that nobody waited for it.
         child.returncode = 0
         return process
 
-    def record(self) -> Record | None:
-        """What was written down when the part was last started; None after `stop`."""
+    def record(self) -> ProcessRecord | None:
+        """Return the record of the last start; None after `stop`."""
         try:
-            return Record(**json.loads(self._record_file.read_text()))
+            return ProcessRecord(**json.loads(self._record_file.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
-            # A record that cannot be read is worth as much as none: the mark finds the processes.
+            # An unreadable record counts as none: the processes are found by their mark.
             return None
 
     def process(self) -> psutil.Process | None:
-        """The part's main process while it lives; None when it ended or its pid belongs to somebody else by now."""
+        """Return the part's main process; None if it has ended or another process has its pid now."""
         process = self._recorded()
         return None if process is None or _is_gone(process) else process
 
     def ports(self) -> dict[str, int]:
-        """The ports the part listens on, by use; empty while it doesn't run."""
+        """Return the ports that the part listens on, by use; empty while it is not running."""
         record = self.record() if self.process() else None
         return record.ports if record else {}
 
     def family(self) -> list[psutil.Process]:
-        """Every living process of the part: the main one, its descendants, its session, and what carries its mark."""
+        """Return all the part's live processes: the main one, its descendants, its session, and those with its mark."""
         found: dict[int, psutil.Process] = {}
         main = self.process()
         if main is not None:
@@ -115,41 +115,44 @@ class Part:
         return [process for pid, process in found.items() if pid not in lineage and not _is_gone(process)]
 
     def stop(self, *, polite: signal.Signals = signal.SIGTERM, grace: float = 20.0) -> bool:
-        """End the part: `polite` to its main process, then TERM and KILL to whatever is left; wait until all are gone.
+        """Stop the part and wait until all its processes are gone.
 
-        Returns whether there was anything to end.
+        The main process gets the signal `polite`; what is left after `grace` seconds gets SIGTERM, then SIGKILL.
+
+        Returns:
+            Whether there was a process to stop.
 
         Raises:
-            PartStuckError: a process survived even KILL.
+            PartStuckError: a process survived SIGKILL.
         """
         family = self.family()
         main = self.process()
         if main is not None:
             _send([main], polite)
             _wait_until_gone([main], grace)
-        # Again each time, for a process may have started another one meanwhile.
-        for load_state, patience in ((signal.SIGTERM, min(grace, 5.0)), (signal.SIGKILL, 10.0)):
+        # The family is read again each time, because a process may have started another one.
+        for number, seconds in ((signal.SIGTERM, min(grace, 5.0)), (signal.SIGKILL, 10.0)):
             rest = self.family()
-            _send(rest, load_state)
-            _wait_until_gone(rest, patience)
+            _send(rest, number)
+            _wait_until_gone(rest, seconds)
         if survivors := self.family():
             pids = ", ".join(str(process.pid) for process in survivors)
             raise PartStuckError(
-                f"{self.name} does not end (pids {pids}). See what holds it (ps -o stat,wchan -p {pids})."
+                f"{self.name} does not end (pids {pids}). Find out what blocks it: ps -o stat,wchan -p {pids}"
             )
         if main is not None:
-            # Buries it when this very process started it; everybody else's child is buried by init.
+            # Reaps the process if this command started it; init reaps all others.
             with suppress(psutil.Error, OSError):
                 main.wait(timeout=0)
         self._record_file.unlink(missing_ok=True)
         return bool(family)
 
     def memory(self) -> int:
-        """Bytes that the part's processes use; memory they share is counted once."""
+        """Return the bytes that the part's processes use; shared memory is counted once."""
         return sum(_memory(process) for process in self.family())
 
     def _recorded(self) -> psutil.Process | None:
-        """The process the record means, dead but not yet buried included; None when the pid is free or another's."""
+        """The recorded process, even as a zombie; None if the pid is free or belongs to another process."""
         record = self.record()
         if record is None:
             return None
@@ -160,7 +163,7 @@ class Part:
         return None
 
     def _session(self) -> int | None:
-        """The session that is surely the part's. A dead leader's pid is given to nobody while its session lives on."""
+        """The part's session, if certain. The system does not reuse a dead leader's pid while its session exists."""
         record = self.record()
         if record is None or (psutil.pid_exists(record.pid) and self._recorded() is None):
             return None
@@ -170,7 +173,7 @@ class Part:
         try:
             if process.environ().get(_MARK) == self._mark:
                 return True
-            # Airflow's processes and gunicorn write their titles over their environment; they stay in the session.
+            # Airflow's processes and gunicorn overwrite their environment with their title, but stay in the session.
             if session is None or os.getsid(process.pid) != session:
                 return False
             return Path(process.cwd()).is_relative_to(self.layout.home)
@@ -183,7 +186,7 @@ class Part:
 
 
 def wait_for(process: psutil.Process, seconds: float) -> Iterator[None]:
-    """Yield again and again, 50 ms apart, while `process` lives and the time is not over."""
+    """Yield every 50 ms while `process` is alive, for at most `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not _is_gone(process):
         yield
@@ -199,7 +202,7 @@ def _is_gone(process: psutil.Process) -> bool:
 
 def _send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
-        # psutil checks the start time again right before it sends.
+        # psutil checks the start time immediately before it sends, so that a reused pid gets no signal.
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 

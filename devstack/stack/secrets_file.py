@@ -1,4 +1,4 @@
-"""The generated passwords of one stack, kept in its state folder (mode 0600) and nowhere else."""
+"""The generated passwords of one stack, stored only in its state folder (mode 0600)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devstack.stack.files import write_private
 
 @dataclass(frozen=True, repr=False)
 class Secrets:
-    """Every secret of the stack; none is ever printed."""
+    """The secrets of the stack; they are never printed."""
 
     postgres_superuser: str
     postgres_offload: str
@@ -28,7 +28,7 @@ class Secrets:
 
     @classmethod
     def generate(cls) -> Secrets:
-        """New random secrets."""
+        """Return new random secrets."""
         values = {field.name: secrets.token_urlsafe(24) for field in fields(cls)}
         values["airflow_jwt"] = secrets.token_urlsafe(64)
         values["airflow_fernet"] = base64.urlsafe_b64encode(os.urandom(32)).decode()
@@ -36,16 +36,16 @@ class Secrets:
 
     @classmethod
     def of_home(cls, home: Path) -> Secrets:
-        """The secrets in the state folder; made on the first call.
+        """Return the secrets of the state folder; the first call generates them.
 
         Raises:
-            StateLostError: the file is damaged, or it is gone while the databases it unlocks are still there.
+            StateLostError: the file is damaged, or it is missing while the databases that need it exist.
         """
         file = home / "secrets.json"
         if file.exists():
             try:
                 found = json.loads(file.read_text())
-                # Folders from before Airflow 3 lack its secret, which unlocks nothing that is stored.
+                # Folders from before Airflow 3 lack its secret. A new one is fine: no stored data depends on it.
                 complete = {"airflow_jwt": secrets.token_urlsafe(64), **found}
                 if complete != found:
                     write_private(file, json.dumps(complete, indent=1))
@@ -54,7 +54,7 @@ class Secrets:
                 raise StateLostError(f"{file} is damaged. {_remedy(home)}") from error
         if (home / "postgres" / "PG_VERSION").exists():
             raise StateLostError(
-                f"{file} is gone, and PostgreSQL's data in {home} needs its passwords. {_remedy(home)}"
+                f"{file} is missing, and PostgreSQL's data in {home} needs its passwords. {_remedy(home)}"
             )
         created = cls.generate()
         write_private(file, json.dumps(asdict(created), indent=1))
@@ -62,4 +62,4 @@ class Secrets:
 
 
 def _remedy(home: Path) -> str:
-    return f"Restore the file from a backup, or delete all of {home} (make clean) and start afresh."
+    return f"Restore the file from a backup, or delete all of {home} (make clean) and start over."

@@ -1,4 +1,4 @@
-"""Starts, ends and describes the whole stack of one state folder."""
+"""Starts, stops and describes the whole stack of one state folder."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.stack.airflow import Airflow
-from devstack.stack.connections import Connections, describe, store
+from devstack.stack.connections import StackConnections, describe, store
 from devstack.stack.errors import AlreadyStartingError, PartFailedError
 from devstack.stack.exporter import Exporter
 from devstack.stack.files import private_folder, write_private
 from devstack.stack.gateway import Gateway
 from devstack.stack.ports import LOOPBACK, Ports
 from devstack.stack.postgres import Postgres
-from devstack.stack.processes import Part
+from devstack.stack.processes import StackPart
 from devstack.stack.secrets_file import Secrets
 from install.layout import Layout
 
 SERVERS = ("postgres", "clickhouse")
 EXPORTER = "exporter"
-"""What watches Airflow's parts."""
 
-Report = Callable[[str], None]
-"""Takes one line of progress for a person."""
+ProgressReport = Callable[[str], None]
+"""Receives one line of progress for people."""
 
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One line of `status`. `memory` is in bytes, `uptime` in seconds."""
+    """One line of `status`; `memory` is in bytes, `uptime` in seconds."""
 
     name: str
     state: str
@@ -45,17 +44,17 @@ class PartStatus:
 
     @property
     def is_up(self) -> bool:
-        """True when the part runs and answers."""
+        """Whether the part runs and answers."""
         return self.state == "running"
 
 
 class Stack:
-    """PostgreSQL, ClickHouse and, if wanted, Airflow and the metrics exporter, with all their state under one folder."""
+    """PostgreSQL, ClickHouse and, optionally, Airflow and the metrics exporter, with all their state in one folder."""
 
     def __init__(self, layout: Layout) -> None:
-        """Makes the state folder and its secrets if they are not there yet; starts nothing."""
+        """Create the state folder and its secrets unless they exist; start nothing."""
         layout.home.mkdir(parents=True, exist_ok=True)
-        # Others may pass through: started by root, PostgreSQL runs as somebody else. Every folder in it is closed.
+        # Other users may pass through, because root starts PostgreSQL as another user. Every folder inside is closed.
         layout.home.chmod(0o711)
         for folder in (layout.run, layout.logs, layout.home / "warehouse"):
             private_folder(folder)
@@ -65,25 +64,25 @@ class Stack:
         self.gateway = Gateway(layout, self.secrets)
         self.airflow = Airflow(layout, self.secrets)
         self.exporter = Exporter(layout)
-        self._wanted_file = layout.run / "wanted.json"
+        self._expected_file = layout.run / "wanted.json"
 
-    def up(self, report: Report, *, airflow: bool, upgrade: bool = False) -> Connections:
-        """Start what does not run yet and return the connections. Repeating it repairs what died in between.
+    def up(self, report: ProgressReport, *, airflow: bool, upgrade: bool = False) -> StackConnections:
+        """Start the parts that are not running and return the connections. A repeated call repairs parts that died.
 
         Args:
-            report: takes the progress.
-            airflow: Airflow and the exporter too.
-            upgrade: whether an Airflow of 2.11 may become one of Airflow 3, whose parts are stopped first.
+            report: receives the progress.
+            airflow: whether to start Airflow and the exporter too.
+            upgrade: whether Airflow 2.11 may be upgraded to Airflow 3; its parts are stopped first.
 
         Raises:
-            AlreadyStartingError: another command is at work on the same state folder.
-            OtherLineError: the state folder belongs to the other line of Airflow.
-            PartFailedError: a part does not start; the message says where its log is.
+            AlreadyStartingError: another command uses the same state folder.
+            OtherVersionError: the state folder belongs to the other Airflow version.
+            PartFailedError: a part does not start; the message names its log.
         """
-        with self._alone():
+        with self._lock():
             if airflow:
-                self.airflow.settle_line(upgrade=upgrade)
-            self._want([*SERVERS, *((*self._airflow_names(), EXPORTER) if airflow else ())])
+                self.airflow.settle_version(upgrade=upgrade)
+            self._expect([*SERVERS, *((*self._airflow_names(), EXPORTER) if airflow else ())])
             ports = Ports(self.layout.run)
             with _timed(report, "PostgreSQL"):
                 postgres_port = self.postgres.start(ports)
@@ -94,25 +93,25 @@ class Stack:
             if airflow:
                 with _timed(report, "Airflow"):
                     airflow_port = self.airflow.start(ports, self.postgres, connections)
-                self._watch(report, ports, postgres=postgres_port, airflow=airflow_port)
+                self._start_exporter(report, ports, postgres=postgres_port, airflow=airflow_port)
             return connections
 
-    def _watch(self, report: Report, ports: Ports, *, postgres: int, airflow: int) -> None:
-        """Start the exporter; the offload needs none, so that one which does not start is told and stops nothing (R75)."""
+    def _start_exporter(self, report: ProgressReport, ports: Ports, *, postgres: int, airflow: int) -> None:
+        """Start the exporter. If it does not start, report that and continue, because the offload does not need it."""
         try:
             with _timed(report, "Exporter"):
                 self.exporter.start(ports, postgres=postgres, airflow=airflow)
         except PartFailedError as error:
             report(f"Exporter: {error}")
 
-    def down(self, report: Report) -> None:
-        """End every process of the stack and wait until all are gone; the data stays.
+    def down(self, report: ProgressReport) -> None:
+        """Stop every process of the stack and wait until all are gone; the data stays.
 
         Raises:
-            AlreadyStartingError: another command is at work on the same state folder.
+            AlreadyStartingError: another command uses the same state folder.
             PartStuckError: a process does not end.
         """
-        with self._alone():
+        with self._lock():
             for name, stop in (
                 ("Exporter", self.exporter.stop),
                 ("Airflow", self.airflow.stop),
@@ -122,11 +121,11 @@ class Stack:
                 start = time.monotonic()
                 if stop():
                     report(f"{name} stopped after {time.monotonic() - start:.1f} s")
-            self._wanted_file.unlink(missing_ok=True)
+            self._expected_file.unlink(missing_ok=True)
 
     def status(self) -> list[PartStatus]:
-        """The parts that were wanted by the last `up`; those of the servers always."""
-        wanted = self._wanted()
+        """Return the status of the parts that the last `up` requested, and always of the two servers."""
+        expected = self._expected()
         health = self.airflow.health()
         http, native = self.gateway.ports or (None, None)
         web = f"http://{LOOPBACK}:{self.airflow.port}"
@@ -148,9 +147,9 @@ class Stack:
             ),
             self._row(self.exporter.part, self.exporter.answers(), self.exporter.url or "-", self.layout.run),
         ]
-        return [row for row in rows if row.name in wanted]
+        return [row for row in rows if row.name in expected]
 
-    def _row(self, part: Part, answers: bool, address: str, data: Path) -> PartStatus:
+    def _row(self, part: StackPart, answers: bool, address: str, data: Path) -> PartStatus:
         process = part.process()
         if process is None:
             state = "died" if part.record() else "stopped"
@@ -162,17 +161,18 @@ class Stack:
     def _airflow_names(self) -> list[str]:
         return [part.name for part in self.airflow.parts]
 
-    def _want(self, parts: Sequence[str]) -> None:
-        write_private(self._wanted_file, json.dumps(sorted({*self._wanted(), *parts})))
+    def _expect(self, parts: Sequence[str]) -> None:
+        """Record the parts that should run from now on."""
+        write_private(self._expected_file, json.dumps(sorted({*self._expected(), *parts})))
 
-    def _wanted(self) -> list[str]:
-        if not self._wanted_file.exists():
+    def _expected(self) -> list[str]:
+        if not self._expected_file.exists():
             return list(SERVERS)
-        wanted: list[str] = json.loads(self._wanted_file.read_text())
-        return wanted
+        names: list[str] = json.loads(self._expected_file.read_text())
+        return names
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         with (self.layout.run / "lock").open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +189,7 @@ class Stack:
 
 
 @contextmanager
-def _timed(report: Report, name: str) -> Iterator[None]:
+def _timed(report: ProgressReport, name: str) -> Iterator[None]:
     report(f"{name}: starting …")
     start = time.monotonic()
     yield

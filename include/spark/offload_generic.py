@@ -1,6 +1,6 @@
-"""The Spark job: offload one ClickHouse table's new rows to its Iceberg table.
+"""The Spark job: offloads one ClickHouse table's new rows to its Iceberg table.
 
-Runs under spark-submit, started by Airflow or by an operator:
+Airflow or an operator starts it with spark-submit:
 
     spark-submit offload_generic.py --source-table bronze_trades_binance --target-table cold.bronze_trades_binance \
         --timestamp-col exchange_timestamp --sequence-col sequence_number --layer bronze

@@ -1,4 +1,4 @@
-"""The Spark job behind `offload init`: make the Iceberg tables of all configured tables, or add the columns they lack."""
+"""The Spark job behind `offload init`: creates the Iceberg tables of all configured tables, or adds missing columns."""
 
 from __future__ import annotations
 

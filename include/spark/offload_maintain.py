@@ -1,4 +1,7 @@
-"""The Spark job: upkeep of one Iceberg table. Takes the arguments of `offload_generic.py`, and `--dry-run` to only look."""
+"""The Spark job: maintenance of one Iceberg table.
+
+Takes the arguments of `offload_generic.py`, and `--dry-run` to change nothing.
+"""
 
 from __future__ import annotations
 

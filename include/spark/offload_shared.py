@@ -1,4 +1,6 @@
-"""The Spark application that the jobs of several tables share (offload_core/jobs/shared_jvm.py starts it and speaks with it).
+"""The Spark application that the jobs of several tables share.
+
+offload_core/jobs/shared_jvm.py starts it and sends it jobs:
 
 spark-submit offload_shared.py FOLDER NAME KEEP_SECONDS
 """

@@ -1,4 +1,4 @@
-"""The metrics exporter: reads the ledger in PostgreSQL and Airflow's health page, serves both to Prometheus, touches neither.
+"""The metrics exporter: reads the ledger in PostgreSQL and Airflow's health page for Prometheus, and changes neither.
 
-`python -m monitoring.exporter` runs it; `settings` says what can be set, docs/monitoring.md what each metric means.
+`python -m monitoring.exporter` runs it. `settings` lists its settings, `metrics` its metrics.
 """

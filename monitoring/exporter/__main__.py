@@ -1,6 +1,6 @@
-"""`python -m monitoring.exporter`: serve the metrics until told to stop. `settings` lists the environment variables.
+"""`python -m monitoring.exporter`: serves the metrics until SIGTERM. `settings` lists the environment variables.
 
-`--socket FD` takes over a listening socket from whoever starts this program, instead of opening one.
+`--socket FD` takes over a listening socket from the calling program instead of opening one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger("offload.exporter")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; exit status 2 if it can't start, with what to do."""
+    """Run until SIGTERM or SIGINT. If it can't start, log what to do and return exit status 2."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     parser = argparse.ArgumentParser(prog="python -m monitoring.exporter", description=__doc__)
     parser.add_argument("--socket", type=int, metavar="FD", help="file descriptor of a listening socket")
@@ -37,14 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         running = server(settings, listening)
     except OSError as error:
         log.error(
-            "The exporter can't listen on %s:%s: %s. Set OFFLOAD_PORT_EXPORTER to a free port (Prometheus must then scrape that one).",
+            "The exporter can't listen on %s:%s: %s. "
+            "Set OFFLOAD_PORT_EXPORTER to a free port, and let Prometheus scrape that one.",
             settings.address,
             settings.port,
             error.strerror or error,
         )
         return 2
     for number in (signal.SIGTERM, signal.SIGINT):
-        # Not from the handler itself, which runs in the thread that serves.
+        # In a thread of its own: the handler runs in the serving thread, for which `shutdown` would wait forever.
         signal.signal(number, lambda *_: threading.Thread(target=running.shutdown, daemon=True).start())
     log.info("Metrics of %s: http://%s:%s/metrics", settings.pipeline, settings.address, running.server_port)
     with running:

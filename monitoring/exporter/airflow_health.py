@@ -1,4 +1,4 @@
-"""Airflow's health page, which needs no login: when its scheduler last gave a sign of life."""
+"""Airflow's health page, which needs no login: the newest heartbeat of its scheduler."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import urllib3
 from monitoring.exporter.cached import Cached, NotRead
 
 _PATHS = ("/api/v2/monitor/health", "/health")
-"""Where Airflow 3 has its health page, and where Airflow 2; each answers 404 at the other's."""
+"""The health pages of Airflow 3 and Airflow 2; each version answers 404 at the other's."""
 
 
 @dataclass(frozen=True)
 class SchedulerHealth:
-    """How Airflow's scheduler is.
+    """The state of Airflow's scheduler.
 
     Attributes:
-        is_up: whether its newest heartbeat that is known is recent enough.
+        is_up: whether its newest known heartbeat is recent enough.
         airflow_answers: whether Airflow's web interface answered just now.
-        heartbeat: the newest heartbeat that this exporter has seen (UTC); None: none yet.
-        reason: in a sentence, for the operator.
+        heartbeat: the newest heartbeat that this exporter has seen (UTC); None before the first.
+        reason: a sentence for the operator.
     """
 
     is_up: bool
@@ -33,38 +33,38 @@ class SchedulerHealth:
 
 
 class AirflowHealth:
-    """Airflow, asked for its scheduler's heartbeat; what it said last is remembered while it does not answer."""
+    """Queries Airflow for its scheduler's heartbeat; while Airflow does not answer, the newest known one counts."""
 
     def __init__(self, url: str, silence_seconds: float, keep_seconds: float, timeout_seconds: float) -> None:
         self._addresses = [f"{url.rstrip('/')}{path}" for path in _PATHS]
         self._silence_seconds = silence_seconds
         self._timeout_seconds = timeout_seconds
         self._pool = urllib3.PoolManager()
-        self._cached = Cached(self._ask, keep_seconds, timeout_seconds)
+        self._cached = Cached(self._read, keep_seconds, timeout_seconds)
         self._lock = threading.Lock()
         self._heartbeat: datetime | None = None
 
-    def look(self) -> SchedulerHealth:
-        """How the scheduler is now."""
-        silence = ""
+    def scheduler(self) -> SchedulerHealth:
+        """The scheduler's state now."""
+        unanswered = ""
         try:
             heartbeat = self._cached.get()
         except NotRead as error:
-            heartbeat, silence = None, f"Airflow's web interface does not answer at {self._addresses[0]}: {error}. "
+            heartbeat, unanswered = None, f"Airflow's web interface does not answer at {self._addresses[0]}: {error}. "
         with self._lock:
             known = [moment for moment in (heartbeat, self._heartbeat) if moment is not None]
             self._heartbeat = max(known, default=None)
             newest = self._heartbeat
         if newest is None:
-            return SchedulerHealth(False, not silence, None, f"{silence}No heartbeat of a scheduler is known.")
+            return SchedulerHealth(False, not unanswered, None, f"{unanswered}No heartbeat of a scheduler is known.")
         age = (datetime.now(timezone.utc) - newest).total_seconds()
-        reason = f"{silence}The scheduler's newest known heartbeat is {age:.0f} seconds old."
-        return SchedulerHealth(age <= self._silence_seconds, not silence, newest, reason)
+        reason = f"{unanswered}The scheduler's newest known heartbeat is {age:.0f} seconds old."
+        return SchedulerHealth(age <= self._silence_seconds, not unanswered, newest, reason)
 
-    def _ask(self) -> datetime | None:
+    def _read(self) -> datetime | None:
         answer = self._request()
         if answer.status == HTTPStatus.NOT_FOUND:
-            # The other line of Airflow; it stays the one that is asked until Airflow is upgraded.
+            # The other version of Airflow; its address stays first until Airflow is upgraded.
             self._addresses.reverse()
             answer = self._request()
         if answer.status != HTTPStatus.OK:

@@ -1,7 +1,7 @@
-"""Counters made of the ledger's rows: each row counts once, from the moment this exporter first looked.
+"""Counters over the ledger's rows: each row counts once, from the exporter's first reading on.
 
-They can't be sums over the ledger: its old rows are deleted, and a counter that falls looks to Prometheus as if all of the rest had
-happened this moment.
+They can't be sums over the ledger, whose old rows are deleted: Prometheus takes a counter that falls for a restart, and
+counts all that is left as new.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from offload_core.errors import OffloadError
-from offload_core.ledger.cycle_time import StepRow
-
-_FAILED = frozenset({"failure", "halt"})
+from offload_core.ledger.rows import FAILED_KINDS, OFFLOADED_KINDS, LedgerRow, StepKind
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What has been counted so far.
+    """The counts so far.
 
     Attributes:
         rows: rows offloaded, by table.
         late_rows: rows that arrived after their window and were inserted by a repair, by table.
-        errors: failed attempts and halts, by kind of error; every kind is there from the start.
+        errors: failed attempts and halts, by kind of error; every kind begins at zero.
         steps: ledger rows, by table and kind.
     """
 
@@ -44,13 +42,14 @@ class StepCounters:
         self._errors: Counter[str] = Counter(dict.fromkeys(error_kinds(), 0))
         self._steps: Counter[tuple[str, str]] = Counter()
 
-    def count(self, steps: Sequence[StepRow], tables: Iterable[str], oldest: datetime) -> Counted:
-        """Count what is new, and return all that has been counted.
+    def count(self, steps: Sequence[LedgerRow], tables: Iterable[str], oldest: datetime) -> Counted:
+        """Count the new rows, and return the counts so far.
 
         Args:
-            steps: the ledger's rows since the last look and some before it; those of the first look are the past, and not counted.
-            tables: the tables that are known: theirs begin at zero.
-            oldest: rows from before this moment (UTC) do not come again.
+            steps: the ledger's rows since the previous call and some before it; the rows of the first call are history
+                and don't count.
+            tables: the known tables, whose counters begin at zero.
+            oldest: no later call gets rows from before this moment (UTC).
         """
         for table in tables:
             self._rows[table] += 0
@@ -62,16 +61,16 @@ class StepCounters:
         self._seen = {number: at for number, at in seen.items() if at >= oldest}
         return Counted(dict(self._rows), dict(self._late_rows), dict(self._errors), dict(self._steps))
 
-    def _add(self, step: StepRow) -> None:
-        self._steps[step.table_name, step.kind] += 1
-        if step.kind in ("increment", "recovered"):
+    def _add(self, step: LedgerRow) -> None:
+        self._steps[step.table_name, step.kind.value] += 1
+        if step.kind in OFFLOADED_KINDS:
             self._rows[step.table_name] += step.row_count
-        elif step.kind == "repair":
+        elif step.kind is StepKind.REPAIR:
             self._late_rows[step.table_name] += step.row_count
-        elif step.kind in _FAILED:
+        elif step.kind in FAILED_KINDS:
             self._errors[step.error_kind or OffloadError.kind] += 1
 
 
 def error_kinds(base: type[OffloadError] = OffloadError) -> set[str]:
-    """All kinds of errors that the offload tells apart (R35)."""
+    """All kinds of errors that the offload distinguishes."""
     return {base.kind}.union(*(error_kinds(child) for child in base.__subclasses__()))

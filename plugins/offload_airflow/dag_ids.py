@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 DAG_ID = "iceberg_offload"
-"""The offload's own."""
+"""The DAG that offloads the tables."""
 DAG_IDS = (DAG_ID, *(f"{DAG_ID}_{kind}" for kind in ("audit", "freshness", "maintenance", "report")))
+"""All DAGs of the package."""

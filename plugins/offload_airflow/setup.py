@@ -1,7 +1,7 @@
-"""Prepares Airflow's database in one process; run by the Airflow environment's Python, which loads Airflow only once.
+"""Prepares Airflow's database in one process, so that Airflow is loaded only once.
 
-Reads what is wanted as JSON from standard input, because it holds passwords: `connections` (id → fields), `pools`
-(name → slots) and `admin` (username, password; null where Airflow has its logins elsewhere).
+The Python of the Airflow environment runs it. It reads JSON with passwords from standard input: `connections`
+(id → fields), `pools` (name → slots) and `admin` (username, password; null if Airflow has its logins elsewhere).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from offload_core.config.settings import POOL_DESCRIPTION
 
 
 def main() -> None:
-    """Migrate, then make connections, pools and the admin what is wanted."""
-    wanted = json.load(sys.stdin)
+    """Migrate the database, then store the requested connections, pools and admin user."""
+    requested = json.load(sys.stdin)
     db.upgradedb()
-    _store_connections(wanted["connections"])
-    for name, slots in wanted["pools"].items():
+    _store_connections(requested["connections"])
+    for name, slots in requested["pools"].items():
         Pool.create_or_update_pool(name, slots, description=POOL_DESCRIPTION, include_deferred=False)
-    if wanted["admin"]:
-        _store_admin(**wanted["admin"])
+    if requested["admin"]:
+        _store_admin(**requested["admin"])
 
 
 def _store_connections(connections: dict[str, dict[str, Any]]) -> None:
@@ -46,7 +46,7 @@ def _store_admin(username: str, password: str) -> None:
             return
         address = f"{username}@localhost"
         if not manager.add_user(username, "Offload", "Admin", address, manager.find_role("Admin"), password):
-            raise RuntimeError("Airflow did not accept the admin user; the reason stands above.")
+            raise RuntimeError("Airflow did not accept the admin user; see the reason above.")
 
 
 if __name__ == "__main__":

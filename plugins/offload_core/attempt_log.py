@@ -1,4 +1,4 @@
-"""One line per attempt at a table, in `key=value` pairs: what log collectors and `grep` find a table, a run or a window by."""
+"""The log line of one attempt at a table: `key=value` pairs that log collectors and `grep` can search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def attempt_line(
 
     Args:
         table: the table's short name.
-        run_id, attempt: Airflow's, or the command's.
+        run_id, attempt: those of Airflow, or of the command.
         outcome: `success`, `empty`, or the kind of the error.
         window: from (exclusive) and to (inclusive), UTC, of the last commit; what is not known is left out.
         rows: rows that were published.
@@ -44,6 +44,6 @@ def attempt_line(
 
 
 def _value(value: object) -> str:
-    """As it is, or quoted where it holds anything that would end it; a run's id may be any text."""
+    """The value as text, quoted if it holds anything that would end it: a run's id may be any text."""
     text = str(value)
     return text if _PLAIN.fullmatch(text) else json.dumps(text)

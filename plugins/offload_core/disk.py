@@ -1,4 +1,4 @@
-"""What goes wrong with files: a disk that is full, or a folder that can't be written."""
+"""Errors of files: a disk is full, or a folder cannot be written."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def says_full(message: str) -> bool:
-    """Whether another program's message is about a full disk: a JVM and PostgreSQL pass on the system's own words."""
+    """Whether another program's message is about a full disk; a JVM and PostgreSQL pass on the system's own text."""
     return any(os.strerror(code) in message for code in _FULL)
 
 
 def full_disk(what: str, reason: str) -> FreeDiskSpace:
-    """The error for a disk that was full while `what`."""
+    """The error for a full disk; `what` completes "… while"."""
     return FreeDiskSpace(
         f"There was no room for a file while {what}: {reason}.",
-        "Free space there (`df -h` shows which disk is full, and lift a quota if there is one); nothing was published by this, "
-        "and the next attempt carries on from the same watermark.",
+        "Free space there (`df -h` shows which disk is full; lift a quota if there is one). Nothing was published, and "
+        "the next attempt carries on from the same watermark.",
     )
 
 
@@ -31,7 +31,7 @@ def disk_errors(what: str) -> Iterator[None]:
     """Turn errors of this machine's files into errors that say what to do. `what` completes "… while".
 
     Raises:
-        FreeDiskSpace: the disk is full, or the quota or the limit of a file's size used up.
+        FreeDiskSpace: the disk is full, or a quota or the limit of a file's size is reached.
         CatalogUnavailable: the folder can't be written for another reason.
     """
     try:
@@ -42,5 +42,7 @@ def disk_errors(what: str) -> Iterator[None]:
             raise full_disk(what, reason) from error
         raise CatalogUnavailable(
             f"A file could not be written while {what}: {reason}.",
-            "See that the folder is there and that the job's user may write to it; the next attempt carries on from the same watermark.",
+            "Make sure that the folder exists and that the job's user may write to it; the next attempt carries on "
+            "from "
+            "the same watermark.",
         ) from error

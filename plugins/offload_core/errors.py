@@ -1,6 +1,6 @@
-"""Every error the offload raises on purpose.
+"""Every error that the offload raises on purpose.
 
-A class says what its receiver must do next; its message says what is wrong and then how to mend it. `kind` is the value
+A class says what its receiver must do next; its message says what is wrong and then how to fix it. `kind` is the value
 of the `type` label of `offload_errors_total`, so it never changes once released.
 """
 
@@ -32,7 +32,7 @@ class OffloadError(Exception):
 
 
 def may_pass(kind: str) -> bool:
-    """Whether an error of this kind may end without anybody changing anything; of a kind that is no class's, yes."""
+    """Whether an error of this kind may end without anybody changing anything; True for a kind that no class has."""
     classes = list(OffloadError.__subclasses__())
     for error in classes:
         if vars(error).get("kind") == kind:
@@ -76,7 +76,7 @@ class RunInit(OffloadError):
 
 
 class WatermarkNotFound(RunInit):
-    """The table has no watermark; it never starts from zero silently."""
+    """The table has no watermark; an offload never starts from zero silently."""
 
     kind = "watermark_not_found"
 
@@ -94,7 +94,10 @@ class TargetTableMissing(RunInit):
 
 
 class RetryLater(OffloadError):
-    """A server can't be reached or broke off: nothing was published, the next attempt starts from the same watermark."""
+    """A server can't be reached or broke off.
+
+    Nothing was published; the next attempt starts from the same watermark.
+    """
 
     kind = "unavailable"
     retryable = True
@@ -158,21 +161,24 @@ class WaitForOtherRun(OffloadError):
 
 
 class StartOver(OffloadError):
-    """Something else moved the table or the ledger during this attempt: nothing was published, plan again from the newest state."""
+    """Something else changed the table or the ledger during this attempt.
+
+    Nothing was published: plan again from the newest state.
+    """
 
     kind = "conflict"
     retryable = True
 
 
 class AuditFailed(OffloadError):
-    """The written rows are not the counted rows: the branch was dropped, readers never saw it."""
+    """The written rows are not the counted rows: the branch was dropped, and readers never saw it."""
 
     kind = "audit"
     retryable = True
 
 
 class CommitStateUnknown(OffloadError):
-    """The connection broke during a commit and its outcome can't be told yet: advance nothing, delete nothing.
+    """The connection broke during a commit, and its outcome is not known yet: advance nothing, delete nothing.
 
     The next attempt finds the marker, or doesn't, and carries on from there.
     """
@@ -182,7 +188,10 @@ class CommitStateUnknown(OffloadError):
 
 
 class RestateInterval(OffloadError):
-    """An interval holds rows in Iceberg that ClickHouse holds differently or not at all: inserting can't mend that, restating can."""
+    """An interval holds rows in Iceberg that ClickHouse holds differently or not at all.
+
+    Inserting rows cannot repair that, restating the interval can.
+    """
 
     kind = "interval_differs"
 
@@ -194,19 +203,22 @@ class RepairInterval(OffloadError):
 
 
 class RepairInstead(OffloadError):
-    """Restating would lose rows, because ClickHouse no longer holds all of the interval: use `offload repair`, which only adds."""
+    """Restating would lose rows, because ClickHouse no longer holds all of the interval.
+
+    Use `offload repair`, which only inserts.
+    """
 
     kind = "interval_expired"
 
 
 class WatermarkInvalid(OffloadError):
-    """The watermark can't be true (in the future, unreadable): look at the ledger, then `offload reset`."""
+    """The watermark can't be true (in the future, unreadable): check the ledger, then run `offload reset`."""
 
     kind = "watermark_corrupt"
 
 
 class TableHalted(OffloadError):
-    """The table is stopped until an operator says `offload resume`: going on could lose rows or publish them twice."""
+    """The table is halted until an operator runs `offload resume`: going on could lose rows or publish them twice."""
 
     kind = "halted"
 
@@ -236,7 +248,7 @@ class HotRowsExpired(TableHalted):
 
 
 class SparkFailed(OffloadError):
-    """The Spark job ended without saying why: its process was killed, or Spark did not start."""
+    """The Spark job ended without reporting why: its process was killed, or Spark did not start."""
 
     kind = "spark"
     retryable = True

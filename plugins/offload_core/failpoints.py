@@ -1,8 +1,9 @@
-"""Named places where a test may make a run die, fail or wait. Unarmed they do nothing.
+"""Named places where a test may make a run die, fail or wait. Unarmed, they do nothing.
 
-`OFFLOAD_FAILPOINT=NAME:ACTION` arms one: `kill` ends the process as `kill -9` would, `raise` raises `RetryLater`, `pause` waits until the
-file that `OFFLOAD_FAILPOINT_FILE` names is gone; a run that comes by again doesn't wait a second time. `NAME:ACTION:2` acts from the second
-time on that the process comes by: a window in chunks passes each point once per chunk.
+`OFFLOAD_FAILPOINT=NAME:ACTION` arms one. `kill` ends the process as `kill -9` would, `raise` raises `RetryLater`, and
+`pause` waits until the file that `OFFLOAD_FAILPOINT_FILE` names is gone; a process waits for one file only once.
+`NAME:ACTION:2` acts from the second time on that the process reaches the point: a window that is split into chunks
+passes each point once per chunk.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PAUSE_FILE_ENV = "OFFLOAD_FAILPOINT_FILE"
 _passed: set[Path] = set()
 """The files that this process has waited for."""
 _times: Counter[str] = Counter()
-"""How often this process has come by, by what was armed."""
+"""How often this process has reached an armed failpoint, by what was armed."""
 
 
 class Failpoint(str, Enum):
@@ -45,7 +46,7 @@ _ARMED = re.compile(
 
 
 def reach(point: Failpoint) -> None:
-    """Do what the environment says of this point.
+    """Do what the environment arms this point with, if anything.
 
     Raises:
         RetryLater: the point is armed with `raise`.

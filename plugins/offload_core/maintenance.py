@@ -1,7 +1,7 @@
-"""What the upkeep of an Iceberg table is decided by and measured in; knows neither Spark nor a server.
+"""The decisions of an Iceberg table's maintenance, and the stats that measure it; knows neither Spark nor a server.
 
-A partition is closed when no run will write to it any more: its end lies before the watermark by more than what runs read again. Only
-closed partitions are compacted, and only where fewer files come out than go in.
+A partition is closed when no run will write to it any more: it ends before the watermark by more than the time that
+runs read again. Only closed partitions are compacted, and only if fewer files result.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from offload_core.config.settings import Settings
 from offload_core.config.tables import TableConfig, WriteMode
-from offload_core.protocol.window import Partition
+from offload_core.protocol.partition import Partition
 
 MEGABYTE = 1024 * 1024
 MORE_MANIFESTS = 10
-"""So many more manifests than wanted are left alone."""
+"""A table may have this many more manifests than wanted before they are rewritten."""
 SMALL = 0.75
-"""A file below this share of the target size is a small one; Iceberg's own planner draws the line there too."""
+"""A file below this share of the target size is small; Iceberg's planner uses the same share."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class PartitionFiles:
 
     Attributes:
         start: its start (UTC).
-        files, bytes: all of them.
-        small_files, small_bytes: those that are well below the target size.
-        delete_files: delete files of somebody else's; the offload writes none.
+        files, bytes: all data files.
+        small_files, small_bytes: files that are well below the target size.
+        delete_files: delete files of other writers; the offload writes none.
     """
 
     start: datetime
@@ -42,17 +42,14 @@ class PartitionFiles:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a table costs its readers.
+class TableStats:
+    """The stats of a table that determine what it costs its readers.
 
     Attributes:
-        data_files, bytes: of the current snapshot.
+        data_files, bytes, delete_files, manifests: those of the current snapshot.
         small_files: data files that are well below the target size.
-        delete_files: of the current snapshot.
-        snapshots: that the table keeps.
-        manifests: of the current snapshot.
-        metadata_files: `metadata.json` files that the table keeps.
-        planning_milliseconds: planning a typical read: one symbol, one hour of the newest full day.
+        snapshots, metadata_files: snapshots and `metadata.json` files that the table keeps.
+        planning_milliseconds: time to plan a typical read: one symbol, one hour of the newest full day.
         planned_files: how many files that read opens.
     """
 
@@ -67,17 +64,17 @@ class Figures:
     planned_files: int
 
     def to_json(self) -> dict[str, float]:
-        """The figures by their names."""
+        """The stats by their names."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, float]) -> Figures:
-        """The figures of `to_json`; those that an older version did not know are 0."""
+    def from_json(cls, values: Mapping[str, float]) -> TableStats:
+        """The stats of `to_json`; those that an older version did not record are 0."""
         return cls(**{field.name: values.get(field.name, 0) for field in fields(cls)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class Step:
+class MaintenanceStep:
     """One step of a table's maintenance.
 
     Attributes:
@@ -110,8 +107,8 @@ def due(
 ) -> list[PartitionFiles]:
     """The partitions that are closed and whose small files are worth rewriting, oldest first.
 
-    Worth it is what leaves fewer files than there were, so that the next day finds nothing to do. Partitions with somebody else's delete
-    files are left alone: until those are gone, rewritten rows would look like lost ones.
+    Rewriting is worth it if it leaves fewer files, so that the next day finds nothing to do. Partitions with delete
+    files of other writers are left alone: until those are gone, rewritten rows would look like lost ones.
     """
     found = [
         files
@@ -125,7 +122,7 @@ def due(
 
 
 def batches(partitions: Sequence[PartitionFiles], batch_bytes: int) -> Iterator[list[PartitionFiles]]:
-    """Partitions in the portions that one commit rewrites: so that neither memory nor a conflict costs more than one of them."""
+    """Partitions in batches of one commit each, which limit memory and the cost of a conflict."""
     batch: list[PartitionFiles] = []
     for files in partitions:
         if batch and sum(other.small_bytes for other in batch) + files.small_bytes > batch_bytes:
@@ -137,48 +134,38 @@ def batches(partitions: Sequence[PartitionFiles], batch_bytes: int) -> Iterator[
 
 
 def manifests_wanted(files: int, partitions: int) -> int:
-    """Over how many manifests, sorted by partition, a table's files are spread so that planning the read of a day stays quick.
+    """Over how many manifests, sorted by partition, a table's files should be spread so that planning the read of a day
+    is quick.
 
-    A plan reads the list of manifests and those whose partitions match. To pyiceberg an entry of a manifest costs about twice what a
-    line of the list does (20 and 10 µs), so `manifests + 2 * files / manifests` is to be least: at `sqrt(2 * files)`. Without it, all
-    entries of a small table would lie in one manifest, and every plan would read all of them.
+    A plan reads the list of manifests and those manifests whose partitions match. For pyiceberg, an entry of a manifest
+    costs about twice as much as a line of the list (20 and 10 µs), so `manifests + 2 * files / manifests` should be
+    least, which it is at `sqrt(2 * files)`. Otherwise all entries of a small table would be in one manifest, and every
+    plan would read all.
     """
     return max(1, min(math.ceil(math.sqrt(2 * files)), partitions))
 
 
 def manifests_are_due(manifests: int, wanted: int) -> bool:
-    """Whether rewriting is worth it: commits have added many, or a few large ones hold most."""
+    """Whether rewriting is worth it: commits have added many manifests, or a few large ones hold most entries."""
     return manifests > wanted + MORE_MANIFESTS or manifests * 3 < wanted
 
 
 def sort_columns(table: TableConfig) -> tuple[str, ...]:
-    """The columns that compacted files are sorted by within each hour: the entry's `sort_by`, else its keys; the time comes last."""
+    """The columns by which compacted files are sorted: `sort_by`, or else the keys; the time comes last."""
     names = table.sort_by or table.keys
     return (*(name for name in names if name != table.timestamp_col), table.timestamp_col)
 
 
-def partition_start(partition: Partition, value: object) -> datetime:
-    """The start (UTC) of the partition with this value in Iceberg's metadata: a date for days, else periods since 1970."""
-    if partition is Partition.DAY:
-        return datetime.fromisoformat(str(value)).replace(tzinfo=timezone.utc)
-    number = int(str(value))
-    if partition is Partition.HOUR:
-        return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(hours=number)
-    if partition is Partition.MONTH:
-        return datetime(1970 + number // 12, number % 12 + 1, 1, tzinfo=timezone.utc)
-    return datetime(1970 + number, 1, 1, tzinfo=timezone.utc)
-
-
-def figure_lines(titles: Sequence[str], figures: Sequence[Figures]) -> list[str]:
-    """Figures of several moments beside each other, as lines of a table for the log."""
+def stats_lines(titles: Sequence[str], stats: Sequence[TableStats]) -> list[str]:
+    """Stats of several moments side by side, as lines of a table for the log."""
     lines = ["".join([f"{'':24}", *(f"{title:>16}" for title in titles)])]
-    for name in figures[0].to_json():
-        values = (f"{moment.to_json()[name]:>16,}" for moment in figures)
+    for name in stats[0].to_json():
+        values = (f"{moment.to_json()[name]:>16,}" for moment in stats)
         lines.append("".join([f"{name.replace('_', ' '):24}", *values]))
     return lines
 
 
-def step_lines(steps: Sequence[Step]) -> list[str]:
-    """What each step came to, as lines of a table for the log."""
+def step_lines(steps: Sequence[MaintenanceStep]) -> list[str]:
+    """The result of each step, as lines of a table for the log."""
     lines = [f"{'step':24}{'dealt with':>16}{'seconds':>16}"]
     return lines + [f"{step.name:24}{step.done:>16,}{step.seconds:>16.2f}" for step in steps]

@@ -1,4 +1,4 @@
-"""Pages that are mailed: jinja2 templates that extend `html_mail.html.j2`, and their plain-text twins."""
+"""HTML mails: templates that extend `html_mail.html.j2`, and their plain-text counterparts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def render(folder: Path, template: str, **values: object) -> str:
     """Fill in a template.
 
     Args:
-        folder: where it is.
-        template: its file name; what ends in `.html.j2` is escaped.
-        values: what it shows.
+        folder: the template's folder.
+        template: its file name; values are escaped if it ends in `.html.j2`.
+        values: the variables that it shows.
     """
     templates = Environment(
         loader=FileSystemLoader([folder, Path(__file__).parent]),
@@ -29,5 +29,5 @@ def render(folder: Path, template: str, **values: object) -> str:
 
 
 def as_code(text: str) -> Markup:
-    """Escaped text in which what stands between backticks is set as code."""
+    """Escaped text; the parts between backticks become code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before

@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 def delete_old_files(folders: Iterable[Path], before: datetime) -> int:
-    """Delete the files below some folders that were last written before a moment, and the folders that this leaves empty.
+    """Delete the files below some folders that were last written before a moment, and the folders that become empty.
 
-    Links are neither followed nor deleted; what somebody else deletes meanwhile, or may not be deleted, is left alone.
+    Links are neither followed nor deleted. A file that cannot be deleted, or is deleted by another process, is skipped.
 
     Args:
-        folders: where to look; one that is missing holds nothing. They themselves stay.
+        folders: the folders, which themselves stay; a missing one is skipped.
         before: zone-aware.
 
     Returns:
@@ -23,15 +23,15 @@ def delete_old_files(folders: Iterable[Path], before: datetime) -> int:
     """
     deleted = 0
     for folder in folders:
-        # Deleting what is in a folder makes it young: how old it was is looked up before.
-        found = [(Path(path), files, _is_old(Path(path), before)) for path, _, files in os.walk(folder)]
-        for path, files, was_old in reversed(found):
+        # Deleting a file updates the time of its folder, so the ages are read first.
+        contents = [(Path(path), files, _is_old(Path(path), before)) for path, _, files in os.walk(folder)]
+        for path, files, was_old in reversed(contents):
             for file in (path / name for name in files):
                 if not file.is_symlink() and _is_old(file, before):
                     with suppress(OSError):
                         file.unlink()
                         deleted += 1
-            # A young folder may just have been made for a file to come.
+            # A recent folder may just have been created for a file that is still to come.
             if was_old and path != folder:
                 with suppress(OSError):
                     path.rmdir()

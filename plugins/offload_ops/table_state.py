@@ -1,7 +1,8 @@
-"""What is known now of every configured table, from the ledger alone: how late it is, whether it stands, and why.
+"""The current state of every configured table, from the ledger alone: its lag, and why it is halted or failing.
 
-The lag is the time since the table was last offloaded with success (X7), never the age of its newest row: a quiet table and a daily candle
-are not late. Until the first success it counts from the table's first ledger row, so that a first run that keeps failing is seen too.
+The lag is the time since the table was last offloaded successfully, never the age of its newest row: a quiet table and
+a daily candle are not late. Until the first success it counts from the table's first ledger row, so that a first run
+that keeps failing becomes late too.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from enum import Enum
 from offload_core.config.lag import LagLevel, LagMinutes, lag
 from offload_core.config.tables import InvalidTable, TableConfig
 from offload_core.errors import OffloadError, TableHalted, WatermarkNotFound, may_pass
-from offload_core.ledger.ledger import Ledger, LedgerRow
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import LedgerRow, RowStatus
 from offload_core.protocol.window import Cursor
+from offload_ops.text import clock_seconds
 
 EXHAUSTED = 3
-"""Failed attempts in a row that are one failed cycle (X18)."""
+"""Failed attempts in a row that make a failed cycle: a task is attempted three times."""
 
 
 class Condition(str, Enum):
-    """How a table stands, in the words that commands and mails use."""
+    """The condition of a table, in the words of commands and mails."""
 
-    GOOD = "good"
+    OK = "good"
     FAILED = "failed"
     HALTED = "halted"
     NO_WATERMARK = "no watermark"
@@ -33,14 +36,14 @@ class Condition(str, Enum):
 
 
 @dataclass(frozen=True)
-class Problem:
+class Issue:
     """What keeps a table from being offloaded.
 
     Attributes:
-        kind: the error's kind, as metrics count it.
-        message: what is wrong, and where the ledger has it, what to do.
-        remedy: what to do; None where the message says it.
-        since: when it was recorded (UTC); None where no row says so.
+        kind: the kind of the error, as metrics count it.
+        message: what is wrong; one that was read from the ledger may also say what to do.
+        remedy: what to do; None if the message says it.
+        since: when it was recorded (UTC); None if no ledger row records it.
         attempts: failed attempts in a row.
     """
 
@@ -52,7 +55,7 @@ class Problem:
 
     @property
     def is_final(self) -> bool:
-        """Whether a whole cycle has failed: all attempts are used up, or another one could not help."""
+        """Whether a whole cycle has failed: all attempts are used up, or another attempt could not succeed."""
         return self.attempts >= EXHAUSTED or not may_pass(self.kind)
 
 
@@ -62,11 +65,12 @@ class TableState:
 
     Attributes:
         name: the table's short name.
-        condition: how it stands.
-        bounds: of the lag's levels.
+        condition: its condition.
+        bounds: the bounds of the lag levels.
         row: its newest ledger row of any status; None before the first.
-        lag: time since the last success, or since the first ledger row where there was none yet; None without a watermark.
-        problem: why it stands or fails; None where it does neither.
+        lag: time since the last success, or since the first ledger row before the first success; None without a
+            watermark.
+        issue: what keeps it from being offloaded; None if nothing does.
     """
 
     name: str
@@ -74,16 +78,16 @@ class TableState:
     bounds: LagMinutes
     row: LedgerRow | None = None
     lag: timedelta | None = None
-    problem: Problem | None = None
+    issue: Issue | None = None
 
     @property
     def level(self) -> LagLevel | None:
-        """The lag's place in the severity matrix (R85); None without a lag, and for a table that is switched off."""
+        """The level of the lag in the severity matrix; None without a lag, and for a disabled table."""
         return None if self.lag is None or self.condition is Condition.DISABLED else self.bounds.level(self.lag)
 
     @property
     def last_success(self) -> datetime | None:
-        """When it was last offloaded with success (UTC), an empty window included."""
+        """When it was last offloaded successfully (UTC); a run without new rows counts too."""
         return self.row.last_successful_run if self.row else None
 
     @property
@@ -93,37 +97,36 @@ class TableState:
 
     @property
     def is_watched(self) -> bool:
-        """Whether it shall be offloaded: a wrong entry is meant to be, a disabled table is not."""
+        """Whether the table should be offloaded. One with a wrong entry should, a disabled one should not."""
         return self.condition is not Condition.DISABLED
 
     def line(self) -> str:
         """The state in one line, for logs."""
         if self.lag is None or self.level is None:
-            return f"{self.name}: {self.problem.message if self.problem else self.condition.value}"
-        minutes = f"lag {self.lag.total_seconds() / 60:.1f} minutes ({self.level.value})"
-        when = (
-            f"last offloaded {self.last_success.isoformat(sep=' ', timespec='seconds')}"
-            if self.last_success
-            else "never offloaded yet"
-        )
-        parts = [minutes, when, *([f"{self.condition.value}: {self.problem.message}"] if self.problem else [])]
+            return f"{self.name}: {self.issue.message if self.issue else self.condition.value}"
+        parts = [
+            f"lag {self.lag.total_seconds() / 60:.1f} minutes ({self.level.value})",
+            f"last offloaded {clock_seconds(self.last_success)} UTC" if self.last_success else "never offloaded yet",
+        ]
+        if self.issue:
+            parts.append(f"{self.condition.value}: {self.issue.message}")
         return f"{self.name}: {', '.join(parts)}"
 
 
 def read_states(
     ledger: Ledger, tables: Sequence[TableConfig | InvalidTable], bounds: LagMinutes, now: datetime
 ) -> list[TableState]:
-    """The state of every configured table, in their order.
+    """The state of every configured table, in their order in the configuration.
 
     Args:
         ledger: the watermarks.
         tables: the configuration.
-        bounds: the levels' bounds.
+        bounds: the bounds of the lag levels.
         now: the present (UTC).
 
     Raises:
         RunInit: there is no ledger.
-        LedgerUnavailable: PostgreSQL can't be reached.
+        LedgerUnavailable: PostgreSQL cannot be reached.
     """
     newest, halts, since = ledger.newest_rows(), ledger.halts(), ledger.known_since()
     return [
@@ -145,40 +148,39 @@ def table_state(
     Args:
         table: its entry.
         row: its newest ledger row of any status.
-        halt: the row that says why it is halted.
+        halt: the row with the reason of its halt; None if it is not halted.
         known_since: when its first ledger row was written (UTC).
-        bounds: the levels' bounds.
+        bounds: the bounds of the lag levels.
         now: the present (UTC).
     """
-    zero = (row.last_successful_run or known_since or row.created_at) if row else None
-    late = lag(zero, now) if zero else None
-    condition, problem = _condition(table, row, halt)
-    return TableState(table.name, condition, bounds, row, late, problem)
+    lag_start = (row.last_successful_run or known_since or row.created_at) if row else None
+    condition, issue = _condition(table, row, halt)
+    return TableState(table.name, condition, bounds, row, lag(lag_start, now) if lag_start else None, issue)
 
 
 def _condition(
     table: TableConfig | InvalidTable, row: LedgerRow | None, halt: LedgerRow | None
-) -> tuple[Condition, Problem | None]:
+) -> tuple[Condition, Issue | None]:
     if isinstance(table, InvalidTable):
         error = table.error()
-        return Condition.WRONG_ENTRY, Problem(error.kind, error.problem, error.remedy)
-    condition, problem = _by_rows(table.name, row, halt)
-    return condition if table.enabled else Condition.DISABLED, problem
+        return Condition.WRONG_ENTRY, Issue(error.kind, error.problem, error.remedy)
+    condition, issue = _condition_by_rows(table.name, row, halt)
+    return condition if table.enabled else Condition.DISABLED, issue
 
 
-def _by_rows(name: str, row: LedgerRow | None, halt: LedgerRow | None) -> tuple[Condition, Problem | None]:
+def _condition_by_rows(name: str, row: LedgerRow | None, halt: LedgerRow | None) -> tuple[Condition, Issue | None]:
     if row is None:
         missing = WatermarkNotFound(name)
-        return Condition.NO_WATERMARK, Problem(missing.kind, missing.problem, "Run `offload init`.")
+        return Condition.NO_WATERMARK, Issue(missing.kind, missing.problem, "Run `offload init`.")
     if halt is not None:
         remedy = f"When the cause is dealt with, run `offload resume {name}`."
-        return Condition.HALTED, _problem(halt, TableHalted.kind, remedy, row.failure_count)
-    if row.status == "failed":
+        return Condition.HALTED, _issue(halt, TableHalted.kind, remedy, row.failure_count)
+    if row.status is RowStatus.FAILED:
         remedy = f"The next run tries again; `offload history {name}` shows the attempts."
-        return Condition.FAILED, _problem(row, OffloadError.kind, remedy, row.failure_count)
-    return Condition.GOOD, None
+        return Condition.FAILED, _issue(row, OffloadError.kind, remedy, row.failure_count)
+    return Condition.OK, None
 
 
-def _problem(row: LedgerRow, kind: str, remedy: str, attempts: int) -> Problem:
+def _issue(row: LedgerRow, kind: str, remedy: str, attempts: int) -> Issue:
     message = row.last_error_message or "No reason was recorded."
-    return Problem(row.error_kind or kind, message, remedy, row.created_at, attempts)
+    return Issue(row.error_kind or kind, message, remedy, row.created_at, attempts)

@@ -1,45 +1,61 @@
-"""Work that must not hold up the caller."""
+"""Work that must not hold up its caller: it runs in a thread that the process does not wait for when it ends."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 _Result = TypeVar("_Result")
 
 
-def within(seconds: float, work: Callable[[], _Result]) -> _Result:
-    """Do something in a thread, and wait for it no longer than this.
+def run_with_timeout(seconds: float, work: Callable[[], _Result]) -> _Result:
+    """Run some work in a thread and return its result. Work that takes longer is left behind.
 
-    What takes longer is left behind; it ends with the process, which does not wait for it.
+    Args:
+        seconds: the time limit.
+        work: the work.
 
     Raises:
-        TimeoutError: it was not done in time.
-        Exception: what the work raised.
+        TimeoutError: the work did not end in time.
+        Exception: the work raised it.
     """
-    thread = _Work(work)
-    thread.start()
-    thread.join(seconds)
-    return thread.result(seconds)
+    running = BackgroundWork(work)
+    if not running.wait(seconds):
+        raise TimeoutError(f"It took longer than {seconds:g} seconds.")
+    return running.result()
 
 
-class _Work(threading.Thread, Generic[_Result]):
+class BackgroundWork(Generic[_Result]):
+    """Work that starts at once in a daemon thread. Several can run side by side, and several callers can wait for one.
+
+    Attributes:
+        ended_at: when it ended, on `time.monotonic`; None while it runs.
+    """
+
     def __init__(self, work: Callable[[], _Result]) -> None:
-        super().__init__(name="within", daemon=True)
+        self.ended_at: float | None = None
         self._work = work
         self._results: list[_Result] = []
         self._error: Exception | None = None
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="background work", daemon=True).start()
 
-    def run(self) -> None:
-        try:
-            self._results.append(self._work())
-        except Exception as error:  # raised again by `result`
-            self._error = error
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end, but at most this long. Returns whether it has ended."""
+        return self._ended.wait(seconds)
 
-    def result(self, seconds: float) -> _Result:
+    def result(self) -> _Result:
+        """The result of work that has ended. Raises what the work raised."""
         if self._error is not None:
             raise self._error
-        if not self._results:
-            raise TimeoutError(f"It took longer than {seconds:g} seconds.")
         return self._results[0]
+
+    def _run(self) -> None:
+        try:
+            self._results.append(self._work())
+        except Exception as error:  # `result` raises it in the caller's thread
+            self._error = error
+        self.ended_at = time.monotonic()
+        self._ended.set()

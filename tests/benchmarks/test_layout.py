@@ -25,12 +25,12 @@ def layout_benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_unknown_variant_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_variant_is_refused_with_the_known_ones() -> None:
     result = layout_benchmark("files", "--only", "zstd level 77")
     assert result.returncode == 2
-    told = " ".join(result.stdout.split() + result.stderr.split())
-    assert "zstd level 77" in told
-    assert "as shipped" in told
+    output = " ".join(result.stdout.split() + result.stderr.split())
+    assert "zstd level 77" in output
+    assert "as shipped" in output
 
 
 @pytest.mark.full

@@ -15,7 +15,8 @@ def test_it_has_what_is_known_and_nothing_else() -> None:
     line = attempt_line("trades", "run:1", 2, "success", window=(None, NOON), rows=120, seconds=3.456)
 
     assert line == (
-        "ATTEMPT table=trades run_id=run:1 attempt=2 outcome=success window_to=2026-03-01T12:00:00+00:00 rows=120 seconds=3.46"
+        "ATTEMPT table=trades run_id=run:1 attempt=2 outcome=success window_to=2026-03-01T12:00:00+00:00 rows=120 "
+        "seconds=3.46"
     )
     assert attempt_line("trades", "run", 1, "spark") == "ATTEMPT table=trades run_id=run attempt=1 outcome=spark"
 

@@ -16,25 +16,24 @@ from offload_core.ledger.session import LedgerConnection
 from offload_core.maintenance import (
     MEGABYTE,
     SMALL,
-    Figures,
+    MaintenanceStep,
     PartitionFiles,
-    Step,
+    TableStats,
     batches,
     closed_before,
     due,
-    figure_lines,
     manifests_are_due,
     manifests_wanted,
-    partition_start,
     sort_columns,
+    stats_lines,
     step_lines,
 )
-from offload_core.protocol.window import Partition
+from offload_core.protocol.partition import Partition
 
 DAY = datetime(2026, 11, 1, tzinfo=timezone.utc)
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
 TARGET = 128 * MEGABYTE
-FIGURES = Figures(96, 10_000, 96, 0, 300, 97, 101, 12.5, 4)
+FIGURES = TableStats(96, 10_000, 96, 0, 300, 97, 101, 12.5, 4)
 
 
 def table(name: str) -> TableConfig:
@@ -114,25 +113,10 @@ def test_files_are_sorted_by_the_keys_and_the_time_unless_the_entry_says_otherwi
     assert sort_columns(chosen) == ("symbol", "exchange_timestamp")
 
 
-@pytest.mark.parametrize(
-    ("partition", "value", "start"),
-    [
-        (Partition.DAY, "2026-11-19", datetime(2026, 11, 19, tzinfo=timezone.utc)),
-        (Partition.HOUR, "0", datetime(1970, 1, 1, tzinfo=timezone.utc)),
-        (Partition.HOUR, "498443", datetime(2026, 11, 11, 11, tzinfo=timezone.utc)),
-        (Partition.MONTH, "682", datetime(2026, 11, 1, tzinfo=timezone.utc)),
-        (Partition.MONTH, "-1", datetime(1969, 12, 1, tzinfo=timezone.utc)),
-        (Partition.YEAR, "56", datetime(2026, 1, 1, tzinfo=timezone.utc)),
-    ],
-)
-def test_a_partitions_value_in_icebergs_metadata_says_when_it_starts(partition: Partition, value: str, start: datetime):
-    assert partition_start(partition, value) == start
-
-
 def test_the_log_shows_the_figures_beside_each_other_and_what_each_step_came_to():
-    lines = figure_lines(["before", "after"], [FIGURES, FIGURES])
+    lines = stats_lines(["before", "after"], [FIGURES, FIGURES])
     assert lines[1].split() == ["data", "files", "96", "96"]
-    assert step_lines([Step("compaction", 95, 1.25)])[1].split() == ["compaction", "95", "1.25"]
+    assert step_lines([MaintenanceStep("compaction", 95, 1.25)])[1].split() == ["compaction", "95", "1.25"]
 
 
 class TestTheLog:
@@ -140,8 +124,8 @@ class TestTheLog:
 
     def test_what_was_done_is_read_as_it_was_written_the_newest_first(self, session: LedgerConnection, pipeline: str):
         log, start = MaintenanceLog(session, pipeline), datetime.now(timezone.utc) - timedelta(minutes=1)
-        after = Figures.from_json({**FIGURES.to_json(), "data_files": 1})
-        steps = (Step("compaction", 95, 1.5), Step("orphans", 0, 0.25))
+        after = TableStats.from_json({**FIGURES.to_json(), "data_files": 1})
+        steps = (MaintenanceStep("compaction", 95, 1.5), MaintenanceStep("orphans", 0, 0.25))
         for run_id in ("first", "second"):
             log.append("trades", run_id=run_id, attempt=1, seconds=3.5, before=FIGURES, after=after, steps=steps)
 

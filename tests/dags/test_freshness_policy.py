@@ -1,4 +1,4 @@
-"""What the freshness DAG promises, and that every DAG's tasks tell when they fail, read from the DAGs that Airflow loads."""
+"""What the freshness DAG promises, and that the tasks of every DAG notify when they fail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from offload_airflow.callbacks.failure import job_failed, table_failed
 from offload_airflow.compat.sdk import DAG
 from offload_airflow.dag_ids import DAG_IDS
 from offload_airflow.operators.freshness import FreshnessOperator
+from offload_core.config.tables import DEFAULT_TABLES
 from tests.support.stack.airflow_version import due_runs, failure_callbacks, parsed, retry_callbacks, schedule
 
 DAG_ID = "iceberg_offload_freshness"
@@ -34,7 +35,7 @@ def test_it_has_one_task_with_one_attempt_that_ends_before_the_next_look(dag: DA
 
 def test_it_looks_every_five_minutes_three_minutes_after_a_cycle_began(dag: DAG) -> None:
     hour = datetime(2026, 3, 1, 10, tzinfo=timezone.utc)
-    times = [look.run_after for look in due_runs(dag, hour, hour + timedelta(minutes=20))]
+    times = [run.run_after for run in due_runs(dag, hour, hour + timedelta(minutes=20))]
     assert [moment.minute for moment in times] == [8, 13, 18, 23]
     assert (dag.catchup, dag.max_active_runs) == (False, 1)
     assert dag.start_date == datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -53,10 +54,11 @@ def test_it_says_what_it_is_and_who_is_told(dag: DAG) -> None:
 
 @pytest.mark.parametrize("dag_id", ["iceberg_offload", "iceberg_offload_audit"])
 def test_every_table_tells_when_it_fails_for_good(load_dag: LoadDag, dag_id: str) -> None:
-    for task in load_dag(dag_id).tasks:
-        if hasattr(task, "table"):
-            assert failure_callbacks(task) == [table_failed], task
-            assert retry_callbacks(task) == [], task
+    monitored = [task for task in load_dag(dag_id).tasks if hasattr(task, "table")]
+    assert {task.table for task in monitored} == {table.name for table in DEFAULT_TABLES}
+    for task in monitored:
+        assert failure_callbacks(task) == [table_failed], task
+        assert retry_callbacks(task) == [], task
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,10 @@ def test_the_last_task_of_the_other_dags_tells_when_it_fails_and_no_other(
 
 
 def test_airflow_itself_mails_nobody_besides(load_dag: LoadDag) -> None:
-    for dag_id in ("iceberg_offload", "iceberg_offload_audit", "iceberg_offload_maintenance", DAG_ID):
-        assert not any(task.email for task in load_dag(dag_id).tasks), dag_id
+    for dag_id in DAG_IDS:
+        tasks = load_dag(dag_id).tasks
+        assert tasks, dag_id
+        assert [task for task in tasks if task.email] == [], dag_id
 
 
 @pytest.mark.usefixtures("airflow_database")

@@ -79,7 +79,7 @@ def test_every_task_has_three_attempts_a_minute_apart_and_every_job_a_timeout(da
 
 def test_it_says_what_it_is_and_whose(dag: DAG) -> None:
     assert {task.owner for task in dag.tasks} == {"data-platform"}
-    assert str(dag.doc_md).startswith("### Upkeep of the Iceberg tables")
+    assert str(dag.doc_md).startswith("### Maintenance of the Iceberg tables")
     assert set(dag.tags) >= {"iceberg", "offload", "maintenance"}
 
 

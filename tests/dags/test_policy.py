@@ -101,11 +101,12 @@ def test_the_closing_task_is_behind_everything_and_runs_whatever_became_of_it(da
 
 
 def test_sensors_give_their_slot_back_between_looks(dag: DAG) -> None:
-    for task in dag.tasks:
-        if isinstance(task, WatermarkSensor):
-            assert task.mode == "reschedule", task
-            assert task.poke_interval == 10, task
-            assert not task.soft_fail, task
+    sensors = [task for task in dag.tasks if isinstance(task, WatermarkSensor)]
+    assert len(sensors) == len(TABLES)
+    for task in sensors:
+        assert task.mode == "reschedule", task
+        assert task.poke_interval == 10, task
+        assert not task.soft_fail, task
 
 
 def test_every_task_has_three_attempts_a_minute_apart(dag: DAG) -> None:
@@ -117,9 +118,10 @@ def test_every_task_has_three_attempts_a_minute_apart(dag: DAG) -> None:
 
 
 def test_three_attempts_of_a_table_and_the_pauses_between_fit_the_period(dag: DAG) -> None:
-    for task in dag.tasks:
-        if isinstance(task, OffloadSubmitOperator | WatermarkSensor):
-            assert all_attempts(task) <= timedelta(minutes=15), task
+    tasks = [task for task in dag.tasks if isinstance(task, OffloadSubmitOperator | WatermarkSensor)]
+    assert len(tasks) == 2 * len(TABLES)
+    for task in tasks:
+        assert all_attempts(task) <= timedelta(minutes=15), task
 
 
 def test_a_stuck_table_in_every_layer_does_not_end_the_run_before_the_last_layer(dag: DAG) -> None:

@@ -1,4 +1,4 @@
-"""A hot tier of its own for each test, on the run's real ClickHouse."""
+"""A new hot tier for each test, on the run's real ClickHouse."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def hot_tier(hot_tier_connection: ClickHouseConnection, apply_hot_tier: Callable
 
 @pytest.fixture(scope="session")
 def apply_hot_tier() -> Callable[[Client], None]:
-    """Runs all statements of the hot tier's DDL."""
+    """Return a function that runs all statements of the hot tier's DDL."""
 
     def apply(client: Client) -> None:
         for statement in statements(SQL):
@@ -45,12 +45,12 @@ def apply_hot_tier() -> Callable[[Client], None]:
 
 @pytest.fixture(scope="session")
 def wait_until() -> Callable[..., None]:
-    """Polls a condition until it holds; fails after `seconds`."""
+    """Return a function that polls a condition until it holds, and fails after `seconds`."""
 
     def wait(condition: Callable[[], bool], seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
+            assert time.monotonic() < deadline, "the condition did not become true in time"
             time.sleep(0.1)
 
     return wait

@@ -1,8 +1,11 @@
-"""docker-compose.yaml and what belongs to it. No container engine runs here: what can be told without one is, and the parts that can be had
-natively are given the same settings by other tests (tests/spark/iceberg/test_s3.py, tests/monitoring)."""
+"""docker-compose.yaml, the Dockerfile and their files, as far as they can be checked without a container engine.
+
+Other tests run the parts that exist natively with the same settings (tests/spark/iceberg/test_s3.py, tests/monitoring).
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shutil
@@ -29,20 +32,23 @@ from offload_core import __version__
 from offload_core.config.connections import Connections
 from offload_core.config.settings import DEFAULT_POOL, POOL_SLOTS, Settings
 from offload_core.source.clickhouse import ClickHouse
+from tests.docs.test_runbooks import SERVICES as RUNBOOK_SERVICES
 from tests.support.checkout import CHECKOUT
 from tests.support.stack import airflow_home  # noqa: F401 - before anything imports Airflow
 from tests.support.stack.runs import quiet
 from tests.support.stack.s3_server import s3_server
-from tests.test_runbook_documents import SERVICES as RUNBOOK_SERVICES
 
 FILE = CHECKOUT / "docker-compose.yaml"
 TEXT = FILE.read_text()
-DOCKERFILE = (CHECKOUT / "docker" / "Dockerfile").read_text()
+DOCKERFILE = (CHECKOUT / "docker" / "Dockerfile").read_text().replace("\\\n", "")
+"""With its continued lines joined."""
+IMAGE_STAGE = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+"""The last stage, which becomes the image."""
 NEEDED = re.compile(r"\$\{(\w+):\?see \.env\.example\}")
 
 
 def secret(name: str) -> str:
-    """What stands for a secret here."""
+    """The stand-in for a secret."""
     return f"secret-of-{name.lower()}"
 
 
@@ -62,7 +68,7 @@ PROGRAMS = {
     "grafana/grafana": {"wget"},
     "axllent/mailpit": {"/mailpit"},
 }
-"""What each image is known to have, as far as it is asked for."""
+"""The programs that the images are known to have, as far as commands and checks use them."""
 
 
 def image(name: str) -> str:
@@ -81,6 +87,13 @@ def mounts(name: str) -> list[tuple[str, str, str]]:
     return [tuple((volume + "::").split(":")[:3]) for volume in SERVICES[name].get("volumes", [])]
 
 
+def imported_names(node: ast.AST) -> list[str]:
+    """The modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
 def example() -> dict[str, str]:
     """The names in .env.example with their values."""
     lines = (CHECKOUT / ".env.example").read_text().splitlines()
@@ -88,21 +101,21 @@ def example() -> dict[str, str]:
 
 
 class TestTheFile:
-    def test_it_says_at_the_top_what_it_is_not_for(self):
+    def test_it_says_at_the_top_that_it_is_only_for_development(self):
         assert "FOR DEVELOPMENT AND TRIALS ONLY" in "".join(TEXT.splitlines(keepends=True)[:3])
 
     def test_it_has_every_service_that_the_runbooks_name(self):
         assert set(SERVICES) >= RUNBOOK_SERVICES | {"airflow-triggerer", "airflow-dag-processor", "s3", "mail"}
 
     def test_every_secret_comes_from_the_users_own_file_and_none_has_a_default(self):
-        asked = set(NEEDED.findall(TEXT))
+        variables = set(NEEDED.findall(TEXT))
 
-        assert asked == set(example())
+        assert variables == set(example())
         assert set(example().values()) == {""}
         assert len(re.findall(r"(?<!\$)\$\{", TEXT)) == len(NEEDED.findall(TEXT)), "a variable without :?"
         assert "/.env" in (CHECKOUT / ".gitignore").read_text().splitlines()
 
-    def test_what_looks_like_a_secret_is_one_of_them(self):
+    def test_everything_that_looks_like_a_secret_is_one_of_them(self):
         named = re.compile(r"(?i)(password|secret|fernet|access_key|access-key)")
         for name in SERVICES:
             for variable, value in environment(name).items():
@@ -117,7 +130,7 @@ class TestTheFile:
             for part in ("command", "entrypoint", "healthcheck"):
                 assert "secret-of-" not in str(service.get(part)), name
 
-    def test_no_container_is_given_the_machine(self):
+    def test_no_container_has_access_to_the_machine(self):
         assert "docker.sock" not in TEXT
         for word in ("privileged", "cap_add", "network_mode", "pid:", "env_file"):
             assert word not in TEXT
@@ -138,13 +151,13 @@ class TestTheFile:
         assert float(limits["cpus"]) >= float(reserved["cpus"])
         assert megabytes(limits["memory"]) >= megabytes(reserved["memory"])
         if name in AIRFLOW:
-            assert megabytes(limits["memory"]) > 256, "too small for Airflow (G13)"
+            assert megabytes(limits["memory"]) > 256, "too small for Airflow"
 
     def test_the_limits_of_spark_and_clickhouse_are_the_required_ones(self):
         spark, clickhouse = (SERVICES[name]["deploy"]["resources"]["limits"] for name in ("spark-worker", "clickhouse"))
 
-        assert spark == {"cpus": "2.0", "memory": "4G"}  # R124
-        assert clickhouse["memory"] == "3G"  # R126
+        assert spark == {"cpus": "2.0", "memory": "4G"}
+        assert clickhouse["memory"] == "3G"
 
     @pytest.mark.parametrize("name", RUNNING)
     def test_every_server_restarts_is_checked_and_is_in_the_one_network(self, name):
@@ -154,13 +167,13 @@ class TestTheFile:
         assert service["networks"] == ["k2-net"]
         assert set(service["healthcheck"]) == {"test", "interval", "timeout", "retries", "start_period"}
 
-    def test_what_containers_print_is_limited_and_the_parser_writes_no_files_beside_it(self):
+    def test_the_output_of_containers_is_limited_and_the_parser_writes_no_log_files(self):
         for name, service in SERVICES.items():
             assert {"max-size", "max-file"} <= set(service["logging"]["options"]), name
         targets = {SERVICES[name]["environment"]["AIRFLOW__LOGGING__DAG_PROCESSOR_LOG_TARGET"] for name in AIRFLOW}
         assert targets == {"stdout"}
 
-    def test_what_prepares_the_rest_runs_once_and_everybody_of_airflow_waits_for_it(self):
+    def test_the_preparation_runs_once_and_all_of_airflow_waits_for_it(self):
         assert SERVICES[ONE_SHOT]["restart"] == "no"
         for name in set(AIRFLOW) - {ONE_SHOT}:
             assert SERVICES[name]["depends_on"][ONE_SHOT] == {"condition": "service_completed_successfully"}
@@ -185,7 +198,7 @@ class TestTheFile:
         assert len(set(outside)) == len(outside)
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_everything_mounted_exists_and_the_checkout_only_to_be_read(self, name):
+    def test_everything_mounted_exists_and_the_checkout_is_read_only(self, name):
         for source, _, mode in mounts(name):
             if source.startswith("."):
                 assert (CHECKOUT / source).exists(), source
@@ -200,13 +213,13 @@ class TestTheFile:
 
 
 class TestTheComposeProgram:
-    """Checked by docker-compose itself where there is one: Debian's package is enough, no engine is asked."""
+    """Checks with docker-compose itself, if it is installed: Debian's package needs no engine."""
 
     @pytest.fixture
     def program(self) -> str:
         found = shutil.which("docker-compose")
         if found is None:
-            pytest.skip("there is no docker-compose: apt-get install docker-compose")
+            pytest.skip("docker-compose is not installed: apt-get install docker-compose")
         return found
 
     def config(self, program: str, env: Path) -> subprocess.CompletedProcess[str]:
@@ -215,28 +228,28 @@ class TestTheComposeProgram:
             command, cwd=CHECKOUT, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"}
         )
 
-    def test_it_takes_the_file_once_every_secret_is_there(self, program, tmp_path):
+    def test_it_accepts_the_file_with_all_secrets(self, program, tmp_path):
         env = tmp_path / "env"
         env.write_text("".join(f"{name}={secret(name)}\n" for name in example()))
 
-        said = self.config(program, env)
+        result = self.config(program, env)
 
-        assert said.returncode == 0, said.stderr
-        assert set(yaml.safe_load(said.stdout)["services"]) == set(SERVICES)
+        assert result.returncode == 0, result.stderr
+        assert set(yaml.safe_load(result.stdout)["services"]) == set(SERVICES)
 
     def test_it_refuses_to_start_with_the_example_and_with_one_secret_missing(self, program, tmp_path):
         env = tmp_path / "env"
         for missing in ("AIRFLOW_FERNET_KEY", None):
             env.write_text("".join(f"{name}={'' if missing in (None, name) else 'x'}\n" for name in example()))
 
-            said = self.config(program, env)
+            result = self.config(program, env)
 
-            assert said.returncode != 0
-            assert "see .env.example" in said.stderr
+            assert result.returncode != 0
+            assert "see .env.example" in result.stderr
 
 
 @pytest.fixture
-def told(monkeypatch) -> Connections:
+def compose_connections(monkeypatch) -> Connections:
     """The Connections of the scheduler's environment, as Airflow and the package read them."""
     for variable, value in environment("airflow-scheduler").items():
         if variable.startswith("AIRFLOW_CONN_"):
@@ -248,7 +261,8 @@ def told(monkeypatch) -> Connections:
 
 
 @pytest.fixture
-def embedded() -> dict[str, Any]:
+def devstack_connections() -> dict[str, Any]:
+    """The connections of a development stack on the servers' default ports."""
     return describe(
         Layout.of_checkout(),
         Secrets(**{field.name: field.name for field in fields(Secrets)}),
@@ -258,25 +272,25 @@ def embedded() -> dict[str, Any]:
     )
 
 
-class TestItIsTheSameStackAsTheEmbeddedOne:
-    def test_the_connections_name_the_same_users_and_databases(self, told, embedded):
+class TestItIsTheSameStackAsTheDevelopmentStack:
+    def test_the_connections_name_the_same_users_and_databases(self, compose_connections, devstack_connections):
         for part, host in (("clickhouse", "clickhouse"), ("postgres", "postgres")):
-            given = getattr(told, part).model_dump(mode="json")
-            known = {key: value for key, value in embedded[part].items() if key not in ("host", "password")}
+            given = getattr(compose_connections, part).model_dump(mode="json")
+            known = {key: value for key, value in devstack_connections[part].items() if key not in ("host", "password")}
             assert {key: given[key] for key in known} == known
             assert given["host"] == host
-        iceberg = told.iceberg
+        iceberg = compose_connections.iceberg
         assert (iceberg.name, iceberg.type, iceberg.user) == tuple(
-            embedded["iceberg"][key] for key in ("name", "type", "user")
+            devstack_connections["iceberg"][key] for key in ("name", "type", "user")
         )
-        assert iceberg.uri == embedded["iceberg"]["uri"].replace("127.0.0.1", "postgres")
-        assert iceberg.properties.items() >= embedded["iceberg"]["properties"].items()
+        assert iceberg.uri == devstack_connections["iceberg"]["uri"].replace("127.0.0.1", "postgres")
+        assert iceberg.properties.items() >= devstack_connections["iceberg"]["properties"].items()
         assert iceberg.is_in_s3
         assert urlsplit(iceberg.properties["s3.endpoint"]).hostname == "s3"
         assert f"-s3.port={urlsplit(iceberg.properties['s3.endpoint']).port}" in SERVICES["s3"]["command"]
 
-    def test_the_servers_know_what_the_connections_say(self, told):
-        found = told
+    def test_the_servers_have_the_logins_of_the_connections(self, compose_connections):
+        found = compose_connections
         hot, ledger, cold = (environment(name) for name in ("clickhouse", "postgres", "s3"))
         assert (hot["CLICKHOUSE_USER"], hot["CLICKHOUSE_DB"]) == (found.clickhouse.user, found.clickhouse.database)
         assert hot["CLICKHOUSE_PASSWORD"] == found.clickhouse.password.get_secret_value()
@@ -317,9 +331,10 @@ class TestItIsTheSameStackAsTheEmbeddedOne:
         secrets = Secrets(**{field.name: field.name for field in fields(Secrets)})
         given = environment(name)
         different = {
-            "dags_folder", "plugins_folder", "fernet_key", "sql_alchemy_conn", "base_log_folder", "secret_key", "config_file",
-            "dag_processor_manager_log_location", "child_process_log_directory", "web_server_host", "web_server_port", "base_url",
-        }  # fmt: skip
+            *("dags_folder", "plugins_folder", "fernet_key", "sql_alchemy_conn", "base_log_folder", "secret_key"),
+            *("config_file", "dag_processor_manager_log_location", "child_process_log_directory"),
+            *("web_server_host", "web_server_port", "base_url"),
+        }
         for section, options in configuration(layout, secrets, 5432, 8080).items():
             for option, value in options.items():
                 if option not in different:
@@ -333,17 +348,18 @@ class TestItIsTheSameStackAsTheEmbeddedOne:
         )
         assert database.password == environment("postgres")["POSTGRES_AIRFLOW_PASSWORD"]
 
-    def test_the_exporter_starts_with_its_environment_and_is_where_it_is_looked_for(self):
+    def test_the_exporter_accepts_its_environment_and_has_the_address_that_airflow_uses(self):
         found = load_settings(environment("exporter"))
 
-        assert (found.address, found.postgres.host, found.postgres.database) == ("0.0.0.0", "postgres", "offload")  # noqa: S104
+        assert found.address == "0.0.0.0"  # noqa: S104
+        assert (found.postgres.host, found.postgres.database) == ("postgres", "offload")
         assert (urlsplit(found.airflow_url).hostname, urlsplit(found.airflow_url).port) == ("airflow-webserver", 8080)
         for name in AIRFLOW:
             assert environment(name)["OFFLOAD_METRICS_URL"] == f"http://exporter:{found.port}/metrics"
 
     def test_prometheus_alertmanager_and_grafana_find_each_other(self):
-        told = yaml.safe_load((CHECKOUT / "monitoring/prometheus/prometheus.yml").read_text())
-        groups = [*told["scrape_configs"], *told["alerting"]["alertmanagers"]]
+        config = yaml.safe_load((CHECKOUT / "monitoring/prometheus/prometheus.yml").read_text())
+        groups = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
         targets = [target for group in groups for static in group["static_configs"] for target in static["targets"]]
         source = yaml.safe_load((CHECKOUT / "monitoring/grafana/provisioning/datasources/prometheus.yml").read_text())
         targets.append(urlsplit(source["datasources"][0]["url"]).netloc)
@@ -361,24 +377,24 @@ class TestItIsTheSameStackAsTheEmbeddedOne:
         assert "--config.file=/etc/prometheus/prometheus.yml" in SERVICES["prometheus"]["command"]
         assert ("./monitoring/prometheus", "/etc/prometheus", "ro") in mounts("prometheus")
 
-    def test_alertmanager_mails_to_the_catcher(self, tmp_path):
+    def test_alertmanager_sends_mail_to_the_catcher(self, tmp_path):
         script, shipped = CHECKOUT / "docker/alertmanager.sh", CHECKOUT / "monitoring/alertmanager"
         subprocess.run(["sh", str(script), str(shipped), str(tmp_path / "config")], check=True)
-        made = tmp_path / "config" / "alertmanager.yml"
+        written = tmp_path / "config" / "alertmanager.yml"
 
-        told = yaml.safe_load(made.read_text())
-        assert told["global"]["smtp_smarthost"] == "mail:1025"
-        assert told["global"]["smtp_require_tls"] is False
-        assert {**told, "global": None} == {
+        config = yaml.safe_load(written.read_text())
+        assert config["global"]["smtp_smarthost"] == "mail:1025"
+        assert config["global"]["smtp_require_tls"] is False
+        assert {**config, "global": None} == {
             **yaml.safe_load((shipped / "alertmanager.yml").read_text()),
             "global": None,
         }
         if shutil.which("amtool"):
-            subprocess.run(["amtool", "check-config", str(made)], check=True, capture_output=True)
+            subprocess.run(["amtool", "check-config", str(written)], check=True, capture_output=True)
 
 
 class TestSpark:
-    @pytest.mark.usefixtures("told")
+    @pytest.mark.usefixtures("compose_connections")
     def test_jobs_go_to_the_master_in_client_mode(self):
         from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
@@ -412,7 +428,7 @@ class TestSpark:
 
 @pytest.fixture
 def prepare() -> ModuleType:
-    """docker/prepare.py, which is no part of any package."""
+    """docker/prepare.py, which belongs to no package."""
     spec = importlib.util.spec_from_file_location("prepare", CHECKOUT / "docker" / "prepare.py")
     assert spec is not None
     assert spec.loader is not None
@@ -432,16 +448,16 @@ class TestTheImage:
     def test_hadolint_finds_nothing(self):
         program = Layout.of_checkout().envs / "readers" / "bin" / "hadolint"
         if not program.exists():
-            pytest.skip("there is no hadolint: run make readers (no wheel exists for some machines)")
+            pytest.skip("hadolint is not installed: run make readers (some machines have no wheel)")
 
-        said = subprocess.run(
+        result = subprocess.run(
             [program, CHECKOUT / "docker" / "Dockerfile"], capture_output=True, text=True, check=False
         )
 
-        assert said.stdout == ""
-        assert said.returncode == 0
+        assert result.stdout == ""
+        assert result.returncode == 0
 
-    def test_the_class_path_is_the_pinned_jars_and_the_clients_of_s3_too(self):
+    def test_the_class_path_is_the_pinned_jars_including_the_s3_client(self):
         path = re.search(r"OFFLOAD_SPARK_JARS=(\S+)", DOCKERFILE)[1].split(":")
 
         folder = "/opt/iceberg-offload/.venv/jars"
@@ -455,7 +471,7 @@ class TestTheImage:
 
         assert set(re.findall(r"lib/python(3\.\d+)/", DOCKERFILE)) == {version}
 
-    def test_it_is_given_all_it_is_made_of_and_nothing_else(self):
+    def test_its_build_gets_all_that_it_needs_and_nothing_else(self):
         taken = {line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
 
         assert taken == {"bin", "dags", "docker", "devstack", "include", "install", "monitoring", "plugins"} | {
@@ -464,6 +480,36 @@ class TestTheImage:
         }
         for name in taken - {"requirements.txt"}:
             assert (CHECKOUT / name).is_dir()
+
+    def test_it_has_no_development_stack_and_no_set_up(self):
+        copied = re.findall(r"^COPY (?:--from=(\S+) )?(\S+) (\S+)$", IMAGE_STAGE, re.MULTILINE)
+
+        assert copied == [
+            *(("", name, name) for name in ("bin", "dags", "docker", "include", "monitoring", "plugins")),
+            ("build", "/opt/iceberg-offload/.venv", ".venv"),
+        ]
+        removed = re.search(r"rm -rf (.*)", DOCKERFILE[: -len(IMAGE_STAGE)].rpartition("FROM base AS build")[2])[1]
+        assert {".venv/devstack", ".venv/bootstrap"} <= set(removed.split())
+
+    def test_its_code_imports_neither_the_development_stack_nor_set_up(self):
+        sources = [
+            path
+            for folder in ("dags", "docker", "include", "monitoring", "plugins")
+            for path in (CHECKOUT / folder).rglob("*.py")
+        ]
+        imported = {
+            (name.partition(".")[0], path)
+            for path in sources
+            for node in ast.walk(ast.parse(path.read_text()))
+            for name in imported_names(node)
+        }
+
+        assert len(sources) > 200
+        assert {path for name, path in imported if name in ("devstack", "install", "tests", "tools")} == set()
+        programs = [*sources, CHECKOUT / "bin" / "offload", *(CHECKOUT / "docker").glob("*.sh")]
+        modules = re.compile(r"-m\W{1,4}(devstack|install|tests|tools)\b")
+        assert [path for path in programs if modules.search(path.read_text())] == []
+        assert not modules.search(TEXT)
 
     def test_nobody_in_it_is_root(self):
         assert re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE) == ["50000"]

@@ -1,4 +1,4 @@
-"""The programs in `examples/`, on tables that the real job offloaded."""
+"""The programs in `examples/` on tables that the real job has offloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every file in examples/ reads the cold tier right, as it stands: files as ClickHouse wrote them, compacted ones, and added columns."""
+"""Every file in examples/ reads the cold tier correctly: original, compacted and evolved data files."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from offload_core.config.tables import TableConfig
 from offload_ops.tiers.cold_table import open_cold_table
 from tests.support.checkout import CHECKOUT
 from tests.support.spark.foreign_writer import foreign_writer
+from tests.support.spark.readers import readers_python, sql_catalog
 from tests.support.spark.world import World, new_world
 
 EXAMPLES = CHECKOUT / "examples"
@@ -27,8 +28,8 @@ LINE = re.compile(r"^(one hour|one day|in snapshot \d+): (\d+) trades(?:, ([\d.]
 
 
 @dataclass(frozen=True)
-class Told:
-    """What an example says: trades of one symbol in one hour, all of one day, and how many the older snapshot had."""
+class ExampleOutput:
+    """An example's output: one symbol's trades in one hour, all trades of one day, and the older snapshot's count."""
 
     hour: tuple[int, Decimal]
     day: tuple[int, Decimal]
@@ -37,18 +38,18 @@ class Told:
 
 @dataclass(frozen=True)
 class History:
-    """A silver table whose first rows are compacted, whose last are as ClickHouse wrote them, and one of whose columns came between.
+    """A silver table: its first rows are compacted, its last ones are not, and it got a column in between.
 
     Attributes:
         hour: the hour to read (UTC).
         snapshot: the snapshot before the last run.
-        truth: what ClickHouse's own rows say.
+        truth: the answer from ClickHouse's own rows.
     """
 
     world: World
     hour: datetime
     snapshot: int
-    truth: Told
+    truth: ExampleOutput
 
     @property
     def arguments(self) -> list[str]:
@@ -78,29 +79,15 @@ def offloaded(world: World, table: TableConfig) -> History:
     feed(world, hour + HOUR / 2, midnight + 16 * HOUR)
     before = rows_up_to(world, hour + HOUR / 2)
     world.run_well(table)
-    truth = Told(read_hot(world, hour, HOUR, SYMBOL), read_hot(world, midnight, timedelta(days=1)), before)
+    truth = ExampleOutput(read_hot(world, hour, HOUR, SYMBOL), read_hot(world, midnight, timedelta(days=1)), before)
     assert truth.hour[0] > 20
     return History(world, hour, snapshot, truth)
 
 
 def feed(world: World, start: datetime, end: datetime) -> None:
-    python = str(Layout.of_checkout().python("devstack"))
+    history = [str(Layout.of_checkout().python("devstack")), "-m", "devstack.market_feed", "history"]
     span = ["--from", start.isoformat(), "--to", end.isoformat()]
-    world.command(
-        [
-            python,
-            "-m",
-            "devstack.market_feed",
-            "history",
-            "--seed",
-            "3",
-            "--exchange",
-            "binance",
-            "--rows",
-            "20000",
-            *span,
-        ]
-    )
+    world.command([*history, "--seed", "3", "--exchange", "binance", "--rows", "20000", *span])
 
 
 def read_hot(world: World, start: datetime, length: timedelta, symbol: str | None = None) -> tuple[int, Decimal]:
@@ -115,43 +102,27 @@ def read_hot(world: World, start: datetime, length: timedelta, symbol: str | Non
 
 
 def rows_up_to(world: World, end: datetime) -> int:
-    return read_hot(world, datetime(1970, 1, 1, tzinfo=timezone.utc), end - datetime(1970, 1, 1, tzinfo=timezone.utc))[
-        0
-    ]
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return read_hot(world, epoch, end - epoch)[0]
 
 
-def told(output: str) -> Told:
+def parse_answer(output: str) -> ExampleOutput:
     found = {match[1].partition(" ")[2]: match for match in LINE.finditer(output)}
     hour, day = ((int(found[what][2]), Decimal(found[what][3])) for what in ("hour", "day"))
     (snapshot,) = (int(match[2]) for what, match in found.items() if what.startswith("snapshot"))
-    return Told(hour, day, snapshot)
-
-
-def sql_catalog(world: World) -> dict[str, str]:
-    """pyiceberg's settings for the catalog."""
-    ledger = world.connections.postgres
-    login = f"{ledger.user}:{ledger.password.get_secret_value()}"
-    return {
-        "PYICEBERG_CATALOG__DEMO__TYPE": "sql",
-        "PYICEBERG_CATALOG__DEMO__URI": f"postgresql+psycopg://{login}@{ledger.host}:{ledger.port}/{ledger.database}",
-        # What these programs say must not hide a warning that a reader of the documentation would get.
-        "PYTHONWARNINGS": "error",
-    }
+    return ExampleOutput(hour, day, snapshot)
 
 
 @pytest.fixture(scope="module")
 def readers() -> Path:
     """The Python of the readers' environment."""
-    python = Layout.of_checkout().envs / "readers" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("pyiceberg's SQL catalog and Polars need an environment of their own: run `make readers`")
-    return python
+    return readers_python()
 
 
 @pytest.mark.parametrize("example", ["read_with_pyiceberg.py", "read_with_polars.py"])
 def test_reading_through_the_catalog_is_right(history: History, readers: Path, example: str) -> None:
     command = [str(readers), str(EXAMPLES / example), *history.arguments]
-    assert told(history.world.command(command, environ=sql_catalog(history.world))) == history.truth
+    assert parse_answer(history.world.command(command, environ=sql_catalog(history.world))) == history.truth
 
 
 def test_reading_next_to_airflow_is_right(history: History) -> None:
@@ -164,7 +135,7 @@ def test_reading_next_to_airflow_is_right(history: History) -> None:
         "PGDATABASE": server.database,
     }
     command = [sys.executable, str(EXAMPLES / "read_next_to_airflow.py"), *history.arguments]
-    assert told(history.world.command(command, environ=environ)) == history.truth
+    assert parse_answer(history.world.command(command, environ=environ)) == history.truth
 
 
 def test_reading_with_spark_is_right(history: History) -> None:
@@ -178,7 +149,7 @@ def test_reading_with_spark_is_right(history: History) -> None:
     job = history.world.submit(str(EXAMPLES / "read_with_spark.py"), history.arguments, environ=environ)
     ended = history.world.finish(job)
     assert ended.status == 0, ended.output
-    assert told(ended.output) == history.truth
+    assert parse_answer(ended.output) == history.truth
 
 
 def test_reading_with_clickhouse_is_right(history: History) -> None:
@@ -191,7 +162,7 @@ def test_reading_with_clickhouse_is_right(history: History) -> None:
     queries = [query for query in (EXAMPLES / "read_with_clickhouse.sql").read_text().split(";") if query.strip()]
     hour, day, snapshot = (history.world.hot.rows(query, parameters)[0] for query in queries)
     found = [(int(row["trades"]), Decimal(row["traded"])) for row in (hour, day)]
-    assert Told(found[0], found[1], int(snapshot["trades"])) == history.truth
+    assert ExampleOutput(found[0], found[1], int(snapshot["trades"])) == history.truth
 
 
 def test_the_documentation_shows_the_very_files() -> None:

@@ -1,4 +1,4 @@
-"""Faults against the real job: whatever dies, hangs, comes twice or comes late."""
+"""Faults against the real job: processes that die or hang, rows and runs that arrive twice or late."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.spark.foreign_writer import foreign, shared  # noqa: F401
-from tests.support.spark.world import world  # noqa: F401
+from tests.support.spark.fault_tables import candles, trades
+from tests.support.spark.foreign_writer import foreign, shared
+from tests.support.spark.world import world
+
+__all__ = ["candles", "foreign", "shared", "trades", "world"]
 
 HERE = Path(__file__).parent
 

@@ -1,4 +1,4 @@
-"""A disk that is full: nothing is published, the error says what to do, and once there is room the next attempt is exact."""
+"""A full disk: nothing is published, the error says what to do, and once there is space the next attempt is exact."""
 
 from __future__ import annotations
 
@@ -9,45 +9,37 @@ from pathlib import Path
 import psutil
 import pytest
 
-from offload_core.config.connections import Connections
-from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.fault_tables import TradeTables
 from tests.support.spark.faults import assert_exact, visible_rows
-from tests.support.spark.world import JobResult
+from tests.support.spark.world import FinishedJob
 from tests.support.stack.small_disk import SmallDisk, small_disk
 
 ROWS = 20_000
-"""So many trades are about half a megabyte of Parquet."""
-
-
-@pytest.fixture(scope="module")
-def trades(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trades]:
-    """A table for every test here, in a warehouse of its own."""
-    with prepared(Trades, request, servers, tmp_path_factory) as made:
-        yield made
+"""This many trades are about half a megabyte of Parquet."""
 
 
 @pytest.fixture
-def disk(trades: Trades) -> Iterator[SmallDisk]:
-    """A small disk that holds the next table's folder in the warehouse."""
+def disk(trades: TradeTables) -> Iterator[SmallDisk]:
+    """A small disk with the next table's folder in the warehouse."""
     folder = trades.world.warehouse / "cold" / trades.next.name
     kept = folder.rename(folder.with_name(f"{folder.name}_kept"))
-    with small_disk(folder, "8m") as made:
+    with small_disk(folder, "8m") as disk:
         for path in sorted(kept.rglob("*")):
             target = folder / path.relative_to(kept)
             target.mkdir() if path.is_dir() else target.write_bytes(path.read_bytes())
-        yield made
+        yield disk
 
 
-def assert_says_full(ended: JobResult) -> None:
-    """The job ended as one does that may be tried again, and named disk and remedy."""
+def assert_says_full(ended: FinishedJob) -> None:
+    """Check that the job ended with an error that may be retried, and named disk and remedy."""
     assert (ended.status, ended.error["kind"]) == (10, "disk_full"), ended.output
     assert "Free space" in str(ended.error["message"])
     assert "Traceback" not in ended.output
 
 
-def test_a_warehouse_that_is_full_while_rows_are_fetched_leaves_nothing_behind(trades: Trades, disk: SmallDisk) -> None:
+def test_a_warehouse_that_is_full_while_rows_are_fetched_leaves_nothing_behind(
+    trades: TradeTables, disk: SmallDisk
+) -> None:
     world, table = trades.world, trades.take(10)
     world.run_well(table)
     trades.insert(table, 10, ROWS)
@@ -72,7 +64,9 @@ def test_a_warehouse_that_is_full_while_rows_are_fetched_leaves_nothing_behind(t
         pytest.param("after-branch-commit", marks=pytest.mark.full),
     ],
 )
-def test_a_warehouse_that_is_full_at_a_commit_publishes_nothing(trades: Trades, disk: SmallDisk, point: str) -> None:
+def test_a_warehouse_that_is_full_at_a_commit_publishes_nothing(
+    trades: TradeTables, disk: SmallDisk, point: str
+) -> None:
     world, table = trades.world, trades.take(10)
     world.run_well(table)
     trades.insert(table, 10, 10)
@@ -87,7 +81,7 @@ def test_a_warehouse_that_is_full_at_a_commit_publishes_nothing(trades: Trades, 
 
 
 @pytest.mark.full
-def test_a_file_that_may_not_grow_any_further_is_a_full_disk_too(trades: Trades) -> None:
+def test_a_file_that_may_not_grow_any_further_is_a_full_disk_too(trades: TradeTables) -> None:
     world, table = trades.world, trades.take(ROWS)
     with world.paused(table, "before-read") as job:
         for process in psutil.Process(job.pid).children(recursive=True):
@@ -98,7 +92,7 @@ def test_a_file_that_may_not_grow_any_further_is_a_full_disk_too(trades: Trades)
 
 
 @pytest.mark.full
-def test_a_warehouse_that_can_not_be_written_says_so(trades: Trades) -> None:
+def test_a_warehouse_that_can_not_be_written_says_so(trades: TradeTables) -> None:
     world, table = trades.world, trades.take(10)
     data: Path = world.warehouse / "cold" / table.name / "data"
     data.touch()

@@ -1,4 +1,4 @@
-"""Others commit to the Iceberg tables between and during runs: the offload goes on exactly, or stops and says what to do."""
+"""Others commit to the Iceberg tables between and during runs: the offload stays exact, or says what to do."""
 
 from __future__ import annotations
 

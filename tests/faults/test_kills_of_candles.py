@@ -1,28 +1,17 @@
-"""kill -9 while candles are replaced or merged: a candle is there once, in its newest form."""
+"""kill -9 while candles are replaced or merged: every candle is there once, in its newest version."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from offload_core.config.connections import Connections
 from offload_core.protocol.window import Cursor
-from tests.support.spark.fault_tables import BUFFER, DAY, Candles, Trades, prepared
+from tests.support.spark.fault_tables import BUFFER, DAY, CandleTables, TradeTables
 from tests.support.spark.faults import assert_exact
 
 KILLED = 128 + signal.SIGKILL
-
-
-@pytest.fixture(scope="module")
-def candles(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Candles]:
-    """A table for every test here."""
-    with prepared(Candles, request, servers, tmp_path_factory) as made:
-        yield made
 
 
 @pytest.mark.parametrize(
@@ -35,7 +24,7 @@ def candles(
         pytest.param("in-ledger-transaction", marks=pytest.mark.full),
     ],
 )
-def test_a_kill_while_a_partition_is_replaced_leaves_every_candle_once(candles: Candles, point: str) -> None:
+def test_a_kill_while_a_partition_is_replaced_leaves_every_candle_once(candles: CandleTables, point: str) -> None:
     world, table = candles.world, candles.take(24)
     world.run_well(table, interval_end=DAY + timedelta(hours=12) + BUFFER)
     killed = world.run_armed(table, f"{point}:kill", interval_end=DAY + timedelta(hours=14) + BUFFER)
@@ -47,7 +36,7 @@ def test_a_kill_while_a_partition_is_replaced_leaves_every_candle_once(candles: 
 
 @pytest.mark.full
 @pytest.mark.parametrize("point", ["after-branch-commit", "after-publish"])
-def test_a_kill_while_candles_are_merged_keeps_those_that_ttl_has_taken(candles: Candles, point: str) -> None:
+def test_a_kill_while_candles_are_merged_keeps_those_that_ttl_has_taken(candles: CandleTables, point: str) -> None:
     world, table = candles.world, candles.take(24)
     world.run_well(table, interval_end=DAY + timedelta(hours=12) + BUFFER)
     candles.delete_before(table, 6)
@@ -59,18 +48,9 @@ def test_a_kill_while_candles_are_merged_keeps_those_that_ttl_has_taken(candles:
     assert_exact(world, table, rows=2 * 10)
 
 
-@pytest.fixture(scope="module")
-def trades(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trades]:
-    """Tables of trades, for the other commit that compares rows."""
-    with prepared(Trades, request, servers, tmp_path_factory) as made:
-        yield made
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("point", ["mid-read", "after-branch-commit", "after-publish"])
-def test_a_kill_while_missing_rows_are_inserted_leaves_each_once(trades: Trades, point: str) -> None:
+def test_a_kill_while_missing_rows_are_inserted_leaves_each_once(trades: TradeTables, point: str) -> None:
     world, table = trades.world, trades.take(10)
     trades.insert(table, 20, 10)
     world.run_well(table)

@@ -1,4 +1,4 @@
-"""Rows that are gone and that nobody of ours removed: the table stops and says how many and where; everything else goes on."""
+"""Rows vanish from Iceberg or ClickHouse: their table halts and says how many and where; other tables continue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIDNIGHT = 12 * 3600
 
 
 def two_days(shared: OperatedTrades, rows: int = 500) -> TableConfig:
-    """A table with as many rows offloaded of 1 November as of 2 November."""
+    """A table with equally many rows of 1 and of 2 November, all of them offloaded."""
     table = shared.take(0)
     shared.insert(table, MIDNIGHT - rows, 2 * rows)
     shared.world.run_well(table)
@@ -49,7 +49,7 @@ def test_rows_deleted_in_the_middle_of_partitions_are_counted_by_partition(
     message = shared.require_halted(table, "cold_rows_lost")
     assert "lost 10 rows since" in message
     assert "2026-11-01 lost 5 rows, 2026-11-02 lost 5 rows" in message
-    # Once somebody has had a look, a reset brings back what ClickHouse still holds.
+    # After a diagnosis, a reset brings back what ClickHouse still holds.
     shared.operate("reset", table, "--to", "epoch", "--yes")
     shared.operate("resume", table, "--yes")
     shared.world.run_well(table)
@@ -97,7 +97,8 @@ def test_rows_that_ttl_took_before_they_were_offloaded_halt_the_table_with_inter
     world.hot.command(f"SYSTEM STOP TTL MERGES {table.source}")
     old, new = now - timedelta(days=3), now - timedelta(minutes=10)
     world.hot.command(
-        f"INSERT INTO {table.source} SELECT number, toDateTime64('{old:%F %T}', 6, 'UTC') - number, number, 1 FROM numbers(60)"
+        f"INSERT INTO {table.source} "
+        f"SELECT number, toDateTime64('{old:%F %T}', 6, 'UTC') - number, number, 1 FROM numbers(60)"
     )
     world.run_well(table, interval_end=old + timedelta(minutes=5))
     world.hot.command(f"INSERT INTO {table.source} VALUES (100, '{new:%F %T}', 100, 1)")

@@ -1,7 +1,7 @@
-"""Whatever happens, in whatever order: random schedules of everything that operators, schedulers and crashes do to a table.
+"""Random schedules of everything that operators, schedulers and crashes do to a table.
 
-`make test-faults-random N=200 SEED=7` runs 200 of them; a schedule that fails prints what it did, and `SEED` makes the same ones again
-(where exactly a kill strikes is up to the machine).
+`make test-faults-random N=200 SEED=7` runs 200 of them. A schedule that fails prints what it did, and the same `SEED`
+repeats it, except for the exact moment of a kill.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig
 from offload_core.protocol.plan import RunMode
 from offload_core.protocol.window import EPOCH, Cursor
-from tests.support.spark.fault_tables import BUFFER, DAY, NOON, Candles, Trades
+from tests.support.spark.fault_tables import BUFFER, DAY, NOON, CandleTables, TradeTables
 from tests.support.spark.faults import assert_exact
 from tests.support.spark.foreign_writer import ForeignWriter, foreign_writer
 from tests.support.spark.world import World, new_world
@@ -31,46 +31,46 @@ from tests.support.spark.world import World, new_world
 SCHEDULES = int(os.environ.get("OFFLOAD_SCHEDULES", "2"))
 SEED = int(os.environ.get("OFFLOAD_SEED", "1"))
 EVENTS = 7
-"""Events of one schedule, before everything is brought up to date and compared."""
+"""Events of one schedule, after which everything is brought up to date and compared."""
 
 
 @dataclass
 class Feed:
-    """What arrives in ClickHouse, in units of a row (trades: a second, candles: an hour), most of it in order.
+    """The rows that arrive in ClickHouse, most of them in order; a unit is one row (a second or an hour).
 
     Attributes:
         start: the time of unit 0.
-        unit: how long one is.
-        per_run: how many units lie in the interval of one run.
-        done: up to which unit rows have arrived.
-        held_back: ranges that will arrive late.
+        unit: the length of a unit.
+        per_run: how many units the interval of one run has.
+        done: rows before this unit have arrived.
+        delayed: ranges of rows that will arrive late.
     """
 
-    tables: Trades | Candles
+    tables: TradeTables | CandleTables
     table: TableConfig
     start: datetime
     unit: timedelta
     per_run: int
     done: int = 0
-    held_back: list[tuple[int, int]] = field(default_factory=list)
+    delayed: list[tuple[int, int]] = field(default_factory=list)
 
     def arrive(self, chance: random.Random) -> None:
-        """The next rows, some of them held back."""
+        """Insert the next rows and hold some back."""
         count = chance.randint(1, 2 * self.per_run)
         hole = chance.randint(0, count)
         self._insert(self.done, hole)
         late = min(chance.randint(0, self.per_run // 3), count - hole)
         if late:
-            self.held_back.append((self.done + hole, late))
+            self.delayed.append((self.done + hole, late))
         self._insert(self.done + hole + late, count - hole - late)
         self.done += count
 
     def arrive_late(self, chance: random.Random) -> None:
-        """Rows that were held back; candles may change instead."""
-        if isinstance(self.tables, Candles) and self.done and chance.random() < 0.5:
+        """Insert rows that were delayed; candles may change instead."""
+        if isinstance(self.tables, CandleTables) and self.done and chance.random() < 0.5:
             self.tables.insert(self.table, chance.randrange(self.done), 1, version=chance.randint(2, 250))
-        elif self.held_back:
-            self._insert(*self.held_back.pop(chance.randrange(len(self.held_back))))
+        elif self.delayed:
+            self._insert(*self.delayed.pop(chance.randrange(len(self.delayed))))
 
     def _insert(self, first: int, count: int) -> None:
         if count:
@@ -82,7 +82,7 @@ class Feed:
 
     @property
     def runs(self) -> int:
-        """How many intervals have begun to fill."""
+        """How many intervals have rows."""
         return self.done // self.per_run + 1
 
 
@@ -94,11 +94,11 @@ class Schedule:
         self.feed = feed
         self.stage = stage
         self.chance = chance
-        self.told: list[str] = []
+        self.record: list[str] = []
         self._next_run = 0
 
     def play(self) -> None:
-        """Random events; then bring everything up to date, and see that both sides are the same."""
+        """Let random events happen; then bring everything up to date and check that both tiers are equal."""
         events = {
             self.arrive: 4,
             self.run: 3,
@@ -120,18 +120,18 @@ class Schedule:
 
     def arrive(self) -> None:
         self.feed.arrive(self.chance)
-        self.told.append(f"rows up to {self.feed.done}, held back {self.feed.held_back}")
+        self.record.append(f"rows up to {self.feed.done}, delayed {self.feed.delayed}")
 
     def arrive_late(self) -> None:
         self.feed.arrive_late(self.chance)
-        self.told.append(f"late rows, held back {self.feed.held_back}")
+        self.record.append(f"late rows, delayed {self.feed.delayed}")
 
     def run(self) -> None:
-        """The scheduler's next run."""
+        """Run the scheduler's next interval."""
         self._run_well("run", RunMode.OFFLOAD, *self._next_interval())
 
     def run_and_kill(self) -> None:
-        """The next run, or one over an old interval, killed somewhere; sometimes its next attempt comes at once."""
+        """Kill the next run, or one over an old interval, at some moment; sometimes retry it at once."""
         interval = self._next_interval() if self.chance.random() < 0.7 else self._old_interval()
         after = self.chance.choice((self.chance.uniform(0.3, 2), self.chance.uniform(1, 6)))
         job = self._start(RunMode.OFFLOAD, *interval)
@@ -142,43 +142,43 @@ class Schedule:
             os.killpg(job.pid, signal.SIGKILL)
             job.communicate()
             how = "killed"
-        self.told.append(f"run {interval} {how} after {after:.2f} s")
+        self.record.append(f"run {interval} {how} after {after:.2f} s")
         if self.chance.random() < 0.5:
             self._run_well("next attempt", RunMode.OFFLOAD, *interval)
 
     def two_at_once(self) -> None:
-        """Two runs of the same interval; one of them may find the lock taken."""
+        """Run the same interval twice at once; one of the runs may find the lock taken."""
         interval = self._next_interval()
         jobs = [self._start(RunMode.OFFLOAD, *interval, run_id=f"twin {number}") for number in range(2)]
         results = [self.world.finish(job) for job in jobs]
-        self.told.append(f"twins {interval}: {[result.status for result in results]}")
+        self.record.append(f"twins {interval}: {[result.status for result in results]}")
         assert min(result.status for result in results) == 0, results
 
     def reset(self) -> None:
-        """An operator sets the watermark back."""
+        """Set the watermark back, as an operator does."""
         with self.world.ledger() as ledger:
             now = ledger.cursor(self.feed.table.name).timestamp
         earlier = [self.feed.time(self.chance.randint(0, max(self.feed.done, 1))), EPOCH]
         to = min(self.chance.choice(earlier), now)
         self.world.reset(self.feed.table, Cursor(to))
-        self.told.append(f"reset to {to}")
+        self.record.append(f"reset to {to}")
 
     def clear(self) -> None:
-        """An old run comes again."""
+        """Re-run an old run."""
         self._run_well("clear", RunMode.OFFLOAD, *self._old_interval())
 
     def backfill(self) -> None:
-        """Neighbouring runs come again, one after another."""
+        """Re-run adjacent old runs, one after another."""
         first = self.chance.randrange(self.feed.runs)
         for number in range(first, min(first + 2, self.feed.runs)):
             self._run_well("backfill", RunMode.OFFLOAD, *self._interval(number))
 
     def compact(self) -> None:
-        """Somebody rewrites the data files."""
+        """Rewrite the data files, as another user does."""
         with self.stage.foreign_lock:
             options = "options => map('min-input-files', '2')"
             self.stage.foreign.call("rewrite_data_files", self.feed.table, options)
-        self.told.append("compaction")
+        self.record.append("compaction")
 
     def _next_interval(self) -> tuple[datetime, datetime]:
         self._next_run = max(self._next_run + 1, self.feed.runs)
@@ -197,22 +197,22 @@ class Schedule:
 
     def _run_well(self, what: str, mode: RunMode, start: datetime, end: datetime) -> None:
         result = self.world.finish(self._start(mode, start, end))
-        self.told.append(f"{what} [{start}, {end}): {result.status}")
+        self.record.append(f"{what} [{start}, {end}): {result.status}")
         assert result.status == 0, result.output
 
 
 @dataclass
 class Stage:
-    """Where the schedules play."""
+    """The world and the tables of the schedules."""
 
     world: World
-    trades: Trades
-    candles: Candles
+    trades: TradeTables
+    candles: CandleTables
     foreign: ForeignWriter
     foreign_lock: Lock = field(default_factory=Lock)
 
     def schedule(self, number: int) -> Schedule:
-        """The schedule of a number: even ones have trades, odd ones candles."""
+        """The schedule with this number: even ones use trades, odd ones candles."""
         chance = random.Random(f"{SEED}/{number}")  # noqa: S311 - not for secrets
         if number % 2:
             feed = Feed(self.candles, self.candles.take(0), DAY, timedelta(hours=1), per_run=6)
@@ -228,13 +228,13 @@ def stage(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Ite
         world = stack.enter_context(new_world(servers, tmp_path_factory.mktemp("world")))
         # Small enough that a window often has several chunks.
         small = world.with_settings(max_rows_per_commit=500)
-        trades, candles = Trades(small, (SCHEDULES + 1) // 2), Candles(small, SCHEDULES // 2)
+        trades, candles = TradeTables(small, (SCHEDULES + 1) // 2), CandleTables(small, SCHEDULES // 2)
         yield Stage(small, trades, candles, stack.enter_context(foreign_writer(small)))
 
 
 @dataclass
 class Performance:
-    """A schedule that plays, or will."""
+    """A schedule and its result, which may be pending."""
 
     schedule: Schedule
     result: Future[None]
@@ -258,4 +258,4 @@ def test_a_random_schedule_ends_with_both_sides_the_same(performances: list[Perf
         performances[number].result.result()
     finally:
         # Shown by pytest if the test fails.
-        print("\n".join(performances[number].schedule.told))
+        print("\n".join(performances[number].schedule.record))

@@ -1,35 +1,24 @@
-"""A server that goes away at any step and comes back later: a clear error, nothing half-written, and the next attempt carries on."""
+"""A server fails at any step and returns later: a clear error, nothing half-written, and the next attempt continues."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
 import pytest
 
-from offload_core.config.connections import Connections
 from offload_core.failpoints import Failpoint
 from tests.support.fakes.fault_proxy import FaultProxy, proxied
-from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.fault_tables import TradeTables
 from tests.support.spark.faults import assert_exact, visible_rows
 
 POINTS = [point.value for point in Failpoint]
 LAST_NEED = {"clickhouse": "after-files", "catalog": "after-audit", "ledger": "in-ledger-transaction"}
-"""The last failpoint after which an attempt still needs the server; ClickHouse is asked in the end whether its columns are the same."""
+"""The last failpoint after which an attempt still needs the server; at the end ClickHouse confirms its columns."""
 KINDS = {"clickhouse": "clickhouse_connection", "catalog": "iceberg_catalog", "ledger": "postgres_connection"}
 QUICK = [("clickhouse", "mid-read"), ("catalog", "after-files")]
 DOWNLOAD = b"FORMAT Parquet"
 COUNT = b"AS offload_newest"
-
-
-@pytest.fixture(scope="module")
-def trades(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trades]:
-    """A table for every test here."""
-    with prepared(Trades, request, servers, tmp_path_factory) as made:
-        yield made
 
 
 @pytest.mark.parametrize(
@@ -39,7 +28,7 @@ def trades(
         for case in product(LAST_NEED, POINTS)
     ],
 )
-def test_a_server_that_goes_away_and_comes_back_costs_one_attempt(trades: Trades, server: str, point: str) -> None:
+def test_a_server_that_goes_away_and_comes_back_costs_one_attempt(trades: TradeTables, server: str, point: str) -> None:
     world, table = trades.world, trades.take(10)
     if server == "clickhouse":
         world = world.with_settings(rows_per_file=2, fetch_parallelism=1)
@@ -74,7 +63,7 @@ def test_a_server_that_goes_away_and_comes_back_costs_one_attempt(trades: Trades
     ],
 )
 def test_a_clickhouse_that_dies_while_it_answers_leaves_no_file_and_no_row(
-    trades: Trades, request_pattern: bytes, answer_bytes: int
+    trades: TradeTables, request_pattern: bytes, answer_bytes: int
 ) -> None:
     world, table = trades.world, trades.take(10_000)
     with proxied(world) as (job_world, proxies):
@@ -89,7 +78,7 @@ def test_a_clickhouse_that_dies_while_it_answers_leaves_no_file_and_no_row(
 
 
 @pytest.mark.full
-def test_one_answer_that_breaks_off_among_many_files_leaves_none_of_them(trades: Trades) -> None:
+def test_one_answer_that_breaks_off_among_many_files_leaves_none_of_them(trades: TradeTables) -> None:
     table = trades.take(10_000)
     world = trades.world.with_settings(rows_per_file=1_000)
     with proxied(world) as (job_world, proxies):
@@ -102,7 +91,7 @@ def test_one_answer_that_breaks_off_among_many_files_leaves_none_of_them(trades:
     assert_exact(world, table, rows=10_000)
 
 
-def test_a_complete_answer_with_too_few_rows_is_never_published(trades: Trades) -> None:
+def test_a_complete_answer_with_too_few_rows_is_never_published(trades: TradeTables) -> None:
     world, table = trades.world, trades.take(10)
     with proxied(world) as (job_world, proxies):
         last = b"param_file_last=2026-11-01+%s"
@@ -116,7 +105,7 @@ def test_a_complete_answer_with_too_few_rows_is_never_published(trades: Trades) 
 
 
 @pytest.mark.full
-def test_a_clickhouse_that_falls_silent_ends_the_attempt(trades: Trades) -> None:
+def test_a_clickhouse_that_falls_silent_ends_the_attempt(trades: TradeTables) -> None:
     world, table = trades.world, trades.take(10)
     with proxied(world.with_settings(clickhouse_timeout_seconds=1)) as (job_world, proxies):
         proxies.clickhouse.silence(DOWNLOAD)
@@ -129,7 +118,7 @@ def test_a_clickhouse_that_falls_silent_ends_the_attempt(trades: Trades) -> None
 
 @pytest.mark.full
 @pytest.mark.parametrize("request_pattern", [b"SELECT", b"UPDATE"])
-def test_a_catalog_that_falls_silent_is_asked_again(trades: Trades, request_pattern: bytes) -> None:
+def test_a_catalog_that_falls_silent_is_asked_again(trades: TradeTables, request_pattern: bytes) -> None:
     world, table = trades.world, trades.take(10)
     world.run_well(table)
     trades.insert(table, 10, 10)

@@ -1,4 +1,4 @@
-"""Source or target is no longer the table it was: rolled back, dropped, restored, made again."""
+"""Source or target is no longer the same table: it was rolled back, dropped, restored or created again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_dropped_table_is_an_error_and_halted_once_it_is_made_again(
     assert "`offload init`" in shared.require_error(table, "iceberg_table_not_found")
     shared.world.init(table)
     shared.insert(table, 10, 5)
-    assert "made again" in shared.require_halted(table, "ledger_ahead")
+    assert "created again" in shared.require_halted(table, "ledger_ahead")
     shared.operate("reset", table, "--to", "epoch", "--yes")
     shared.operate("resume", table, "--yes")
     shared.world.run_well(table)
@@ -69,9 +69,9 @@ def test_a_restored_copy_goes_on_if_it_is_complete_and_is_halted_if_it_is_older(
 def test_a_source_that_was_dropped_and_made_again_halts_the_table(shared: OperatedTrades) -> None:
     table = shared.take(10)
     shared.world.run_well(table)
-    made = shared.world.hot.rows(f"SHOW CREATE TABLE {table.source}")[0]["statement"]
+    statement = shared.world.hot.rows(f"SHOW CREATE TABLE {table.source}")[0]["statement"]
     shared.world.hot.command(f"DROP TABLE {table.source} SYNC")
-    shared.world.hot.command(made)
+    shared.world.hot.command(statement)
     shared.insert(table, 10, 5)
     assert "UUID was" in shared.require_halted(table, "source_replaced")
     shared.operate("resume", table, "--yes")

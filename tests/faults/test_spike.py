@@ -1,4 +1,4 @@
-"""A spike: ten million rows in one window need no more memory than one million, and a kill in the middle loses no finished chunk."""
+"""A spike: ten million rows in one window need no more memory than one million, and a kill loses no finished chunk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig
 from tests.support.spark.faults import assert_exact
-from tests.support.spark.world import JobResult, World, new_world, wait_until
+from tests.support.spark.world import FinishedJob, World, new_world
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.full
 
@@ -26,7 +27,7 @@ GIGABYTE = 2**30
 
 
 def spike(target: str) -> TableConfig:
-    """The one source, offloaded into a table of the test's own."""
+    """The entry of one source for a target table of the test's own."""
     return TableConfig.model_validate(
         {
             "source": "spike",
@@ -49,11 +50,13 @@ def spiked(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> It
         world.hot.command(
             "CREATE TABLE spike (exchange LowCardinality(String), symbol LowCardinality(String), trade_id String, "
             "side Nullable(Enum8('buy' = 1, 'sell' = 2)), price Decimal(38, 8), quantity Decimal(38, 8), "
-            "exchange_timestamp DateTime64(6, 'UTC'), ingestion_timestamp DateTime64(6, 'UTC'), sequence_number UInt64) "
-            "ENGINE = MergeTree PARTITION BY toDate(exchange_timestamp) ORDER BY (exchange_timestamp, sequence_number, symbol)"
+            "exchange_timestamp DateTime64(6, 'UTC'), ingestion_timestamp DateTime64(6, 'UTC'), "
+            "sequence_number UInt64) ENGINE = MergeTree PARTITION BY toDate(exchange_timestamp) "
+            "ORDER BY (exchange_timestamp, sequence_number, symbol)"
         )
         world.hot.command(
-            "INSERT INTO spike SELECT 'binance', ['BTCUSDT', 'ETHUSDT', 'SOLUSDT', 'XRPUSDT'][1 + number % 4], toString(number), "
+            "INSERT INTO spike SELECT "
+            "'binance', ['BTCUSDT', 'ETHUSDT', 'SOLUSDT', 'XRPUSDT'][1 + number % 4], toString(number), "
             "[NULL, 'buy', 'sell'][1 + number % 3], toDecimal128(20000 + cityHash64(number) % 80000000 / 1000, 8), "
             "toDecimal128(cityHash64(number, 1) % 1000000 / 100000, 8), "
             f"addMilliseconds(toDateTime64('{NOON:%F %T}', 6, 'UTC'), number) AS happened, happened + 1, number "
@@ -64,7 +67,7 @@ def spiked(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 class PeakMemory:
-    """Watches a process and all its children from outside; what they share counts for each, so it is never too little."""
+    """Measures a process and its children. Shared memory counts for each of them, so the result is an upper bound."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._root = psutil.Process(process.pid)
@@ -98,8 +101,8 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def measured_run(world: World, table: TableConfig, interval_end: datetime) -> tuple[JobResult, int]:
-    """Run the job with the memory that Airflow gives it; its peak in bytes."""
+def measured_run(world: World, table: TableConfig, interval_end: datetime) -> tuple[FinishedJob, int]:
+    """Run the job with the memory that Airflow gives it; returns the job and its peak memory in bytes."""
     job = world.start(table, interval_end=interval_end, environ={"SPARK_DRIVER_MEMORY": world.settings.driver_memory})
     with PeakMemory(job) as peak:
         result = world.finish(job)

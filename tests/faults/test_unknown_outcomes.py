@@ -1,32 +1,21 @@
-"""A commit whose answer never came: one that did land, and one that did not. Nobody publishes twice, nobody deletes files."""
+"""A commit without an answer, successful or not, is never published twice, and its files are never deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from offload_core.config.connections import Connections
 from tests.support.fakes.fault_proxy import FaultProxy, proxied
-from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.fault_tables import TradeTables
 from tests.support.spark.faults import assert_exact, visible_rows
 
 CATALOG_COMMIT = b"UPDATE iceberg_tables"
 LEDGER_COMMIT = b"COMMIT"
 
 
-@pytest.fixture(scope="module")
-def trades(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trades]:
-    """A table for every test here."""
-    with prepared(Trades, request, servers, tmp_path_factory) as made:
-        yield made
-
-
 def strike(proxy: FaultProxy, pattern: bytes, outcome: str, **options: object) -> None:
-    """Let the next commit land without its answer, or get lost."""
+    """Let the next commit succeed without its answer, or get lost."""
     order = proxy.swallow_answer if outcome == "landed" else proxy.lose_request
     order(pattern, **options)  # type: ignore[arg-type]
 
@@ -36,11 +25,11 @@ class Case:
     """A catalog commit without an answer.
 
     Attributes:
-        commit: which one, by the failpoint before it and how many commits come in between.
-        outcome: whether it did land.
-        catalog: whether the catalog can be reached afterwards.
-        kind: of the error that the attempt ends with; None if it finds out by itself and succeeds.
-        steps: what the ledger holds after the next run.
+        commit: the commit, which `COMMITS` describes.
+        outcome: whether the commit landed or was lost.
+        catalog: whether the catalog stays reachable.
+        kind: the kind of the attempt's error; None if the attempt finds out by itself and succeeds.
+        steps: the kinds of the ledger's rows after the next run.
         is_quick: whether the case runs in `make test`.
     """
 
@@ -52,6 +41,7 @@ class Case:
     is_quick: bool = False
 
 
+# The failpoint before each commit, and the number of commits between the two.
 COMMITS = {"branch": ("after-files", 0), "rows": ("after-files", 1), "publish": ("after-audit", 0)}
 CASES = [
     Case("branch", "landed", "stays", None, "increment increment empty"),
@@ -80,7 +70,7 @@ CASES = [
         for case in CASES
     ],
 )
-def test_a_catalog_commit_without_an_answer_ends_in_every_row_once(trades: Trades, case: Case) -> None:
+def test_a_catalog_commit_without_an_answer_ends_in_every_row_once(trades: TradeTables, case: Case) -> None:
     world, table = trades.world, trades.take(10)
     world.run_well(table)
     trades.insert(table, 10, 10)
@@ -105,7 +95,7 @@ def test_a_catalog_commit_without_an_answer_ends_in_every_row_once(trades: Trade
 
 @pytest.mark.full
 @pytest.mark.parametrize("outcome", ["landed", "lost"])
-def test_a_ledger_commit_without_an_answer_moves_the_watermark_once(trades: Trades, outcome: str) -> None:
+def test_a_ledger_commit_without_an_answer_moves_the_watermark_once(trades: TradeTables, outcome: str) -> None:
     world, table = trades.world, trades.take(10)
     with proxied(world) as (job_world, proxies):
         with job_world.paused(table, "in-ledger-transaction") as job:

@@ -1,4 +1,4 @@
-"""Watermarks that can't be true, however they came about: refused, explained, and left again with one command."""
+"""Impossible watermarks, whatever their origin, are refused and explained, and one command corrects them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from tests.support.spark.fault_tables import NOON, prepared
 from tests.support.spark.faults import assert_exact
 from tests.support.spark.operated_table import OperatedTrades
 
-INSERT = "INSERT INTO offload_watermarks (table_name, max_timestamp, max_sequence_number, created_at) VALUES (%s, %s, %s, %s)"
+INSERT = (
+    "INSERT INTO offload_watermarks (table_name, max_timestamp, max_sequence_number, created_at) "
+    "VALUES (%s, %s, %s, %s)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +30,8 @@ def trades(
     request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatedTrades]:
     """A table for every test here."""
-    with prepared(OperatedTrades, request, servers, tmp_path_factory) as made:
-        yield made
+    with prepared(OperatedTrades, request, servers, tmp_path_factory) as tables:
+        yield tables
 
 
 def insert_by_hand(
@@ -38,13 +41,13 @@ def insert_by_hand(
     sequence: str | None = "0",
     created_at: datetime | None = None,
 ) -> None:
-    """Add a row with plain SQL, as people do."""
+    """Add a row with plain SQL, as an operator may do."""
     with closing(connect(trades.world.connections.postgres)) as session:
         session.execute(INSERT, (table.name, moment, sequence, created_at or datetime.now(timezone.utc)))
 
 
 def insert_past_the_constraint(trades: OperatedTrades, table: TableConfig, moment: str) -> None:
-    """Add a row as a ledger may hold it that was restored from somewhere else."""
+    """Add a row that a ledger from an old backup may contain."""
     with closing(connect(trades.world.connections.postgres)) as session:
         session.execute("ALTER TABLE offload_watermarks DROP CONSTRAINT offload_watermarks_true_watermark")
         session.execute(INSERT, (table.name, moment, "0", datetime.now(timezone.utc)))

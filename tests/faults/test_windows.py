@@ -1,4 +1,4 @@
-"""Where windows meet, clocks that disagree, and a thousand windows without a row."""
+"""Borders between windows, clocks that disagree, and a thousand windows without a row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig
-from offload_core.ledger.ledger import LedgerRow, Step
+from offload_core.ledger.rows import LedgerRow, Step
 from offload_core.protocol.window import MICROSECOND, Cursor, Window
 from offload_core.source.queries import NOW, parse_time
 from tests.support.spark.fault_tables import BUFFER, NOON, prepared
@@ -25,8 +25,8 @@ def trades(
     request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatedTrades]:
     """A table for every test here."""
-    with prepared(OperatedTrades, request, servers, tmp_path_factory) as made:
-        yield made
+    with prepared(OperatedTrades, request, servers, tmp_path_factory) as tables:
+        yield tables
 
 
 def insert_at(trades: OperatedTrades, table: TableConfig, moment: datetime, *numbers: int) -> None:
@@ -56,10 +56,11 @@ def test_trades_that_share_the_last_timestamp_of_several_windows_arrive_once(tra
 
 
 def start_again(trades: OperatedTrades, table: TableConfig) -> Cursor:
-    """Insert five trades of a minute past noon whose numbers begin at zero; the position of the last."""
+    """Insert five trades of a minute past noon whose numbers begin at zero; returns the position of the last one."""
     later = NOON + timedelta(minutes=1)
     trades.world.hot.command(
-        f"INSERT INTO {table.source} SELECT 100 + number, toDateTime64('{later:%F %T}', 6, 'UTC') + number, number, 1 FROM numbers(5)"
+        f"INSERT INTO {table.source} "
+        f"SELECT 100 + number, toDateTime64('{later:%F %T}', 6, 'UTC') + number, number, 1 FROM numbers(5)"
     )
     return Cursor(later + timedelta(seconds=4), 4)
 
@@ -151,20 +152,18 @@ def test_after_a_thousand_empty_windows_the_next_rows_arrive_once(trades: Operat
     trades.insert(table, 950_000, 5)
     world.run_well(table)
     assert_exact(world, table, rows=15)
-    # Rows that came while the windows were empty, and late: the watermark has not passed them.
+    # The watermark has not passed these late rows of a time in which the windows were empty.
     trades.insert(table, 950_005, 5)
     world.run_well(table)
     assert_exact(world, table, rows=20)
 
 
 def empty(row: LedgerRow, upper: datetime) -> Step:
-    """What the sensor records of a window without rows."""
-    return Step(
-        kind="empty",
-        cursor=row.cursor,
-        generation=row.generation,
+    """The step that the sensor records for a window without rows."""
+    return Step.empty(
+        row,
+        Window(row.cursor, upper),
         source_uuid=row.source_uuid,
-        window=Window(row.cursor, upper),
         run_id=f"scheduled__{upper.astimezone(timezone.utc):%FT%T}",
         attempt=1,
     )

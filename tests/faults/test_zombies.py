@@ -1,33 +1,22 @@
-"""Two attempts at once: one lost its lock without knowing, and wakes up late. Only one of them ever publishes."""
+"""Two attempts at once: a zombie lost its lock without noticing and wakes up late. Only one of the two publishes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import product
 
 import pytest
 
-from offload_core.config.connections import Connections
 from offload_core.failpoints import Failpoint
-from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.fault_tables import TradeTables
 from tests.support.spark.faults import assert_exact
 
 POINTS = [point.value for point in Failpoint]
 UNPUBLISHED = POINTS[: POINTS.index("after-publish")]
 
 
-@pytest.fixture(scope="module")
-def trades(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trades]:
-    """A table for every test here."""
-    with prepared(Trades, request, servers, tmp_path_factory) as made:
-        yield made
-
-
 def quick(case: tuple[str, str], *chosen: tuple[str, str]) -> object:
-    """A test's case; those that are not chosen run in the full suite only."""
+    """A case of a test; cases that are not chosen run in the full suite only."""
     return pytest.param(*case, marks=() if case in chosen else pytest.mark.full, id="-".join(case))
 
 
@@ -35,7 +24,9 @@ def quick(case: tuple[str, str], *chosen: tuple[str, str]) -> object:
     ("point", "before"),
     [quick(case, ("after-audit", "filled")) for case in product(POINTS, ("empty", "filled"))],
 )
-def test_a_zombie_that_wakes_up_after_its_successor_publishes_nothing(trades: Trades, point: str, before: str) -> None:
+def test_a_zombie_that_wakes_up_after_its_successor_publishes_nothing(
+    trades: TradeTables, point: str, before: str
+) -> None:
     world, table = trades.world, trades.take(10)
     if before == "filled":
         world.run_well(table)
@@ -60,7 +51,7 @@ def test_a_zombie_that_wakes_up_after_its_successor_publishes_nothing(trades: Tr
     [quick(case, ("after-audit", "after-files")) for case in product(UNPUBLISHED, UNPUBLISHED)],
 )
 def test_of_a_zombie_and_its_successor_at_once_one_publishes_whoever_is_first(
-    trades: Trades, zombies_point: str, second_point: str
+    trades: TradeTables, zombies_point: str, second_point: str
 ) -> None:
     world, table = trades.world, trades.take(10)
     world.run_well(table)
@@ -79,7 +70,7 @@ def test_of_a_zombie_and_its_successor_at_once_one_publishes_whoever_is_first(
     assert_exact(world, table, rows=25)
 
 
-def test_a_second_run_waits_for_the_first_and_then_says_who_holds_the_lock(trades: Trades) -> None:
+def test_a_second_run_waits_for_the_first_and_then_says_who_holds_the_lock(trades: TradeTables) -> None:
     world, table = trades.world, trades.take(10)
     with world.paused(table, "after-files", run_id="scheduled__one") as first:
         second = world.with_settings(lock_wait_seconds=1).run(table, run_id="manual__two")

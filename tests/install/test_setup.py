@@ -1,16 +1,19 @@
-"""Set-up: installs what is missing, nothing twice, and repairs what was interrupted."""
+"""Set-up: it installs what is missing, nothing twice, and repairs interrupted installations."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from install import jars, setup
+from install.airflow_version import AIRFLOW_2, AIRFLOW_3
 from install.errors import InstallError
 from install.layout import Layout
+from install.setup import Environment
 from tests.support.stack.servers import CHECKOUT
 
 TINY = setup.Environment("tiny", ("tiny.lock.txt",))
@@ -67,7 +70,7 @@ def test_an_interrupted_installation_is_repaired(layout):
     assert subprocess.run([broken / "python", "-c", ""], check=True).returncode == 0
 
 
-def test_an_environment_whose_python_was_removed_is_made_anew(layout):
+def test_an_environment_whose_python_was_removed_is_created_again(layout):
     _install(layout)
     python = layout.envs / "tiny" / "bin" / "python"
     python.unlink()
@@ -95,7 +98,7 @@ def test_a_package_without_its_hash_is_refused(layout):
         _install(layout)
 
 
-def test_what_pip_was_told_holds_for_uv():
+def test_the_configuration_of_pip_applies_to_uv():
     listing = "\n".join(
         [
             "global.index-url='https://mirror.example/simple'",
@@ -114,7 +117,7 @@ def test_what_pip_was_told_holds_for_uv():
     }
 
 
-def test_what_uv_was_told_itself_wins():
+def test_the_configuration_of_uv_wins():
     listing = "global.index-url='https://mirror.example/simple'\nglobal.cert='/file.pem'"
     environ = {"UV_DEFAULT_INDEX": "https://other.example/simple", "SSL_CERT_FILE": "/own.pem"}
 
@@ -151,7 +154,7 @@ def test_the_jars_of_this_checkout_are_the_pinned_ones():
 def test_every_package_in_a_requirements_file_is_in_its_lock_file_in_the_same_version():
     locks = {CHECKOUT / "requirements.txt": CHECKOUT / "requirements" / "airflow2.txt"}
     locks |= {path: path.with_suffix(".txt") for path in (CHECKOUT / "requirements").glob("*.in")}
-    del locks[CHECKOUT / "requirements" / "common.in"]  # part of others
+    del locks[CHECKOUT / "requirements" / "common.in"]  # included by others
     assert len(locks) > 9
     for requirements, locked in locks.items():
         lock = locked.read_text()
@@ -162,16 +165,33 @@ def test_every_package_in_a_requirements_file_is_in_its_lock_file_in_the_same_ve
                 assert pin in lock, f"{requirements.name}: {line} is not in its lock file; run make lock"
 
 
+def test_every_environment_has_its_lock_files():
+    airflows = [Environment(v.environment, v.locks) for v in (AIRFLOW_2, AIRFLOW_3)]
+    others = [setup.BOOTSTRAP, setup.SPARK, setup.DEVSTACK, setup.JAVA, setup.READERS, *setup.PEERS.values()]
+    for environment in [*airflows, *others]:
+        for lock in environment.locks:
+            assert "--hash=" in (CHECKOUT / lock).read_text(), lock
+
+
+def test_set_up_needs_only_the_standard_library():
+    """Set-up runs before any environment exists. `-S` leaves site-packages out, `-I` the checkout's other packages."""
+    code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import install.__main__, install.jars, install.java"
+
+    result = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+
+    assert result.returncode == 0, result.stderr
+
+
 def _lines(requirements: Path) -> list[str]:
-    """A requirements file's lines, and in place of `-r` those of the file that it names."""
-    found: list[str] = []
+    """The lines of a requirements file; `-r` is replaced by the lines of the file that it names."""
+    lines: list[str] = []
     for line in requirements.read_text().splitlines():
         other = line.removeprefix("-r ")
-        found += _lines(requirements.parent / other) if other != line else [line]
-    return found
+        lines += _lines(requirements.parent / other) if other != line else [line]
+    return lines
 
 
-def test_the_checks_and_tests_are_the_same_ones_on_both_lines():
+def test_checks_and_tests_use_the_same_packages_on_both_airflow_versions():
     one, other = (
         [line.partition("==")[0] for line in (CHECKOUT / name).read_text().splitlines() if line[:1].isalpha()]
         for name in ("requirements/dev.txt", "requirements/dev-airflow3.txt")
@@ -181,14 +201,14 @@ def test_the_checks_and_tests_are_the_same_ones_on_both_lines():
 
 
 @pytest.mark.parametrize(
-    ("asked", "recorded", "names"),
+    ("requested", "recorded", "names"),
     [("2", None, ["airflow"]), ("3", None, ["airflow3"]), ("3", "2", ["airflow3", "airflow"])],
 )
-def test_the_line_that_is_asked_for_is_installed_and_that_of_the_stack_that_is_there(tmp_path, asked, recorded, names):
+def test_the_requested_airflow_is_installed_and_that_of_an_existing_stack(tmp_path, requested, recorded, names):
     if recorded:
         (tmp_path / "airflow").mkdir()
         (tmp_path / "airflow" / "line").write_text(recorded)
 
-    layout = Layout.of_checkout({"OFFLOAD_HOME": str(tmp_path), "OFFLOAD_AIRFLOW": asked})
+    layout = Layout.of_checkout({"OFFLOAD_HOME": str(tmp_path), "OFFLOAD_AIRFLOW": requested})
 
     assert [environment.name for environment in setup._airflows(layout)] == names

@@ -1,14 +1,13 @@
-"""The whole stack with Airflow's own scheduler, once for the tests of each file: a scheduler that nobody needs costs the others time."""
+"""The whole stack with Airflow's own scheduler, once for each file: an idle scheduler takes time from other tests."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.ledger.past_ledger import OffloadedPast, offloaded_past
+from tests.support.ledger.past_ledger import PastLedger, past_ledger
+from tests.support.reaper import temporary_folder
 from tests.support.stack.airflow_stack import AirflowStack, started_stack
 
 
@@ -21,19 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[AirflowStack]:
-    """PostgreSQL, ClickHouse and Airflow on free ports, with the nine tables made; ended and deleted afterwards."""
-    with (
-        tempfile.TemporaryDirectory(prefix="offload-stack-", ignore_cleanup_errors=True) as folder,
-        started_stack(Path(folder)) as found,
-    ):
+    """PostgreSQL, ClickHouse and Airflow on free ports, with the nine tables. It is stopped and deleted afterwards."""
+    with temporary_folder("stack") as folder, started_stack(folder) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def past() -> Iterator[OffloadedPast]:
-    """Another stack, for what is done to runs of the past; its DAG starts paused."""
-    with (
-        tempfile.TemporaryDirectory(prefix="offload-past-", ignore_cleanup_errors=True) as folder,
-        offloaded_past(Path(folder)) as found,
-    ):
+def past() -> Iterator[PastLedger]:
+    """Another stack, for working on past runs. Its DAG starts paused."""
+    with temporary_folder("past") as folder, past_ledger(folder) as found:
         yield found

@@ -1,4 +1,4 @@
-"""Backfills through Airflow's own command and through `offload backfill`, with the real scheduler beside them: `make test-long`."""
+"""Backfills by Airflow's own command and by `offload backfill`, next to the real scheduler: `make test-long`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 from offload_core.ledger.ledger import Ledger
 from offload_core.ledger.session import connect
 from tests.support.checkout import CHECKOUT
-from tests.support.ledger.past_ledger import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast, newest_quarter
-from tests.support.spark.world import wait_until
+from tests.support.ledger.past_ledger import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, PastLedger, newest_quarter
 from tests.support.stack.airflow_stack import DAG_ID, AirflowStack
 from tests.support.stack.airflow_version import AIRFLOW_3
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.full
 
 
 @contextmanager
 def locked(stack: AirflowStack, table: str) -> Iterator[None]:
-    """Keep a table's lock, so that a run of it goes on and on."""
+    """Hold a table's lock, so that a run of the table does not end."""
     with (
         closing(connect(stack.connections.postgres, "test")) as session,
         Ledger(session, "iceberg_offload").locked(table, wait_seconds=30),
@@ -32,8 +32,8 @@ def locked(stack: AirflowStack, table: str) -> Iterator[None]:
 
 
 @contextmanager
-def backfilling(past: OffloadedPast, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """`offload backfill` at work, and killed with the block if it doesn't end by itself."""
+def backfilling(past: PastLedger, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A running `offload backfill`, which is killed with the block if it does not end by itself."""
     command = [str(CHECKOUT / "bin" / "offload"), "backfill", "--yes", "--json", *options]
     with subprocess.Popen(
         command, env=past.stack.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -44,8 +44,8 @@ def backfilling(past: OffloadedPast, *options: str) -> Iterator[subprocess.Popen
             process.kill()
 
 
-def test_offload_backfill_waits_for_a_scheduled_run_that_is_at_work_and_lets_the_scheduler_go_on(
-    past: OffloadedPast,
+def test_offload_backfill_waits_for_a_scheduled_run_that_is_running_and_lets_the_scheduler_continue(
+    past: PastLedger,
 ) -> None:
     stack = past.stack
     stack.keep_from_the_quarter_hour()
@@ -56,7 +56,7 @@ def test_offload_backfill_waits_for_a_scheduled_run_that_is_at_work_and_lets_the
         stack.api.unpause(DAG_ID)
         if start in stack.api.run_ids(DAG_ID):
             stack.api.clear(DAG_ID, past.run_id(start))
-        wait_until(lambda: start in stack.api.run_ids(DAG_ID), "the scheduler to make its run", 60)
+        wait_until(lambda: start in stack.api.run_ids(DAG_ID), "the scheduler to create its run", 60)
         run_id = past.run_id(start)
         assert run_id.startswith("scheduled__")
         wait_until(lambda: stack.api.state(DAG_ID, run_id) == "running", "it to begin", 60)
@@ -75,7 +75,7 @@ def test_offload_backfill_waits_for_a_scheduled_run_that_is_at_work_and_lets_the
 
 
 def test_airflows_own_backfill_with_reset_repairs_late_rows_and_its_runs_can_be_cleared_afterwards(
-    past: OffloadedPast,
+    past: PastLedger,
 ) -> None:
     stack = past.stack
     stack.keep_from_the_quarter_hour()
@@ -83,7 +83,7 @@ def test_airflows_own_backfill_with_reset_repairs_late_rows_and_its_runs_can_be_
         stack.api.pause(DAG_ID)
     past.insert(15, past.midnight - PERIOD + 4 * MINUTE)
     airflows_own(past)
-    assert past.differing() == set(TABLES), "unless it is asked to, runs that have succeeded don't run again"
+    assert past.differing() == set(TABLES), "runs that have succeeded run again only on request"
     airflows_own(past, again=True)
     assert past.differing() == set()
     assert f"✓ {SILVER}: Rows repaired: 15," in past.summary(past.run_id(past.midnight - PERIOD))
@@ -94,8 +94,8 @@ def test_airflows_own_backfill_with_reset_repairs_late_rows_and_its_runs_can_be_
     assert past.differing() == set()
 
 
-def test_a_backfill_that_is_told_to_end_leaves_nothing_unfinished_and_the_scheduler_at_work(
-    past: OffloadedPast,
+def test_a_terminated_backfill_leaves_nothing_unfinished_and_the_scheduler_running(
+    past: PastLedger,
 ) -> None:
     stack, run_id = past.stack, past.run_id(past.midnight)
     stack.api.unpause(DAG_ID)
@@ -108,7 +108,7 @@ def test_a_backfill_that_is_told_to_end_leaves_nothing_unfinished_and_the_schedu
         _, errors = command.communicate(timeout=120)
     assert command.returncode not in (0, None)
     assert (
-        f"{run_id} was not finished: it is marked as failed." if AIRFLOW_3 else f"{DAG_ID} is not paused any more."
+        f"{run_id} had not finished and was marked as failed." if AIRFLOW_3 else f"{DAG_ID} is not paused any more."
     ) in errors
     assert not stack.api.is_paused(DAG_ID)
     assert stack.api.state(DAG_ID, run_id) == "failed"
@@ -117,7 +117,7 @@ def test_a_backfill_that_is_told_to_end_leaves_nothing_unfinished_and_the_schedu
     assert past.differing() == set()
 
 
-def test_a_backfill_of_one_table_touches_no_other_and_one_run_does_the_rest(past: OffloadedPast) -> None:
+def test_a_backfill_of_one_table_touches_no_other_and_one_run_does_the_rest(past: PastLedger) -> None:
     stack = past.stack
     stack.api.unpause(DAG_ID)
     stack.keep_from_the_quarter_hour()
@@ -137,7 +137,7 @@ def test_a_backfill_of_one_table_touches_no_other_and_one_run_does_the_rest(past
 
 
 def test_airflows_own_backfill_beside_the_scheduler_and_a_manual_run_ends_with_equal_tables(
-    past: OffloadedPast,
+    past: PastLedger,
 ) -> None:
     stack = past.stack
     stack.api.unpause(DAG_ID)
@@ -145,16 +145,16 @@ def test_airflows_own_backfill_beside_the_scheduler_and_a_manual_run_ends_with_e
     past.insert(14, past.midnight - PERIOD + 8 * MINUTE)
     start, end = past.span
     manual = stack.api.trigger(DAG_ID, {"from": start, "to": end})
-    # The DAG is not paused: on 2.11 the scheduler may take the runs that were reset, and the backfill then runs some twice, or calls
-    # itself deadlocked.
+    # The DAG is not paused. On 2.11 the scheduler may take the runs that were reset; the backfill then runs some of
+    # them twice, or reports a deadlock.
     airflows_own(past, "--rerun-failed-tasks", again=True, status=None)
     stack.finished(manual)
     stack.run_dag()
     assert past.differing() == set()
 
 
-def airflows_own(past: OffloadedPast, *options_of_2: str, again: bool = False, status: int | None = 0) -> None:
-    """Airflow's own backfill of the past, to its end; `again`: of runs that have run well, too."""
+def airflows_own(past: PastLedger, *options_of_2: str, again: bool = False, status: int | None = 0) -> None:
+    """Run Airflow's own backfill of the past to its end; with `again`, also runs that have succeeded."""
     stack = past.stack
     first, last = (past.midnight - PERIOD).isoformat(), past.midnight.isoformat()
     if AIRFLOW_3:

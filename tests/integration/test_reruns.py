@@ -1,4 +1,4 @@
-"""What an operator does in Airflow to recover: clears runs, clears tasks, triggers with a conf; tried through the real scheduler."""
+"""How an operator recovers in Airflow, with the real scheduler: clears runs and tasks, and triggers with a conf."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import datetime
 import pytest
 
 from devstack.stack.errors import AirflowRefusedError
-from tests.support.ledger.past_ledger import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, OffloadedPast
-from tests.support.spark.world import wait_until
+from tests.support.ledger.past_ledger import BRONZE, GOLD, MINUTE, PERIOD, SILVER, TABLES, PastLedger
 from tests.support.stack.airflow_stack import DAG_ID, AirflowStack
 from tests.support.stack.airflow_version import AIRFLOW_3
+from tests.support.waiting import wait_until
 
 AUDIT = "iceberg_offload_audit"
 OFFLOADS = {"bronze": f"bronze.offload_{BRONZE}", "silver": f"silver.offload_{SILVER}", "gold": f"gold.offload_{GOLD}"}
@@ -24,14 +24,14 @@ def offloads(states: dict[str, str]) -> list[str]:
 
 
 @pytest.fixture
-def unpaused(past: OffloadedPast) -> AirflowStack:
-    """The stack with the DAG switched on and the scheduler's first run behind it."""
+def unpaused(past: PastLedger) -> AirflowStack:
+    """The stack with the DAG switched on and the scheduler's first run completed."""
     past.switch_on()
     return past.stack
 
 
 def test_a_backfill_over_empty_cold_tables_moves_every_row_across_midnight_and_leaves_the_dag_as_it_was(
-    past: OffloadedPast,
+    past: PastLedger,
 ) -> None:
     runs, tables = past.backfilled["runs"], past.backfilled["tables"]
     starts = [datetime.fromisoformat(run["start"]) for run in runs]
@@ -44,7 +44,7 @@ def test_a_backfill_over_empty_cold_tables_moves_every_row_across_midnight_and_l
 
 
 def test_a_cleared_run_of_which_all_is_right_compares_and_writes_nothing(
-    past: OffloadedPast, unpaused: AirflowStack
+    past: PastLedger, unpaused: AirflowStack
 ) -> None:
     run_id = past.run_id(past.midnight - PERIOD)
     unpaused.keep_from_the_quarter_hour()
@@ -59,7 +59,7 @@ def test_a_cleared_run_of_which_all_is_right_compares_and_writes_nothing(
 
 
 def test_clearing_one_table_of_a_run_repairs_that_table_alone_and_clearing_the_run_the_rest(
-    past: OffloadedPast, unpaused: AirflowStack
+    past: PastLedger, unpaused: AirflowStack
 ) -> None:
     start = past.midnight - PERIOD
     run_id = past.run_id(start)
@@ -93,14 +93,14 @@ def test_clearing_one_table_of_a_run_repairs_that_table_alone_and_clearing_the_r
     ],
 )
 def test_a_wrong_value_is_refused_by_airflow_when_the_run_is_triggered(
-    past: OffloadedPast, conf: dict[str, object], named: str
+    past: PastLedger, conf: dict[str, object], named: str
 ) -> None:
     with pytest.raises(AirflowRefusedError, match=f"400.*{named}"):
         past.stack.api.trigger(DAG_ID, conf)
 
 
 def test_a_conf_that_makes_no_sense_as_a_whole_ends_the_run_with_the_remedy_and_nothing_is_done(
-    past: OffloadedPast, unpaused: AirflowStack
+    past: PastLedger, unpaused: AirflowStack
 ) -> None:
     run, states = unpaused.finished(unpaused.api.trigger(DAG_ID, {"from": past.span[0], "table": BRONZE}))
     assert run.state == "failed"
@@ -112,7 +112,7 @@ def test_a_conf_that_makes_no_sense_as_a_whole_ends_the_run_with_the_remedy_and_
 
 
 def test_a_run_for_one_table_leaves_the_others_alone_and_a_verified_interval_says_so(
-    past: OffloadedPast, unpaused: AirflowStack
+    past: PastLedger, unpaused: AirflowStack
 ) -> None:
     start, end = past.span
     conf = {"mode": "verify", "tables": [SILVER], "layers": None, "from": start, "to": end}
@@ -121,13 +121,13 @@ def test_a_run_for_one_table_leaves_the_others_alone_and_a_verified_interval_say
     assert offloads(states) == ["skipped"] * 3
     summary = past.summary(run.run_id)
     assert f"✓ {BRONZE}: not selected" in summary
-    # How many depends on which tests have put rows there before.
+    # The number depends on which tests have inserted rows before.
     assert re.search(rf"✓ {SILVER}: verified, [1-9]\d* rows equal", summary)
 
 
 @pytest.mark.full
 def test_verify_fails_where_rows_are_missing_and_a_run_from_to_inserts_them(
-    past: OffloadedPast, unpaused: AirflowStack
+    past: PastLedger, unpaused: AirflowStack
 ) -> None:
     unpaused.keep_from_the_quarter_hour()
     past.insert(10, past.midnight)
@@ -152,7 +152,7 @@ def test_verify_fails_where_rows_are_missing_and_a_run_from_to_inserts_them(
 
 @pytest.mark.full
 def test_restate_replaces_an_interval_and_is_refused_where_clickhouse_no_longer_holds_it(
-    past: OffloadedPast, unpaused: AirflowStack
+    past: PastLedger, unpaused: AirflowStack
 ) -> None:
     unpaused.keep_from_the_quarter_hour()
     past.take(BRONZE, past.midnight - 4 * MINUTE)
@@ -168,12 +168,12 @@ def test_restate_replaces_an_interval_and_is_refused_where_clickhouse_no_longer_
     gone = (past.midnight - PERIOD + 2 * MINUTE).isoformat()
     run, states = unpaused.run_dag({**conf, "mode": "restate", "to": gone})
     assert run.state == "failed", states
-    assert "can't be restated" in past.summary(run.run_id)
+    assert "cannot be restated" in past.summary(run.run_id)
     assert past.differing() == set()
 
 
 def test_the_hourly_audit_inserts_what_came_late_and_finds_nothing_the_second_time(
-    past: OffloadedPast, unpaused: AirflowStack
+    past: PastLedger, unpaused: AirflowStack
 ) -> None:
     api = unpaused.api
     api.unpause(AUDIT)
@@ -184,7 +184,7 @@ def test_the_hourly_audit_inserts_what_came_late_and_finds_nothing_the_second_ti
     assert run.state == "success", states
     assert [states[f"{step}_{BRONZE}"] for step in ("audit", "repair", "look_again")] == ["success"] * 3
     log = unpaused.task_log(run.run_id, f"audit_{BRONZE}", AUDIT)
-    assert "lacks 15 rows that came late" in log
+    assert "lacks 15 rows that arrived late" in log
     assert f"{BRONZE}: success, late rows: 15" in unpaused.task_log(run.run_id, "close_audit", AUDIT)
     assert past.differing() == set()
     run, states = unpaused.finished(unpaused.api.trigger(AUDIT), AUDIT)
@@ -194,11 +194,11 @@ def test_the_hourly_audit_inserts_what_came_late_and_finds_nothing_the_second_ti
 
 
 @pytest.mark.skipif(AIRFLOW_3, reason="its form is drawn in the browser: tests/integration/test_status_page.py")
-def test_the_trigger_form_has_a_field_for_each_and_nobody_types_json(past: OffloadedPast) -> None:
+def test_the_trigger_form_has_a_field_for_each_and_nobody_types_json(past: PastLedger) -> None:
     page = past.stack.page(f"/dags/{DAG_ID}/trigger")
     for field in ("mode", "tables", "layers", "from", "to"):
         assert f'name="element_{field}"' in page
     for table in TABLES:
         assert f'<option value="{table}"' in page
-    assert "restate: replace from-to by what ClickHouse holds now" in page
+    assert "restate: replace the interval by" in page
     assert page.count("datetimepicker") >= 2

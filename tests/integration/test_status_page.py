@@ -1,4 +1,4 @@
-"""The page in Airflow's menu, in a real browser and a real Airflow: who sees it, who may act, and that it agrees with all else."""
+"""The page in Airflow's menu, in a real browser and a real Airflow: who sees it, who may act, and that it is right."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from urllib.parse import unquote
 import pytest
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, StorageState, expect
 
-from devstack.stack.processes import Part
+from devstack.stack.processes import StackPart
 from offload_core.config.settings import Settings
 from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.ledger.ledger import Ledger
 from offload_core.ledger.session import LedgerConnection, connect
 from offload_ops.audit.model import Finding
-from tests.support.ledger.alert_tables import MINUTE, ToldTables, job_name
-from tests.support.spark.world import wait_until
+from tests.support.ledger.alert_tables import MINUTE, AlertTables, job_name
 from tests.support.stack import page_logins
 from tests.support.stack.airflow_stack import DAG_ID, AirflowStack
 from tests.support.stack.airflow_version import AIRFLOW_3
 from tests.support.stack.browser import chromium
 from tests.support.stack.exporter import running_exporter
 from tests.support.stack.logs import deprecated
+from tests.support.waiting import wait_until
 
 __all__ = ["chromium"]
 
@@ -35,7 +35,7 @@ HEALTHY, HALTED, CATCHING_UP, LAGGING, FAILING, ELEVATED, DIFFERING, NEVER, _ = 
 PIPELINE = Settings().pipeline_id
 WIDE, NARROW = {"width": 1400, "height": 900}, {"width": 420, "height": 900}
 
-_HASTE = (
+_FAST_REFRESH = (
     "const set = window.setInterval; window.setInterval = (what, every) => set(what, every === 15000 ? 500 : every);"
 )
 
@@ -55,27 +55,27 @@ def ledger(session: LedgerConnection) -> Ledger:
 
 
 @pytest.fixture(scope="module")
-def told(stack: AirflowStack, session: LedgerConnection) -> Iterator[ToldTables]:
-    """Tables in every state, one of them with a job at work, as PostgreSQL sees it."""
-    told = ToldTables(session, PIPELINE)
-    told.day(HEALTHY, 4 * MINUTE, rows=52_000)
-    told.halted(HALTED)
-    run = told.catching_up(CATCHING_UP)
-    told.day(LAGGING, 34 * MINUTE)
-    told.failing(FAILING)
-    told.day(ELEVATED, 17 * MINUTE)
-    told.day(DIFFERING, 5 * MINUTE)
+def tables(stack: AirflowStack, session: LedgerConnection) -> Iterator[AlertTables]:
+    """Tables in every state. In PostgreSQL's view, one of them has a running job."""
+    tables = AlertTables(session, PIPELINE)
+    tables.day(HEALTHY, 4 * MINUTE, rows=52_000)
+    tables.halted(HALTED)
+    run = tables.catching_up(CATCHING_UP)
+    tables.day(LAGGING, 34 * MINUTE)
+    tables.failing(FAILING)
+    tables.day(ELEVATED, 17 * MINUTE)
+    tables.day(DIFFERING, 5 * MINUTE)
     for table in (HEALTHY, LAGGING, ELEVATED):
-        told.audit(table, [Finding.EQUAL] * 6)
-    told.audit(DIFFERING, [Finding.EQUAL] * 4 + [Finding.LATE] * 2)
-    # The DAG stays paused, as Airflow has every new one: no run of the scheduler's own moves anything meanwhile.
+        tables.audit(table, [Finding.EQUAL] * 6)
+    tables.audit(DIFFERING, [Finding.EQUAL] * 4 + [Finding.LATE] * 2)
+    # The DAG stays paused, like every new DAG, so that no scheduled run changes anything.
     with closing(connect(stack.connections.postgres, job_name(CATCHING_UP, run))):
-        yield told
+        yield tables
 
 
 @pytest.fixture(scope="module")
 def logins(stack: AirflowStack, chromium: Browser) -> dict[str, StorageState]:
-    """What a browser keeps of each one's login: somebody who may look, and somebody who may act."""
+    """The browser state of a logged-in viewer and a logged-in operator."""
     return page_logins.logins(stack, chromium)
 
 
@@ -83,8 +83,8 @@ def logins(stack: AirflowStack, chromium: Browser) -> dict[str, StorageState]:
 def open_page(
     request: pytest.FixtureRequest, stack: AirflowStack, chromium: Browser, logins: dict[str, StorageState]
 ) -> Iterator[Open]:
-    """Opens the page as somebody, in a browser of their own."""
-    request.getfixturevalue("told")
+    """Opens the page as one of the users, in a browser context of their own."""
+    request.getfixturevalue("tables")
     contexts: list[BrowserContext] = []
 
     def open_page(name: str, path: str = "/iceberg-offload/", **how: Any) -> Page:
@@ -101,21 +101,21 @@ def open_page(
 
 
 def post(page: Page, path: str) -> tuple[int, str]:
-    """Send a form as the page itself would, with its token against forgery; status and text of the answer."""
+    """Send a form as the page does, with its CSRF token. Returns status and text of the answer."""
     fields = page.locator("input[name=csrf_token]")
-    # Airflow 2's frame has a form of its own; on 3 only those who may act are given the token.
+    # Airflow 2's frame has a form of its own. On 3 only users who may act get the token.
     token = fields.first.get_attribute("value") if fields.count() else ""
     answer = page.request.post(path, form={"csrf_token": str(token)}, headers={"Referer": page.url})
     return answer.status, answer.text()
 
 
 def runs(stack: AirflowStack) -> list[dict[str, object]]:
-    """The DAG's runs by hand, newest first, as Airflow's API has them."""
+    """The DAG's manual runs from Airflow's API, newest first."""
     return [run for run in stack.api.runs(DAG_ID) if run["run_type"] == "manual"]
 
 
 def in_airflows_menu(page: Page) -> Page | FrameLocator:
-    """The page as Airflow's menu opens it: on 2 a page of Airflow's, on 3 in a frame of the web interface."""
+    """The page as Airflow's menu opens it: on 2 as a page of its own, on 3 in a frame of the web interface."""
     page.get_by_role("link", name="Iceberg Offload").click()
     return page.frame_locator("iframe[title='Iceberg Offload']") if AIRFLOW_3 else page
 
@@ -128,20 +128,20 @@ class TestAgreement:
             metrics = exporter.scrape()
 
         for table in (HEALTHY, LAGGING, CATCHING_UP, HALTED, FAILING, NEVER):
-            row, told = page.locator(f"[data-table={table}]"), command[table]
-            assert row.get_attribute("data-state") == told["state"]
-            assert row.get_attribute("data-failures") == str(told["failures"])
-            assert metrics.value("offload_consecutive_failures", table=table) == told["failures"]
+            row, shown = page.locator(f"[data-table={table}]"), command[table]
+            assert row.get_attribute("data-state") == shown["state"]
+            assert row.get_attribute("data-failures") == str(shown["failures"])
+            assert metrics.value("offload_consecutive_failures", table=table) == shown["failures"]
             lag, metric = row.get_attribute("data-lag-minutes"), metrics.value("offload_lag_minutes", table=table)
             if table == NEVER:
-                assert (lag, told["lag_minutes"]) == (None, None)
+                assert (lag, shown["lag_minutes"]) == (None, None)
                 assert table not in metrics.by_table("offload_last_success_timestamp")
                 continue
-            assert float(lag or -1) == pytest.approx(told["lag_minutes"], abs=1)
+            assert float(lag or -1) == pytest.approx(shown["lag_minutes"], abs=1)
             assert float(lag or -1) == pytest.approx(metric, abs=1)
-            assert row.get_attribute("data-lag-level") == told["lag_level"]
+            assert row.get_attribute("data-lag-level") == shown["lag_level"]
             watermark = str(row.get_attribute("data-watermark"))
-            assert watermark == told["watermark"]
+            assert watermark == shown["watermark"]
 
     def test_each_state_has_its_word(self, open_page: Open):
         page = open_page("viewer")
@@ -158,7 +158,7 @@ class TestAgreement:
             expect(page.locator(f"[data-table={table}] .badge")).to_have_text(word)
         expect(page.locator(f"[data-table={LAGGING}]")).to_contain_text("Critical")
 
-    def test_the_chunks_of_a_job_at_work_are_those_of_the_metrics(self, stack: AirflowStack, open_page: Open):
+    def test_the_chunks_of_a_running_job_are_those_of_the_metrics(self, stack: AirflowStack, open_page: Open):
         row = open_page("viewer").locator(f"[data-table={CATCHING_UP}]")
         with running_exporter(stack.connections.postgres, PIPELINE) as exporter:
             metrics = exporter.scrape()
@@ -181,7 +181,7 @@ class TestPermissions:
     def test_logging_in_leads_back_to_the_page(
         self, request: pytest.FixtureRequest, stack: AirflowStack, chromium: Browser
     ):
-        request.getfixturevalue("told")
+        request.getfixturevalue("tables")
         with chromium.new_context(base_url=stack.url) as context:
             page = context.new_page()
             page.goto("/iceberg-offload/")
@@ -265,27 +265,27 @@ class TestActions:
             "to": "2026-11-20T10:00:00+00:00",
         }
 
-    def test_an_operator_reads_why_a_table_was_halted_and_lets_it_go_on(
+    def test_an_operator_reads_why_a_table_was_halted_and_resumes_it(
         self, stack: AirflowStack, open_page: Open, ledger: Ledger
     ):
-        said = stack.offload("resume", HALTED, "--dry-run")
+        answer = stack.offload("resume", HALTED, "--dry-run")
         page = open_page("operator")
 
         page.get_by_role("link", name=f"Resume … {HALTED}").click()
-        for line in said.splitlines()[1:4]:
+        for line in answer.splitlines()[1:4]:
             expect(page.locator(".offload-question")).to_contain_text(line.strip().replace("`", ""))
         assert HALTED in ledger.halts()
         page.get_by_role("button", name=f"Resume {HALTED}").click()
 
-        expect(page.get_by_role("status").first).to_contain_text(f"{HALTED}: goes on from")
+        expect(page.get_by_role("status").first).to_contain_text(f"{HALTED}: resumes from")
         assert HALTED not in ledger.halts()
         assert ledger.history(HALTED, 1)[0].kind == "resume"
         assert stack.api.events(DAG_ID, "iceberg_offload.resume")[0]["owner"] == "operator"
 
-    def test_a_table_that_is_not_stopped_says_so_and_what_to_do(self, open_page: Open):
+    def test_a_table_that_is_not_halted_says_so_and_what_to_do(self, open_page: Open):
         page = open_page("operator", f"/iceberg-offload/resume/{HEALTHY}")
 
-        expect(page.get_by_role("alert")).to_contain_text("is not stopped; there is nothing to resume")
+        expect(page.get_by_role("alert")).to_contain_text("is not halted; there is nothing to resume")
         page.get_by_role("link", name="Back to the tables").click()
         expect(page.locator(f"[data-table={HEALTHY}]")).to_be_visible()
 
@@ -298,26 +298,26 @@ class TestActions:
 class TestRefresh:
     @pytest.fixture
     def page(self, open_page: Open) -> Page:
-        """The page, which asks every half second here, and a mark that a reload would take away."""
+        """The page, refreshed every half second. A reload would remove its mark."""
         page = open_page("viewer", "/health")
-        page.add_init_script(_HASTE)
+        page.add_init_script(_FAST_REFRESH)
         page.goto("/iceberg-offload/")
         page.evaluate("window.mark = true")
         return page
 
-    def test_the_content_comes_anew_and_focus_and_open_details_stay(self, page: Page):
+    def test_the_content_is_refreshed_and_focus_and_open_details_stay(self, page: Page):
         content = page.locator(".offload-content")
-        made = str(content.get_attribute("data-made"))
+        generated = str(content.get_attribute("data-made"))
         page.locator(f"#name-{HEALTHY}").click()
         page.locator(f"#run-{HEALTHY}, #name-{HALTED}").last.focus()
         focused = page.evaluate("document.activeElement.id")
 
-        expect(content).not_to_have_attribute("data-made", made)
+        expect(content).not_to_have_attribute("data-made", generated)
         assert page.evaluate("window.mark")
         assert page.evaluate("document.activeElement.id") == focused
         expect(page.locator(f"#more-{HEALTHY}")).to_have_attribute("open", "")
 
-    def test_airflow_that_does_not_answer_is_said_until_it_does(self, page: Page):
+    def test_the_page_says_that_airflow_does_not_answer_until_it_does(self, page: Page):
         page.route("**/iceberg-offload/content", lambda route: route.abort())
         expect(page.locator("#offload-stale")).to_contain_text("Airflow does not answer")
         expect(page.locator(f"[data-table={HEALTHY}]")).to_be_visible()
@@ -327,19 +327,19 @@ class TestRefresh:
         expect(page.locator("#offload-stale")).to_be_hidden()
 
     def test_somebody_whose_session_is_over_is_asked_to_log_in_again(self, page: Page):
-        told = page.locator("#offload-stale")
+        message = page.locator("#offload-stale")
 
-        def is_told() -> bool:
-            # An answer that was on its way brings the session's cookie back.
+        def is_shown() -> bool:
+            # An answer that is still on its way brings the session cookie back.
             page.context.clear_cookies()
-            return told.is_visible()
+            return message.is_visible()
 
-        wait_until(is_told, "the page to notice", seconds=20)
+        wait_until(is_shown, "the page to notice", seconds=20)
 
-        expect(told).to_contain_text("you are logged out")
+        expect(message).to_contain_text("you are logged out")
         expect(page.get_by_role("link", name="Log in again")).to_be_visible()
 
-    def test_a_configuration_that_can_not_be_read_is_told_with_its_remedy(self, stack: AirflowStack, page: Page):
+    def test_an_unreadable_configuration_is_shown_with_its_remedy(self, stack: AirflowStack, page: Page):
         stack.api.set_variable("iceberg_offload_settings", "{")
         try:
             expect(page.get_by_role("alert")).to_contain_text("is not valid JSON")
@@ -351,7 +351,7 @@ class TestRefresh:
         expect(page.locator(f"[data-table={HEALTHY}]")).to_be_visible()
 
 
-@pytest.mark.skipif(not AIRFLOW_3, reason="only Airflow 3 shows the page in a frame of its web interface")
+@pytest.mark.skipif(not AIRFLOW_3, reason="only Airflow 3 shows the page in a frame")
 class TestFrame:
     def test_an_action_stays_in_the_frame_and_what_leads_away_takes_the_whole_window(self, open_page: Open):
         page = open_page("operator", "/")
@@ -386,7 +386,7 @@ class TestTriggerForm:
         page.get_by_role("button", name="Trigger").first.click()
         form = page.get_by_role("dialog")
         expect(form).to_contain_text(re.compile("Mode.*Tables.*Layers.*From.*To", re.DOTALL))
-        expect(form).to_contain_text("What the run is for. All but offload need from and to.")
+        expect(form).to_contain_text("What the run does. All modes except offload need from and to.")
 
         form.get_by_role("combobox", name="Select one or multiple values").first.press("ArrowDown")
         page.get_by_role("option", name=HEALTHY).click()
@@ -412,7 +412,7 @@ class TestLogs:
         assert deprecated(stack.layout.logs) == []
 
 
-class TestLooks:
+class TestAppearance:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
     def test_it_fits_the_window_and_follows_the_readers_scheme(
@@ -440,19 +440,19 @@ class TestLooks:
         expect(page.get_by_role("heading", name=f"Run {HEALTHY} now?")).to_be_visible()
 
 
-class TestAirflowAway:
-    """The last of this file: it ends PostgreSQL, which holds Airflow's own database as well as the ledger."""
+class TestAirflowUnavailable:
+    """This class comes last: it stops PostgreSQL, which has Airflow's own database as well as the ledger."""
 
-    def test_an_open_page_and_a_new_one_say_what_is_the_matter(self, stack: AirflowStack, open_page: Open):
+    def test_an_open_page_and_a_new_one_say_what_is_wrong(self, stack: AirflowStack, open_page: Open):
         page = open_page("viewer", "/health")
-        page.add_init_script(_HASTE)
+        page.add_init_script(_FAST_REFRESH)
         page.goto("/iceberg-offload/")
-        postgres = Part(stack.layout, "postgres").process()
+        postgres = StackPart(stack.layout, "postgres").process()
         assert postgres is not None
         postgres.send_signal(signal.SIGINT)
         postgres.wait(30)
 
-        expect(page.get_by_role("alert")).to_contain_text("See that Airflow's database")
+        expect(page.get_by_role("alert")).to_contain_text("Check that Airflow's database")
         answer = page.request.get("/iceberg-offload/")
         assert answer.status == 503
         assert "Airflow's database can't be read" in unescape(answer.text())

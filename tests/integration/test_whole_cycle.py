@@ -1,4 +1,4 @@
-"""Real trades through the real scheduler: what the DAG does, seen from outside."""
+"""Real trades through the real scheduler: what the DAG does, as seen from outside."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Trade = tuple[str, str, str, str, Decimal, Decimal, int]
 
 @pytest.fixture(scope="module")
 def unpaused(stack: AirflowStack) -> AirflowStack:
-    """The stack with the DAG switched on and the scheduler's first run, over empty tables, behind it."""
+    """The stack with the DAG switched on, after the scheduler's first run over empty tables."""
     if stack.api.unpause("iceberg_offload"):
         run_id = None
         while run_id is None:
@@ -58,10 +58,10 @@ def trades_of(exchange: str) -> list[Trade]:
 
 
 @pytest.mark.skipif(
-    not all(path.exists() for path in FILES.values()), reason="the real trades of ../shared/data are not here"
+    not all(path.exists() for path in FILES.values()), reason="the real trades of ../shared/data are missing"
 )
 def test_real_trades_arrive_in_iceberg_digit_by_digit(unpaused: AirflowStack) -> None:
-    # Hours ago: all candles but the day's have closed, so that the next test finds nothing new.
+    # The trades are hours old: all candles except the day's have closed, so that the next test finds nothing new.
     newest = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=3)
     for path in FILES.values():
         unpaused.feed("replay", str(path), "--shift-to", newest.isoformat())
@@ -103,7 +103,7 @@ def test_a_cycle_without_new_rows_succeeds_without_starting_spark(unpaused: Airf
 
 @pytest.fixture
 def slack(unpaused: AirflowStack) -> Iterator[Webhook]:
-    """Somebody to tell: a webhook that the settings name."""
+    """A webhook that the settings name for notifications."""
     with webhook() as found:
         address = ["--conn-type", "slackwebhook", "--conn-password", f"{found.url}/T0/B0/secret"]
         unpaused.airflow("connections", "add", "slack_alerts", *address)
@@ -113,7 +113,7 @@ def slack(unpaused: AirflowStack) -> Iterator[Webhook]:
         unpaused.airflow("connections", "delete", "slack_alerts")
 
 
-def test_a_broken_table_entry_fails_its_own_table_and_nothing_else_and_is_told_once(
+def test_a_broken_table_entry_fails_its_own_table_and_nothing_else_and_is_notified_once(
     unpaused: AirflowStack, slack: Webhook
 ) -> None:
     good = {
@@ -141,7 +141,7 @@ def test_a_broken_table_entry_fails_its_own_table_and_nothing_else_and_is_told_o
             (start + timedelta(seconds=10)).isoformat(),
         )
         run, states = unpaused.run_dag()
-        looked = look_at_freshness(unpaused)
+        freshness = check_freshness(unpaused)
     finally:
         unpaused.api.delete_variable("iceberg_offload_tables")
     assert run.state == "failed"
@@ -150,11 +150,11 @@ def test_a_broken_table_entry_fails_its_own_table_and_nothing_else_and_is_told_o
     assert "partition" in unpaused.task_log(run.run_id, "bronze.wait_bronze_trades_binance")
     (message,) = slack.messages
     assert message.startswith("*[iceberg_offload] The offload of bronze_trades_binance failed (configuration)*")
-    assert "bronze_trades_kraken: lag 0." in looked
+    assert "bronze_trades_kraken: lag 0." in freshness
 
 
-def look_at_freshness(stack: AirflowStack) -> str:
-    """What the freshness DAG's task logs now."""
+def check_freshness(stack: AirflowStack) -> str:
+    """Run the freshness DAG. Returns the log of its task."""
     stack.api.unpause(FRESHNESS)
     try:
         run_id = stack.api.trigger(FRESHNESS)

@@ -1,4 +1,4 @@
-"""Planning the read of one hour does not get slower with the days that a table holds."""
+"""Planning the read of one hour does not get slower with the number of days in a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig
 from offload_core.maintenance import manifests_wanted
-from tests.support.spark.fault_tables import Trades, prepared
+from tests.support.spark.fault_tables import TradeTables, prepared
 from tests.support.spark.faults import assert_exact
 from tests.support.spark.foreign_writer import foreign_writer
 from tests.support.spark.maintained_table import cold, maintain_well
@@ -28,13 +28,14 @@ A_WEEK, A_MONTH, A_YEAR = 7, 31, 365
 SIZE = "commit.manifest.target-size-bytes"
 
 
-class Hourly(Trades):
-    """A trade in every hour."""
+class Hourly(TradeTables):
+    """Tables with one trade an hour."""
 
     def insert(self, table: TableConfig, first: int, count: int) -> None:
-        """Insert trades; their number is their hour."""
+        """Insert trades, one an hour; the number of a trade is its hour."""
         self.world.hot.command(
-            f"INSERT INTO {table.source} SELECT number + {first} AS id, toDateTime64('{START:%F %T}', 6, 'UTC') + id * 3600, id, "
+            f"INSERT INTO {table.source} "
+            f"SELECT number + {first} AS id, toDateTime64('{START:%F %T}', 6, 'UTC') + id * 3600, id, "
             f"toDecimal128(cityHash64(id) / 1e9, 8) FROM numbers({count})"
         )
 
@@ -43,13 +44,13 @@ class Hourly(Trades):
 def trades(
     request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Hourly]:
-    with prepared(Hourly, request, servers, tmp_path_factory) as made:
-        yield made
+    with prepared(Hourly, request, servers, tmp_path_factory) as tables:
+        yield tables
 
 
 @pytest.fixture(scope="module")
 def taken() -> dict[int, float]:
-    """How long planning took, by days."""
+    """Planning times (milliseconds) by the number of days."""
     return {}
 
 
@@ -61,7 +62,7 @@ def test_a_plan_reads_few_entries_however_many_days_there_are(
     trades.world.run_well(table)
     own = "8000000" if days == A_MONTH else None
     if own is not None:
-        with foreign_writer(trades.world) as spark:  # as a maintenance leaves it that is killed in the middle
+        with foreign_writer(trades.world) as spark:  # as a killed maintenance leaves it
             spark.sql(
                 f"ALTER TABLE {spark.name(table)} SET TBLPROPERTIES ('{SIZE}' = '1', 'offload.held.{SIZE}' = '{own}')"
             )
@@ -82,7 +83,7 @@ def test_a_plan_reads_few_entries_however_many_days_there_are(
 
 
 def entries_read(world: World, table: TableConfig, day: datetime) -> int:
-    """How many files the manifests list that a plan for a day has to read."""
+    """How many files are listed in the manifests that a plan for a day must read."""
     return sum(
         manifest["added_data_files_count"] + manifest["existing_data_files_count"]
         for manifest in cold(world, table).inspect.manifests().to_pylist()

@@ -1,7 +1,7 @@
-"""A month of cycles, hourly audits and daily maintenance, with late rows, expiring ones and damage from outside.
+"""A month of cycles, hourly audits and daily maintenance, with late rows, expiring rows and damage from outside.
 
-Every damage is found by the next audit, which names table, interval and row count, and nothing else is ever found; the cold tier stays
-right, small and quick to plan.
+The next audit finds every damage, with table, interval and row count, and nothing else. The cold tier stays correct,
+small and quick to plan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 
 from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig, WriteMode
-from offload_core.maintenance import MORE_MANIFESTS, Figures, manifests_wanted
+from offload_core.maintenance import MORE_MANIFESTS, TableStats, manifests_wanted
 from offload_core.protocol.plan import RunMode
 from offload_ops.audit.compare import Differences, Finding, TableAudit
 from tests.support.spark.faults import assert_exact
@@ -31,7 +31,7 @@ DAYS = int(os.environ.get("OFFLOAD_SIMULATED_DAYS", "30"))
 HOUR = timedelta(hours=1)
 CYCLES_PER_HOUR = HOUR // CYCLE
 HANDFUL = 5
-"""How many files a closed partition may have."""
+"""The maximum number of files of a closed partition."""
 DAMAGED_TABLE = "bronze_trades_binance"
 
 pytestmark = [pytest.mark.integration, pytest.mark.full]
@@ -39,17 +39,17 @@ pytestmark = [pytest.mark.integration, pytest.mark.full]
 
 @pytest.fixture(scope="module")
 def month(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulation]:
-    """The month, not begun."""
+    """The month before its first cycle."""
     with new_world(servers, tmp_path_factory.mktemp("world")) as world:
         kept = world.with_settings(
             snapshot_age_hours=0, snapshots_to_keep=SNAPSHOTS, audit_hours=LATEST // CYCLES_PER_HOUR + 2
         )
-        with simulation(kept, DAYS) as made:
-            yield made
+        with simulation(kept, DAYS) as month:
+            yield month
 
 
 def test_a_month_stays_right_small_and_quick_to_plan(month: Simulation, capsys: pytest.CaptureFixture[str]) -> None:
-    figures: dict[str, list[Figures]] = {table.name: [] for table in month.tables}
+    stats: dict[str, list[TableStats]] = {table.name: [] for table in month.tables}
     planning: list[float] = []
     damages = iter(DAMAGES)
     for day in range(DAYS):
@@ -59,7 +59,7 @@ def test_a_month_stays_right_small_and_quick_to_plan(month: Simulation, capsys: 
             audit_and_repair(month)
             if hour == 1:
                 for table in month.tables:
-                    figures[table.name].append(month.maintain(table))
+                    stats[table.name].append(month.maintain(table))
                     files = month.files_per_closed_partition(table)
                     assert max(files.values(), default=0) <= HANDFUL, files
                 planning.append(planning_seconds(month))
@@ -71,13 +71,13 @@ def test_a_month_stays_right_small_and_quick_to_plan(month: Simulation, capsys: 
     for table in month.tables:
         month.run(table, RunMode.REPAIR, month.start, month.now + HOUR)
         assert_exact(month.world, table)
-        stays_small(figures[table.name])
+        assert_stays_small(stats[table.name])
     with capsys.disabled():
-        print(*told(month, figures, planning), sep="\n")
+        print(*summary(month, stats, planning), sep="\n")
 
 
 def audit_and_repair(month: Simulation) -> None:
-    """The hourly audit: what it finds is exactly what came late, and after the repair nothing is left."""
+    """Run the hourly audit: it finds exactly the late rows, and after the repair it finds nothing."""
     for table in month.tables:
         found = month.audit(table)
         if table.write_mode is WriteMode.APPEND:
@@ -92,7 +92,7 @@ def audit_and_repair(month: Simulation) -> None:
 
 
 def repair(month: Simulation, table: TableConfig, found: TableAudit) -> None:
-    """What the audit's DAG does with a finding that a repair mends."""
+    """Repair what an audit found, as the audit's DAG does."""
     if found.to_repair:
         month.run(table, RunMode.REPAIR, found.to_repair[0].start, found.to_repair[-1].end)
         again = month.audit(table)
@@ -100,7 +100,7 @@ def repair(month: Simulation, table: TableConfig, found: TableAudit) -> None:
 
 
 def only(found: TableAudit, finding: Finding, differences: Differences) -> str:
-    """See that an audit found this and nothing besides, and that it says where; its explanations."""
+    """Check that an audit found this and nothing else, and names its place; returns the explanations."""
     assert found.finding is finding, found.differing
     assert found.total == differences, found.differing
     for window in found.differing:
@@ -137,7 +137,7 @@ def late_rows(month: Simulation, age: timedelta) -> None:
 
 
 def a_deleted_file(month: Simulation) -> None:
-    """A data file that is gone, and comes back from the store's own history."""
+    """A data file vanishes and is restored."""
     table = month.world.table(DAMAGED_TABLE)
     newest = max(
         month.cold(table).inspect.files().to_pylist(),
@@ -153,7 +153,7 @@ def a_deleted_file(month: Simulation) -> None:
 
 
 def a_rolled_back_table(month: Simulation) -> None:
-    """Somebody sets the table to an older snapshot, and back again."""
+    """Another user rolls the table back to an older snapshot and forward again."""
     table = month.world.table(DAMAGED_TABLE)
     newest = month.cold(table).current_snapshot()
     assert newest is not None
@@ -168,15 +168,16 @@ def a_rolled_back_table(month: Simulation) -> None:
 
 
 def a_dropped_partition(month: Simulation) -> None:
-    """Somebody takes a day away from ClickHouse, and gives it back."""
+    """A day is detached from ClickHouse and attached again."""
     table = month.world.table(DAMAGED_TABLE)
     hot = month.world.hot
-    held = month.audit(table)
+    before = month.audit(table)
     day = f"{month.now - CYCLE:%F}"
-    rows = sum(window.hot.rows for window in held.windows)
+    rows = sum(window.hot.rows for window in before.windows)
     hot.command(f"ALTER TABLE {table.source} DETACH PARTITION '{day}'")
     (left,) = hot.rows(
-        f"SELECT count() AS rows FROM {table.source} WHERE exchange_timestamp > '{held.windows[0].compared.start:%F %T}'"
+        f"SELECT count() AS rows FROM {table.source} "
+        f"WHERE exchange_timestamp > '{before.windows[0].compared.start:%F %T}'"
     )
     assert "ClickHouse" in only(month.audit(table), Finding.SURPLUS, Differences(surplus=rows - int(left["rows"])))
     hot.command(f"ALTER TABLE {table.source} ATTACH PARTITION '{day}'")
@@ -184,10 +185,11 @@ def a_dropped_partition(month: Simulation) -> None:
 
 
 def foreign_duplicates(month: Simulation) -> None:
-    """Somebody inserts rows once more; the operator restates the interval."""
+    """Another user inserts rows again; the operator restates the interval."""
     table = month.world.table(DAMAGED_TABLE)
     name, begin = month.sql_name(table), month.now - 2 * HOUR
-    some = f"SELECT * FROM {name} WHERE {table.timestamp_col} > TIMESTAMP '{begin:%F %T}Z' ORDER BY {table.timestamp_col} LIMIT 5"
+    column = table.timestamp_col
+    some = f"SELECT * FROM {name} WHERE {column} > TIMESTAMP '{begin:%F %T}Z' ORDER BY {column} LIMIT 5"
     month.sql(f"INSERT INTO {name} {some}")
     only(month.audit(table), Finding.SURPLUS, Differences(duplicates=5))
     month.run(table, RunMode.RESTATE, begin - HOUR, month.now)
@@ -205,9 +207,9 @@ DAMAGES: tuple[Callable[[Simulation], None], ...] = (
 DAMAGES_A_DAY = math.ceil(len(DAMAGES) / max(DAYS - 1, 1))
 
 
-def stays_small(figures: list[Figures]) -> None:
-    """After a week nothing grows any more but the data itself."""
-    week, last = figures[: len(figures) // 4 + 1][-1], figures[-1]
+def assert_stays_small(stats: list[TableStats]) -> None:
+    """Check that after a week nothing grows but the data itself."""
+    week, last = stats[: len(stats) // 4 + 1][-1], stats[-1]
     assert last.snapshots <= SNAPSHOTS + 1
     assert last.metadata_files <= max(week.metadata_files, 101)
     assert last.manifests <= manifests_wanted(last.data_files, last.data_files) + MORE_MANIFESTS
@@ -216,7 +218,7 @@ def stays_small(figures: list[Figures]) -> None:
 
 
 def planning_seconds(month: Simulation) -> float:
-    """How long pyiceberg plans a typical read: an hour of trades that a day ago were the newest; the median of nine (CPU seconds)."""
+    """How long pyiceberg plans a typical read, an hour of recent trades: the median of nine, in CPU seconds."""
     from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan
 
     table = month.world.table(DAMAGED_TABLE)
@@ -231,11 +233,12 @@ def planning_seconds(month: Simulation) -> float:
     return statistics.median(taken)
 
 
-def told(month: Simulation, figures: dict[str, list[Figures]], planning: list[float]) -> Iterator[str]:
-    """The month in figures."""
+def summary(month: Simulation, stats: dict[str, list[TableStats]], planning: list[float]) -> Iterator[str]:
+    """The month in numbers."""
     yield f"{month.trades} trades, {month.arrived_late} of them late, {DAYS} days"
-    for name, days in figures.items():
+    for name, days in stats.items():
         yield f"{name} first: {days[0]}"
         yield f"{name} last:  {days[-1]}"
     week = statistics.median(planning[:7])
-    yield f"planning: first week {week * 1000:.1f} ms, last day {planning[-1] * 1000:.1f} ms, ratio {planning[-1] / week:.2f}"
+    last = planning[-1]
+    yield f"planning: first week {week * 1000:.1f} ms, last day {last * 1000:.1f} ms, ratio {last / week:.2f}"

@@ -1,26 +1,25 @@
-"""A running installation of Airflow 2.11 moves to Airflow 3, as docs/upgrade-airflow-3.md says, and no row is lost or there twice."""
+"""An installation of Airflow 2.11 moves to Airflow 3 (docs/upgrade-airflow-3.md) without a lost or doubled row."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
 from install.airflow_version import AIRFLOW_3
 from install.layout import Layout
 from offload_core.config.tables import DEFAULT_TABLES
+from tests.support.reaper import temporary_folder
 from tests.support.stack.airflow_stack import DAG_ID, AirflowStack, started_stack, upgraded
 
 pytestmark = [
     pytest.mark.full,
     pytest.mark.skipif(
         not all(Layout.of_checkout().python(name).exists() for name in ("airflow", AIRFLOW_3.environment)),
-        reason="both lines are needed: make setup, make setup AIRFLOW=3",
+        reason="both versions of Airflow are needed: make setup, make setup AIRFLOW=3",
     ),
 ]
 ROWS = 2_000
@@ -30,19 +29,16 @@ ROWS = 2_000
 @pytest.fixture(scope="module")
 def old() -> Iterator[AirflowStack]:
     """A stack of Airflow 2.11, with the DAG switched on."""
-    with (
-        tempfile.TemporaryDirectory(prefix="offload-upgrade-", ignore_cleanup_errors=True) as folder,
-        started_stack(Path(folder), OFFLOAD_AIRFLOW="2") as stack,
-    ):
+    with temporary_folder("upgrade") as folder, started_stack(folder, OFFLOAD_AIRFLOW="2") as stack:
         stack.api.unpause(DAG_ID)
         yield stack
 
 
 @pytest.fixture(scope="module")
 def offloaded(old: AirflowStack) -> AirflowStack:
-    """The same after an hour of trades has been offloaded; somebody has set a Variable."""
+    """The stack after an hour of trades has been offloaded and an operator has set a Variable."""
     old.api.set_variable("iceberg_offload_settings", json.dumps({"audit_hours": 7}))
-    # Of another day than those after the upgrade: a daily candle that is in Iceberg shall not change.
+    # On another day than those after the upgrade, so that no daily candle in Iceberg changes.
     trades(old, until=now() - timedelta(hours=29), seed=1)
     run, states = old.run_dag()
     assert run.state == "success", states
@@ -52,13 +48,13 @@ def offloaded(old: AirflowStack) -> AirflowStack:
 
 @pytest.fixture(scope="module")
 def steps(offloaded: AirflowStack) -> list[dict[str, object]]:
-    """What the ledger knew of a table before the upgrade."""
+    """A table's ledger rows before the upgrade."""
     return history(offloaded)
 
 
 @pytest.fixture(scope="module")
 def moved(offloaded: AirflowStack, steps: list[dict[str, object]]) -> AirflowStack:
-    """The same on Airflow 3, after more trades have been offloaded."""
+    """The stack on Airflow 3, after more trades have been offloaded."""
     assert steps
     found = upgraded(offloaded)
     trades(found, until=now() - timedelta(hours=1), seed=2)
@@ -73,7 +69,7 @@ def test_without_being_asked_for_a_state_folder_is_not_upgraded(offloaded: Airfl
     assert refused.returncode == 1
     assert "belongs to Airflow 2.11, not 3" in refused.stderr
     assert "make upgrade AIRFLOW=3" in refused.stderr
-    assert offloaded.api.newest_run(DAG_ID), "what runs goes on"
+    assert offloaded.api.newest_run(DAG_ID), "the running stack continues"
 
 
 def test_every_row_is_in_iceberg_once_from_before_and_after(moved: AirflowStack) -> None:
@@ -115,14 +111,14 @@ def test_there_is_no_way_back_but_a_copy(moved: AirflowStack) -> None:
 
 
 def trades(stack: AirflowStack, until: datetime, seed: int) -> None:
-    """Insert made-up trades of the hours before a moment."""
+    """Insert generated trades of the hour before a moment."""
     start = until - timedelta(hours=1)
     span = ("--from", start.isoformat(), "--to", until.isoformat())
     stack.feed("history", "--rows", str(ROWS), "--seed", str(seed), *span)
 
 
 def assert_equal(stack: AirflowStack, rows: int) -> None:
-    """Every table holds in Iceberg exactly what ClickHouse holds, by count and hash, and the bronze ones that many trades."""
+    """Check that both tiers are equal for every table, and that the bronze tables have `rows` trades."""
     verdicts = {verdict["table"]: verdict for verdict in stack.verdicts()}
     assert {verdict["verdict"] for verdict in verdicts.values()} == {"equal"}
     for table in DEFAULT_TABLES[:2]:
@@ -130,15 +126,15 @@ def assert_equal(stack: AirflowStack, rows: int) -> None:
 
 
 def history(stack: AirflowStack) -> list[dict[str, object]]:
-    """A table's rows of the ledger, as `offload history` tells them."""
+    """A table's ledger rows, from `offload history`."""
     found: list[dict[str, object]] = json.loads(stack.offload("history", DEFAULT_TABLES[0].name, "--json"))
     return found
 
 
-def up(stack: AirflowStack, line: str) -> subprocess.CompletedProcess[str]:
-    """`make up` with a line of Airflow."""
+def up(stack: AirflowStack, version: str) -> subprocess.CompletedProcess[str]:
+    """Run `make up` with a version of Airflow."""
     command = [str(stack.layout.python("devstack")), "-m", "devstack", "up", "--airflow"]
-    environ = {**stack.environ, "OFFLOAD_AIRFLOW": line}
+    environ = {**stack.environ, "OFFLOAD_AIRFLOW": version}
     return subprocess.run(command, cwd=stack.layout.checkout, env=environ, check=False, capture_output=True, text=True)
 
 

@@ -1,4 +1,7 @@
-"""What the world does to the protocol: a disturbance each. Every function yields the ways in which it can happen now."""
+"""What the world does to the protocol: a disturbance each.
+
+Every function yields the ways in which it can happen now.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def late_row(state: State, _: Scenario) -> Iterator[Move]:
 
 
 def expiry(state: State, _: Scenario) -> Iterator[Move]:
-    """TTL takes the rows of the oldest timestamp. What came late, or before any run had looked, is lost unnoticed by then."""
+    """TTL takes the rows of the oldest timestamp.
+
+    What came late, or before any run had looked, is lost unnoticed by then.
+    """
     if state.hot:
         floor = state.hot[0].timestamp
         taken = {row for row in state.hot if row.timestamp == floor}
@@ -71,7 +77,7 @@ def operator_resets(state: State, cursor: Row) -> State:
 
 
 def operator_resumes(state: State) -> State:
-    """`offload resume`: the operator accepts that what is missing now behind the watermark, and what TTL took, stays missing."""
+    """`offload resume`: the operator accepts that rows behind the watermark, or removed by TTL, stay missing."""
     watermark = state.watermark
     row = Entry(0, watermark.id, "initialized", "resume", watermark.cursor, watermark.generation + 1)
     given_up = {
@@ -131,7 +137,7 @@ def source_replaced(state: State, _: Scenario) -> Iterator[Move]:
 
 
 def ledger_restored(state: State, _: Scenario) -> Iterator[Move]:
-    """The ledger is restored from an older backup, which ends all sessions; an operator's wish to have late rows read goes with it."""
+    """The ledger is restored from an older backup, which ends all sessions; an operator's reset is lost with it."""
     late = (LATE,) if LATE in state.arrived else ()
     writers = tuple(writer._replace(has_lock=False) for writer in state.writers)
     for length in range(1, len(state.ledger)):

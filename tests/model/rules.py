@@ -35,6 +35,6 @@ class Rule(Enum):
     OWN_MARKER = "after an unknown outcome the own marker is looked for"
     LEDGER_LAST = "the ledger is written after publishing"
     LEDGER_CAS = "a ledger row follows the row it started from, or is refused"
-    REWORK_KEEPS_WATERMARK = "a repair or restate leaves the watermark where it is"
-    REWORK_STOPS_AT_WATERMARK = "a repair or restate ends at the watermark, as a pair"
+    REPROCESSING_KEEPS_WATERMARK = "a repair or restate leaves the watermark where it is"
+    REPROCESSING_STOPS_AT_WATERMARK = "a repair or restate ends at the watermark, as a pair"
     RESTATE_REFUSED = "an interval that TTL has reached is not restated"

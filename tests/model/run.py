@@ -19,8 +19,8 @@ class Scenario:
         name: a word for it.
         events: the disturbances that may happen, by their names in `events.py`, and `limit`, how many of them in all.
         tasks: what runs are started for, and `runs`, how many in all; `writers` of them may be under way at once.
-        rows: ClickHouse's rows in the order in which they arrive, each with its clock's minute from then on; so many as `present` are
-            there from the start.
+        rows: ClickHouse's rows in the order in which they arrive, each with its clock's minute from then on; so many as
+            `present` are there from the start.
         chunked: True if every timestamp is a commit of its own.
         interval_end: repairs and restates are about the rows up to this timestamp, as far as they have been offloaded.
         needless_failures: True if a run may fail though nothing has happened yet.
@@ -81,7 +81,7 @@ class Run:
         return [("unlocks", state.with_writer(writer, IDLE))]
 
     def start_over(self, state: State, writer: Writer, why: str) -> list[Move]:
-        """The run ends without having published or recorded anything more; the next one starts from the newest state."""
+        """The run ends and publishes or records nothing more; the next one starts from the newest state."""
         after = state.without_branch(writer.attempt).with_writer(writer, IDLE)
         if state.events == self.scenario.limit and not self.scenario.needless_failures:
             after = after._replace(flaw=f"a run failed though nothing had happened: {why}")

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from tests.model.run import Scenario
 
-REWORK = ("offload", "repair", "restate")
+REPROCESSING = ("offload", "repair", "restate")
 
 DEATHS = Scenario("deaths", ("crash", "answer_lost", "answers_short", "compaction"), runs=3)
 ZOMBIES = Scenario("zombies", ("crash", "lock_lost", "answer_lost"), runs=3)
 CHUNKS = Scenario("chunks", ("crash", "lock_lost", "answer_lost"), chunked=True)
 OPERATOR = Scenario("operator", ("crash", "lock_lost", "reset", "late_row"))
-REPAIRS = Scenario("repairs", ("crash", "lock_lost", "late_row"), tasks=REWORK, interval_end=1)
+REPAIRS = Scenario("repairs", ("crash", "lock_lost", "late_row"), tasks=REPROCESSING, interval_end=1)
 REPAIRS_OF_ALL = replace(REPAIRS, name="repairs of all", interval_end=9)
 EXPIRY = Scenario("expiry", ("crash", "expiry"), limit=3, tasks=("offload", "restate"))
 RESET_AND_EXPIRY = Scenario("reset and expiry", ("crash", "expiry", "reset", "late_row"))

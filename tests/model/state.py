@@ -1,7 +1,8 @@
-"""What the model knows: both tiers, the ledger and two writers, as small immutable values, and their translation into the real types.
+"""What the model knows: both tiers, the ledger and two writers, as small immutable values, and their translation into
+the real types.
 
-Times are whole minutes after 1970 and stand for the product's `datetime`; a row is its timestamp and its sequence number, which is also
-its key. A timestamp is a partition of its own.
+Times are whole minutes after 1970 and stand for the product's `datetime`; a row is its timestamp and its sequence
+number, which is also its key. A timestamp is a partition of its own.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
 
-from offload_core.ledger.ledger import LedgerRow
 from offload_core.ledger.reconcile import ColdState
+from offload_core.ledger.rows import LedgerRow, RowStatus, StepKind
 from offload_core.protocol.marker import Marker
 from offload_core.protocol.window import EPOCH, Cursor, Window
 
@@ -36,7 +37,10 @@ Rows = tuple[Row, ...]
 
 
 class Mark(NamedTuple):
-    """The marker of a commit. What the real one doesn't carry, only the invariants look at: `base` and the rows themselves."""
+    """The marker of a commit.
+
+    What the real one doesn't carry, only the invariants look at: `base` and the rows themselves.
+    """
 
     attempt: int
     kind: str
@@ -51,7 +55,10 @@ class Mark(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A snapshot in the history of Iceberg's `main`; its id is its place in `State.snapshots`, from 1. `rows` may hold a row twice."""
+    """A snapshot in the history of Iceberg's `main`; its id is its place in `State.snapshots`, from 1.
+
+    `rows` may hold a row twice.
+    """
 
     parent: int
     rows: Rows
@@ -132,13 +139,14 @@ class State(NamedTuple):
 
     Attributes:
         arrivals: how many of the scenario's rows have arrived; the clock follows from it.
-        hot, floor, source: ClickHouse's rows, the latest timestamp that TTL has taken, and which table of that name it is.
+        hot, floor, source: ClickHouse's rows, the latest timestamp that TTL has taken, and which table of that name it
+            is.
         snapshots, main, branches: Iceberg; `main` is a snapshot's id, 0 for none.
         ledger: the ledger's rows, oldest first.
         writers: both writers.
         attempts, events: how many runs have started, and how many more events may happen.
-        arrived, late, accepted, is_tampered: known to the invariants only: every row there ever was; those that came behind the watermark;
-            those that an operator has given up; whether somebody else removed rows from Iceberg.
+        arrived, late, accepted, is_tampered: known to the invariants only: every row there ever was; those that came
+            behind the watermark; those that an operator has given up; whether somebody else removed rows from Iceberg.
         flaw: what a step did that it must never do.
     """
 
@@ -283,8 +291,8 @@ def real_ledger_row(entry: Entry) -> LedgerRow:
         id=entry.id,
         table_name="trades",
         cursor=real_cursor(entry.cursor),
-        status=entry.status,
-        kind=entry.kind,
+        status=RowStatus(entry.status),
+        kind=StepKind(entry.kind),
         created_at=moment(entry.id),
         started_from=entry.started_from or None,
         generation=entry.generation,

@@ -1,8 +1,10 @@
-"""The offload protocol, walked through every state: with all rules nothing goes wrong, without any one of them something does.
+"""The offload protocol, walked through every state: with all rules nothing goes wrong, without any one of them
+something does.
 
-Two writers run the eight steps in every interleaving; runs die, lose their lock, get no answer; rows come late or expire; operators reset
-and resume; others append, delete, compact and roll back; the source is made again; the ledger is restored. In every state the invariants of
-`walk.py` hold, and an undisturbed run brings both tiers to agree. All walks together see more than 60,000 states.
+Two writers run the eight steps in every interleaving; runs die, lose their lock, get no answer; rows come late or
+expire; operators reset and resume; others append, delete, compact and roll back; the source is made again; the ledger
+is restored. In every state the invariants of `walk.py` hold, and an undisturbed run brings both tiers to agree. All
+walks together see more than 60,000 states.
 """
 
 from __future__ import annotations
@@ -53,10 +55,13 @@ FOUND_BY = {
     Rule.OWN_MARKER: (scenarios.DEATHS, "lies past rows that Iceberg lacks"),
     Rule.LEDGER_LAST: (scenarios.DEATHS, "lies past rows that Iceberg lacks"),
     Rule.LEDGER_CAS: (scenarios.OPERATOR, "lies past rows that Iceberg lacks"),
-    Rule.REWORK_KEEPS_WATERMARK: (scenarios.REPAIRS, "the watermark moved back"),
+    Rule.REPROCESSING_KEEPS_WATERMARK: (scenarios.REPAIRS, "the watermark moved back"),
     Rule.RESTATE_REFUSED: (scenarios.EXPIRY, "lies past rows that Iceberg lacks"),
 }
-"""For every rule the walk that misses it, and what it sees. Rules that others stand in for are tried in pairs, below."""
+"""For every rule the walk that misses it, and what it sees.
+
+Rules that others stand in for are tried in pairs, below.
+"""
 
 
 @pytest.mark.parametrize("scenario", STATES, ids=lambda scenario: scenario.name)
@@ -69,7 +74,7 @@ def test_with_all_rules_no_state_is_wrong(scenario: Scenario) -> None:
 
 def test_every_walk_is_walked_and_every_rule_is_tried() -> None:
     assert set(STATES) == set(scenarios.ALL)
-    assert set(FOUND_BY) == set(Rule) - {Rule.REWORK_STOPS_AT_WATERMARK}
+    assert set(FOUND_BY) == set(Rule) - {Rule.REPROCESSING_STOPS_AT_WATERMARK}
 
 
 @pytest.mark.parametrize("rule", FOUND_BY, ids=lambda rule: rule.name.lower())
@@ -96,10 +101,10 @@ class TestRulesThatStandInForEachOther:
         assert "Iceberg lacks" in found.violation
 
     def test_a_row_repaired_past_the_watermark_is_found_there_by_the_next_run(self) -> None:
-        assert walk(scenarios.REPAIRS_OF_ALL, frozenset({Rule.REWORK_STOPS_AT_WATERMARK})).violation is None
+        assert walk(scenarios.REPAIRS_OF_ALL, frozenset({Rule.REPROCESSING_STOPS_AT_WATERMARK})).violation is None
 
     def test_a_row_repaired_past_the_watermark_comes_twice_where_the_next_run_does_not_look(self) -> None:
-        rules = frozenset({Rule.REWORK_STOPS_AT_WATERMARK, Rule.OVERLAP_AT_WATERMARK})
+        rules = frozenset({Rule.REPROCESSING_STOPS_AT_WATERMARK, Rule.OVERLAP_AT_WATERMARK})
 
         found = walk(scenarios.REPAIRS_OF_ALL, rules)
 

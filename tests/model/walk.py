@@ -64,16 +64,16 @@ def violated(before: State, state: State) -> str | None:
         return state.flaw
     cold = set(state.cold)
     if len(cold) < len(state.cold):
-        return f"a row is in Iceberg twice: {_told(state.cold)}"
+        return f"a row is in Iceberg twice: {_listed(state.cold)}"
     if strangers := cold - set(state.arrived) - {FOREIGN}:
-        return f"Iceberg holds rows that ClickHouse never had: {_told(strangers)}"
+        return f"Iceberg holds rows that ClickHouse never had: {_listed(strangers)}"
     if state.main != before.main and (wrong := _published_wrongly(state)):
         return wrong
     if len(state.ledger) > len(before.ledger) and (wrong := _recorded_wrongly(state)):
         return wrong
     missing = _missing(state, state.watermark.cursor)
     if missing and not state.is_tampered:
-        return f"the watermark {tuple(state.watermark.cursor)} lies past rows that Iceberg lacks: {_told(missing)}"
+        return f"the watermark {tuple(state.watermark.cursor)} lies past rows that Iceberg lacks: {_listed(missing)}"
     return None
 
 
@@ -92,7 +92,8 @@ def _recorded_wrongly(state: State) -> str | None:
     newest = state.ledger[-1]
     earlier = next((entry for entry in reversed(state.ledger[:-1]) if entry.is_valid), None)
     if newest.status == "success" and earlier is not None and newest.cursor < earlier.cursor:
-        return f"the watermark moved back from {tuple(earlier.cursor)} to {tuple(newest.cursor)} without an operator's word"
+        moved = f"from {tuple(earlier.cursor)} to {tuple(newest.cursor)}"
+        return f"the watermark moved back {moved}, and no operator set it"
     if newest.status != "halted":
         return None
     is_lost = any(row not in state.hot and row not in state.cold for row in state.arrived)
@@ -101,11 +102,11 @@ def _recorded_wrongly(state: State) -> str | None:
 
 
 def _missing(state: State, cursor: Row) -> set[Row]:
-    """Rows up to a cursor that Iceberg lacks; not those that came behind the watermark, and not what an operator has given up."""
+    """Rows up to a cursor that Iceberg lacks, except those that came late or that an operator has given up."""
     return {row for row in state.arrived if row <= cursor} - {*state.cold, *state.late, *state.accepted}
 
 
-def _told(rows: Iterable[Row]) -> str:
+def _listed(rows: Iterable[Row]) -> str:
     return ", ".join(str(tuple(row)) for row in sorted(rows))
 
 
@@ -136,18 +137,18 @@ class Aftermath:
             if after.is_halted:
                 return f"not even an operator gets the table going again: {after.ledger[-1].reason}"
         if not violation and (missing := _missing(after, max(after.arrived))):
-            return f"an undisturbed run ends well, and Iceberg lacks rows: {_told(missing)}"
-        violation = violation or self._violation_of_rework(after, "repair")
+            return f"an undisturbed run ends well, and Iceberg lacks rows: {_listed(missing)}"
+        violation = violation or self._violation_of_reprocessing(after, "repair")
         # What TTL or a new source has taken from ClickHouse is not restated.
         is_restatable = after.source == 1 and not after.floor
-        return violation or (self._violation_of_rework(after, "restate") if is_restatable else None)
+        return violation or (self._violation_of_reprocessing(after, "restate") if is_restatable else None)
 
-    def _violation_of_rework(self, state: State, task: str) -> str | None:
-        """After a repair or restate of all that was offloaded, late rows are there too, and the next run finds nothing to do."""
-        reworked, violation = self._run(state, task)
-        if lacking := set(state.hot) - set(reworked.cold):
-            return violation or f"after a {task} Iceberg lacks rows that ClickHouse holds: {_told(lacking)}"
-        return violation or self._run(reworked, "offload")[1]
+    def _violation_of_reprocessing(self, state: State, task: str) -> str | None:
+        """After a repair or restate of everything, late rows are there, too, and the next run has nothing to do."""
+        reprocessed, violation = self._run(state, task)
+        if lacking := set(state.hot) - set(reprocessed.cold):
+            return violation or f"after a {task} Iceberg lacks rows that ClickHouse holds: {_listed(lacking)}"
+        return violation or self._run(reprocessed, "offload")[1]
 
     def _run(self, state: State, task: str) -> tuple[State, str | None]:
         protocol, violation = self._runs[task], None

@@ -109,10 +109,10 @@ class Protocol(Agreement):
         )
 
     def _rows(self, state: State, writer: Writer, upper: int) -> Rows:
-        """ClickHouse's rows with `(timestamp, sequence) > lower` as a pair and `timestamp <= upper`; of an interval, to the watermark."""
+        """ClickHouse's rows of a window (`> lower` as a pair, `timestamp <= upper`), or of an interval."""
         assert writer.watermark is not None
         lower, rows = writer.lower, tuple(row for row in state.hot if row.timestamp <= upper)
-        if writer.task != "offload" and self.keeps(Rule.REWORK_STOPS_AT_WATERMARK):
+        if writer.task != "offload" and self.keeps(Rule.REPROCESSING_STOPS_AT_WATERMARK):
             return tuple(row for row in rows if row <= writer.watermark.cursor)
         if not self.keeps(Rule.PAIR):
             return tuple(row for row in rows if row.timestamp > lower.timestamp)
@@ -152,7 +152,7 @@ class Protocol(Agreement):
             return self.halt(state, writer, "HotRowsExpired")
         if self.keeps(Rule.GAP_AFTER_FETCH) and self._is_out_of_reach(state, writer):
             return self.start_over(state, writer, "TTL has been there")
-        keeps_cursor = writer.task != "offload" and self.keeps(Rule.REWORK_KEEPS_WATERMARK)
+        keeps_cursor = writer.task != "offload" and self.keeps(Rule.REPROCESSING_KEEPS_WATERMARK)
         watermark = writer.watermark
         mark = Mark(
             attempt=writer.attempt,
@@ -172,7 +172,7 @@ class Protocol(Agreement):
         return self.go(state, writer, At.BRANCH, f"fetches {len(fetched)}", known)
 
     def _nothing_to_publish(self, state: State, writer: Writer, known: Writer) -> list[Move]:
-        """An increment that adds nothing moves the watermark all the same; a rework leaves no trace."""
+        """An increment that adds nothing moves the watermark all the same; a repair or restate leaves no trace."""
         state = state.without_branch(writer.attempt)
         if writer.task != "offload":
             return self.go(state, writer, At.UNLOCK, "has nothing to change", known)
@@ -207,7 +207,7 @@ class Protocol(Agreement):
         return self.go(committed, writer, At.AUDIT, "commits to its branch")
 
     def _rows_after(self, writer: Writer, base: Rows, parent: Rows) -> Rows:
-        """What a commit on top of `parent` holds: the files as they are where nothing overlaps, only missing rows where something does."""
+        """The rows of a commit on top of `parent`: all rows if nothing overlaps, otherwise the missing ones."""
         assert writer.mark is not None
         fetched = writer.mark.rows
         if writer.task == "restate":
@@ -219,7 +219,10 @@ class Protocol(Agreement):
         return tuple(sorted(parent + fetched))
 
     def _overlaps(self, writer: Writer, base: Rows) -> bool:
-        """Whether Iceberg may hold rows of the window. Only timestamps can be asked for, and only as they were in the base."""
+        """Whether Iceberg may hold rows of the window.
+
+        Only timestamps can be asked for, and only as they were in the base.
+        """
         lower = writer.lower
         if any(row.timestamp > lower.timestamp for row in base):
             return True

@@ -1,4 +1,4 @@
-"""Alertmanager's configuration by its own tool: valid, and every alert goes to whom it should."""
+"""Alertmanager's configuration, checked by its own tool: it is valid, and each alert has the right receiver."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_no_secret_is_in_the_configuration():
 
 
 def _matched(matchers: list[str]) -> set[str]:
-    """The alerts that a rule's matchers take."""
-    taken = set(ALERTS)
+    """The alerts that a rule's matchers select."""
+    selected = set(ALERTS)
     for matcher in matchers:
         name, operator, value = matcher.split(" ", 2)
         assert name == "alertname"
@@ -83,5 +83,5 @@ def _matched(matchers: list[str]) -> set[str]:
         if operator in ("=", "!="):
             assert value in ALERTS
         fits = {alert for alert in ALERTS if re.fullmatch(value, alert)}
-        taken &= fits if operator in ("=", "=~") else set(ALERTS) - fits
-    return taken
+        selected &= fits if operator in ("=", "=~") else set(ALERTS) - fits
+    return selected

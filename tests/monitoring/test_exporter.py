@@ -1,4 +1,4 @@
-"""What the exporter says of a real ledger, and that it goes on saying something whatever breaks."""
+"""The metrics of a real ledger; the exporter keeps answering, whatever breaks."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from offload_core import __version__
 from offload_core.config.connections import PostgresConnection
 from offload_core.config.tables import DEFAULT_TABLES, InvalidTable
 from offload_core.ledger.cleanup import delete_old_rows
-from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.ledger import Ledger
 from offload_core.ledger.maintenance_log import MaintenanceLog
+from offload_core.ledger.rows import LedgerRow, Step, StepKind
 from offload_core.ledger.session import LedgerConnection, connect
-from offload_core.ledger.snapshot import Reader
+from offload_core.ledger.snapshot import SnapshotReader
 from offload_core.ledger.tables import TableRegister
-from offload_core.maintenance import Figures
+from offload_core.maintenance import TableStats
 from offload_core.protocol.window import Cursor, Interval, Window
 from offload_ops.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
 from offload_ops.audit.store import AuditStore
@@ -40,7 +44,7 @@ NOW = datetime.now(timezone.utc)
 MINUTE = timedelta(minutes=1)
 RUN = "scheduled__2026-11-21T12:00:00+00:00"
 TRADES, CANDLES = DEFAULT_TABLES[0].name, DEFAULT_TABLES[8].name
-_METRICS_OF_R72 = {
+_STABLE_METRICS = {
     "offload_info",
     "offload_lag_minutes",
     "offload_last_success_timestamp",
@@ -61,11 +65,11 @@ def offload(
     kind: str | None = None,
     total: int | None = 1000,
 ) -> LedgerRow:
-    """One successful step of a table, which is initialized if need be; no rows make an empty one."""
+    """Add a successful step of a table, which is initialized if necessary; without rows, an empty step."""
     ledger.initialize(table)
     watermark = ledger.watermark(table)
     step = Step(
-        kind=kind or ("increment" if rows else "empty"),
+        kind=StepKind(kind or ("increment" if rows else "empty")),
         cursor=Cursor(upto, 7) if rows else watermark.cursor,
         generation=0,
         source_uuid=uuid.UUID(int=1),
@@ -85,22 +89,22 @@ def fail(ledger: Ledger, table: str = TRADES, kind: str = "clickhouse_connection
 
 
 def age(session: LedgerConnection, row: LedgerRow, by: timedelta) -> None:
-    """Let a row be older than it is."""
+    """Make a row older than it is."""
     session.execute(
-        "UPDATE offload_watermarks SET created_at = created_at - %(by)s, last_successful_run = last_successful_run - %(by)s "
-        "WHERE id = %(id)s",
+        "UPDATE offload_watermarks SET created_at = created_at - %(by)s, "
+        "last_successful_run = last_successful_run - %(by)s WHERE id = %(id)s",
         {"by": by, "id": row.id},
     )
 
 
 class TestTables:
-    def test_every_metric_that_the_seeds_name_is_there_under_that_name(self, exporter: Exporter, ledger: Ledger):
+    def test_the_metrics_that_users_depend_on_have_their_names(self, exporter: Exporter, ledger: Ledger):
         offload(ledger)
 
         scrape = exporter.scrape()
 
-        assert scrape.samples.keys() >= _METRICS_OF_R72
-        assert scrape.value("offload_info", version="1.0.0", pipeline=scrape_pipeline(ledger)) == 1
+        assert scrape.samples.keys() >= _STABLE_METRICS
+        assert scrape.value("offload_info", version=__version__, pipeline=scrape_pipeline(ledger)) == 1
 
     def test_the_lag_is_the_time_since_the_last_success_in_the_line_format_that_scripts_parse(
         self, exporter: Exporter, ledger: Ledger, session: LedgerConnection
@@ -189,7 +193,7 @@ class TestTables:
         assert "offload_table_halted_info" not in exporter.scrape()
         assert exporter.scrape().by_table("offload_data_loss") == {TRADES: 0, CANDLES: 0}
 
-    def test_a_table_that_was_stopped_for_another_reason_has_lost_nothing(self, exporter: Exporter, ledger: Ledger):
+    def test_a_table_that_was_halted_for_another_reason_has_lost_nothing(self, exporter: Exporter, ledger: Ledger):
         offload(ledger)
         fail(ledger, kind="source_replaced", halt=True)
 
@@ -212,7 +216,7 @@ class TestTables:
         assert TRADES not in scrape.by_table("offload_read_until_timestamp_seconds")
         assert scrape.value("offload_data_lag_minutes", table=TRADES) > 590
 
-    def test_only_the_configured_tables_are_told_of_where_the_configuration_is_given(
+    def test_only_the_configured_tables_are_reported_if_the_configuration_is_given(
         self, ledger_database: PostgresConnection, pipeline: str, ledger: Ledger
     ):
         offload(ledger)
@@ -225,7 +229,7 @@ class TestTables:
 
         assert list(scrape.by_table("offload_lag_minutes")) == [TRADES]
 
-    def test_a_table_that_is_switched_off_or_taken_out_of_the_configuration_is_not_told_of_until_it_is_back(
+    def test_a_table_that_is_switched_off_or_removed_from_the_configuration_is_not_reported_until_it_is_back(
         self, exporter: Exporter, ledger: Ledger, session: LedgerConnection, pipeline: str
     ):
         register = TableRegister(session, pipeline)
@@ -234,11 +238,11 @@ class TestTables:
             offload(ledger, table.name)
         wrong = InvalidTable(name=trades.name, layer=trades.layer, problem="It is wrong.")
 
-        register.tell([wrong, silver.model_copy(update={"enabled": False})])
+        register.record([wrong, silver.model_copy(update={"enabled": False})])
 
         assert list(exporter.scrape().by_table("offload_lag_minutes")) == [trades.name]
         assert list(exporter.scrape().by_table("offload_rows_total")) == [trades.name]
-        register.tell([trades, silver, candles])
+        register.record([trades, silver, candles])
         assert len(exporter.scrape().by_table("offload_lag_minutes")) == 3
 
     def test_a_catch_up_shows_its_chunks_and_how_far_it_has_read(self, exporter: Exporter, ledger: Ledger):
@@ -285,7 +289,7 @@ class TestCycles:
 
         assert exporter.scrape().value("offload_cycle_duration_seconds") == pytest.approx(5, abs=1)
 
-    def test_a_job_at_work_is_seen_before_it_has_come_to_an_end(
+    def test_a_running_job_is_seen_before_it_has_ended(
         self, exporter: Exporter, ledger: Ledger, session: LedgerConnection, ledger_database: PostgresConnection
     ):
         age(session, offload(ledger, CANDLES, seconds=10), 5 * MINUTE)
@@ -305,7 +309,7 @@ class TestCycles:
 
 
 class TestCounters:
-    def test_every_row_counts_once_from_the_first_look_on(
+    def test_every_row_counts_once_from_the_first_reading_on(
         self, exporter: Exporter, ledger: Ledger, session: LedgerConnection, pipeline: str
     ):
         offload(ledger, rows=1_000_000)
@@ -350,10 +354,10 @@ class TestCounters:
 
         assert exporter.scrape().value("offload_errors_total", type="clickhouse_connection") == 1
 
-    def test_after_an_outage_of_hours_a_look_goes_back_to_the_last_one(
+    def test_after_an_outage_of_hours_a_reading_goes_back_to_the_previous_one(
         self, ledger_database: PostgresConnection, ledger: Ledger, session: LedgerConnection, pipeline: str
     ):
-        reader = Reader(ledger_database, pipeline, None, timeout_seconds=5)
+        reader = SnapshotReader(ledger_database, pipeline, None, timeout_seconds=5)
         age(session, offload(ledger), 120 * MINUTE)
         assert [step.kind for step in reader.read().steps] == ["init"]
 
@@ -385,10 +389,10 @@ class TestAuditsAndMaintenance:
         self, exporter: Exporter, ledger: Ledger, session: LedgerConnection, pipeline: str
     ):
         offload(ledger)
-        figures = Figures(9, 4096, 8, 0, 30, 3, 12, 50.0, 2)
-        for after in (figures, Figures(2, 4000, 1, 0, 20, 1, 10, 25.0, 1)):
+        stats = TableStats(9, 4096, 8, 0, 30, 3, 12, 50.0, 2)
+        for after in (stats, TableStats(2, 4000, 1, 0, 20, 1, 10, 25.0, 1)):
             MaintenanceLog(session, pipeline).append(
-                TRADES, run_id="m", attempt=1, seconds=2, before=figures, after=after, steps=[]
+                TRADES, run_id="m", attempt=1, seconds=2, before=stats, after=after, steps=[]
             )
 
         scrape = exporter.scrape()
@@ -402,11 +406,11 @@ class TestAuditsAndMaintenance:
     ):
         offload(ledger)
         with session.transaction(force_rollback=False):
-            session.execute("ALTER TABLE offload_audits RENAME TO offload_audits_away")
+            session.execute("ALTER TABLE offload_audits RENAME TO offload_audits_renamed")
         try:
             scrape = exporter.scrape()
         finally:
-            session.execute("ALTER TABLE offload_audits_away RENAME TO offload_audits")
+            session.execute("ALTER TABLE offload_audits_renamed RENAME TO offload_audits")
 
         assert scrape.value("offload_ledger_up") == 1
         assert scrape.value("offload_lag_minutes", table=TRADES) < 1
@@ -433,9 +437,9 @@ class TestScheduler:
         assert scrape.value("offload_scheduler_up") == 0
         assert scrape.value("offload_airflow_up") == 1
         assert scrape.value("offload_scheduler_heartbeat_age_seconds") == pytest.approx(300, abs=10)
-        assert scrape.samples.keys() >= _METRICS_OF_R72
+        assert scrape.samples.keys() >= _STABLE_METRICS
 
-    def test_a_silent_airflow_is_told_apart_and_its_last_heartbeat_grows_old(
+    def test_a_silent_airflow_is_not_a_dead_scheduler_and_its_last_heartbeat_ages(
         self, ledger_database: PostgresConnection, pipeline: str
     ):
         page = HealthPage()
@@ -456,7 +460,7 @@ class TestScheduler:
         assert exporter.get("/scheduler")[0] == 503
         assert "offload_scheduler_heartbeat_age_seconds" not in exporter.scrape()
 
-    def test_the_page_is_found_on_either_line_of_airflow_and_again_after_an_upgrade(
+    def test_the_page_is_found_on_either_version_of_airflow_and_again_after_an_upgrade(
         self, exporter: Exporter, health: HealthPage
     ):
         health.stop_the_heart(timedelta(seconds=95))
@@ -490,14 +494,14 @@ class TestWhenThingsBreak:
         self, ledger_database: PostgresConnection, pipeline: str
     ):
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            deaf = ledger_database.model_copy(update={"port": silent.getsockname()[1]})
-            with running_exporter(deaf, pipeline, OFFLOAD_EXPORTER_TIMEOUT_SECONDS="0.3") as exporter:
+            unresponsive = ledger_database.model_copy(update={"port": silent.getsockname()[1]})
+            with running_exporter(unresponsive, pipeline, OFFLOAD_EXPORTER_TIMEOUT_SECONDS="0.3") as exporter:
                 for _ in range(3):
                     assert exporter.scrape().value("offload_ledger_up") == 0
 
             silent.setblocking(False)
             silent.accept()[0].close()
-            with pytest.raises(BlockingIOError):  # one look at a time, however many scrapes
+            with pytest.raises(BlockingIOError):  # one reading at a time, however many scrapes
                 silent.accept()
 
     def test_a_ledger_that_is_not_set_up_is_no_ledger(self, ledger_database: PostgresConnection, pipeline: str):
@@ -516,7 +520,7 @@ class TestWhenThingsBreak:
 
         assert session.execute(count, (pipeline,)).fetchone() == before
 
-    def test_it_ends_when_told_to(self, ledger_database: PostgresConnection, pipeline: str):
+    def test_it_ends_on_sigterm(self, ledger_database: PostgresConnection, pipeline: str):
         with exporter_process(ledger_database, pipeline) as process:
             process.send_signal(signal.SIGTERM)
 
@@ -524,13 +528,13 @@ class TestWhenThingsBreak:
 
     def test_a_taken_port_is_an_error_that_names_the_setting(self, ledger_database: PostgresConnection):
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            ended = _start(environment(ledger_database, taken.getsockname()[1]))
+            result = _start(environment(ledger_database, taken.getsockname()[1]))
 
-        assert ended.returncode == 2
-        assert "Set OFFLOAD_PORT_EXPORTER to a free port" in ended.stderr
+        assert result.returncode == 2
+        assert "Set OFFLOAD_PORT_EXPORTER to a free port" in result.stderr
 
     @pytest.mark.parametrize(
-        ("variable", "value", "said"),
+        ("variable", "value", "message"),
         [
             ("OFFLOAD_PORT_EXPORTER", "eight", "Correct OFFLOAD_PORT_EXPORTER"),
             ("OFFLOAD_EXPORTER_TIMEOUT_SECONDS", "0", "Correct OFFLOAD_EXPORTER_TIMEOUT_SECONDS"),
@@ -539,13 +543,13 @@ class TestWhenThingsBreak:
         ],
     )
     def test_a_wrong_setting_is_named_and_no_password_shown(
-        self, ledger_database: PostgresConnection, variable: str, value: str, said: str
+        self, ledger_database: PostgresConnection, variable: str, value: str, message: str
     ):
-        ended = _start({**environment(ledger_database, free_port()), variable: value})
+        result = _start({**environment(ledger_database, free_port()), variable: value})
 
-        assert ended.returncode == 2
-        assert said in ended.stderr
-        assert "hidden one" not in ended.stderr
+        assert result.returncode == 2
+        assert message in result.stderr
+        assert "hidden one" not in result.stderr
 
 
 def scrape_pipeline(ledger: Ledger) -> str:
@@ -557,17 +561,14 @@ def _start(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
 
 
-class _unreadable:
-    """The ledger's table is away."""
-
-    def __init__(self, session: LedgerConnection) -> None:
-        self._session = session
-
-    def __enter__(self) -> None:
-        self._session.execute("ALTER TABLE offload_watermarks RENAME TO offload_watermarks_away")
-
-    def __exit__(self, *_: object) -> None:
-        self._session.execute("ALTER TABLE offload_watermarks_away RENAME TO offload_watermarks")
+@contextmanager
+def _unreadable(session: LedgerConnection) -> Iterator[None]:
+    """The ledger's table has another name."""
+    session.execute("ALTER TABLE offload_watermarks RENAME TO offload_watermarks_renamed")
+    try:
+        yield
+    finally:
+        session.execute("ALTER TABLE offload_watermarks_renamed RENAME TO offload_watermarks")
 
 
 def _window(hour: int, finding: Finding = Finding.EQUAL, **differences: int) -> WindowAudit:

@@ -1,4 +1,4 @@
-"""Prometheus' rules by its own tool, and what every rule promises to whoever is paged."""
+"""The rules, checked by Prometheus' own tool, and what each rule must tell the person who is paged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RULES = [
     for rule in group["rules"]
 ]
 TESTS = sorted(FOLDER.glob("*_test.yml"))
-_SEVEN = {
+_STABLE_ALERTS = {
     "IcebergOffloadConsecutiveFailures": "critical",
     "IcebergOffloadLagCritical": "critical",
     "IcebergOffloadLagElevated": "warning",
@@ -27,7 +27,7 @@ _SEVEN = {
     "IcebergOffloadWatermarkStale": "critical",
     "IcebergOffloadSchedulerDown": "critical",
 }
-"""The alerts of R77 and their severities."""
+"""Alerts that users depend on, with their severities."""
 _RUNBOOKS = {
     "iceberg-offload-failure.md",
     "iceberg-offload-lag.md",
@@ -61,8 +61,8 @@ def test_each_alert_is_tested_and_says_what_to_do(rule):
     assert rule["annotations"]["runbook_url"].rpartition("/")[2] in _RUNBOOKS
 
 
-def test_the_seven_alerts_of_the_seeds_have_their_names_and_severities():
-    assert {rule["alert"]: rule["labels"]["severity"] for rule in RULES}.items() >= _SEVEN.items()
+def test_the_seven_alerts_that_users_depend_on_have_their_names_and_severities():
+    assert {rule["alert"]: rule["labels"]["severity"] for rule in RULES}.items() >= _STABLE_ALERTS.items()
 
 
 def test_every_metric_that_a_rule_reads_is_one_that_the_exporter_has(exported_names):

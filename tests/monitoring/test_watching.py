@@ -1,6 +1,6 @@
-"""The real Prometheus and Alertmanager over the exporter and a real ledger: things break, are told, and are over; and the dashboard.
+"""The real Prometheus and Alertmanager with the exporter and a real ledger: alerts fire and end; and the dashboard.
 
-Time is accelerated by settings only: scrapes come twice a second, and what alerts wait for is short; rows of the past are old rows.
+Only settings accelerate time: scrapes come twice a second and alerts wait less. Rows of the past are made older.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import pytest
 
 from offload_core.config.connections import PostgresConnection
 from offload_core.config.tables import DEFAULT_TABLES
-from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.ledger import Ledger
 from offload_core.ledger.maintenance_log import MaintenanceLog
+from offload_core.ledger.rows import LedgerRow, Step, StepKind
 from offload_core.ledger.session import LedgerConnection, connect
-from offload_core.maintenance import Figures
+from offload_core.maintenance import TableStats
 from offload_core.protocol.window import Cursor, Interval, Window
 from offload_ops.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
 from offload_ops.audit.store import AuditStore
 from offload_ops.tiers.row_hash import RowHash
 from tests.support.stack.exporter import HealthPage, running_exporter
-from tests.support.stack.prometheus import MONITORING, Watch, needs_prometheus, watching
+from tests.support.stack.prometheus import MONITORING, MonitoringStack, monitoring_stack, needs_prometheus
 from tests.support.stack.servers import unique_name
 
 pytestmark = [pytest.mark.integration, needs_prometheus]
@@ -40,14 +41,14 @@ QUERIES = [
     for panel in DASHBOARD["panels"]
     for target in panel["targets"]
 ]
-_EMPTY_WHEN_ALL_IS_WELL = {"Errors by Type", "Failing and Halted Tables", "Firing Alerts"}
+_EMPTY_WITHOUT_ISSUES = {"Errors by Type", "Failing and Halted Tables", "Firing Alerts"}
 
 
 @dataclass(frozen=True)
-class World:
+class MonitoredPipeline:
     """A monitored pipeline of nine tables."""
 
-    watch: Watch
+    monitoring: MonitoringStack
     ledger: Ledger
     session: LedgerConnection
     postgres: PostgresConnection
@@ -55,12 +56,12 @@ class World:
     pipeline: str
 
     def offload(self, table: str, rows: int = 10) -> LedgerRow:
-        """One successful step of a table; without rows an empty one."""
+        """Add a successful step of a table; without rows, an empty one."""
         self.ledger.initialize(table)
         watermark = self.ledger.watermark(table)
         upto = datetime.now(timezone.utc) - 6 * MINUTE
         step = Step(
-            kind="increment" if rows else "empty",
+            kind=StepKind.INCREMENT if rows else StepKind.EMPTY,
             cursor=Cursor(upto, 7) if rows else watermark.cursor,
             generation=0,
             source_uuid=uuid.UUID(int=1),
@@ -75,31 +76,34 @@ class World:
         return self.ledger.append(watermark, step)
 
     def age(self, table: str, minutes: float) -> None:
-        """Let all that the ledger holds of a table be older."""
+        """Make all ledger rows of a table older."""
         self.session.execute(
-            "UPDATE offload_watermarks SET created_at = created_at - %(by)s, last_successful_run = last_successful_run - %(by)s, "
-            "window_upper = window_upper - %(by)s WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s",
+            "UPDATE offload_watermarks SET created_at = created_at - %(by)s, "
+            "last_successful_run = last_successful_run - %(by)s, window_upper = window_upper - %(by)s "
+            "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s",
             {"by": minutes * MINUTE, "pipeline": self.pipeline, "table": table},
         )
 
     def alerts(self, state: str) -> set[tuple[str, str]]:
         """The alerts in a state, by name (without its prefix) and table."""
-        found = self.watch.alerts()
-        return {(name.removeprefix("IcebergOffload"), table) for (name, table), told in found.items() if told == state}
+        alerts = self.monitoring.alerts().items()
+        return {(name.removeprefix("IcebergOffload"), table) for (name, table), shown in alerts if shown == state}
 
     def see(self, *expected: tuple[str, str], suppressed: tuple[tuple[str, str], ...] = ()) -> None:
         """Wait until exactly these alerts are active, and these are silenced by them."""
-        wanted, silenced = set(expected), set(suppressed)
-        self.watch.wait_for(
-            lambda: self.alerts("active") == wanted and silenced <= self.alerts("suppressed"),
-            f"{wanted} and {silenced}",
+        active, silenced = set(expected), set(suppressed)
+        self.monitoring.wait_for(
+            lambda: self.alerts("active") == active and silenced <= self.alerts("suppressed"),
+            f"{active} and {silenced}",
         )
 
 
 @pytest.fixture(scope="module")
-def world(ledger_database: PostgresConnection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Nine tables that were just offloaded, most with rows, the daily candles without, and all that watches them."""
-    pipeline = unique_name("watched")
+def monitored(
+    ledger_database: PostgresConnection, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MonitoredPipeline]:
+    """Nine tables that were just offloaded, and their monitoring; all have new rows except the daily candles."""
+    name = unique_name("monitored")
     with ExitStack() as stack:
         health = HealthPage()
         stack.callback(health.close)
@@ -107,59 +111,62 @@ def world(ledger_database: PostgresConnection, tmp_path_factory: pytest.TempPath
         exporter = stack.enter_context(
             running_exporter(
                 ledger_database,
-                pipeline,
+                name,
                 OFFLOAD_AIRFLOW_URL=health.url,
                 OFFLOAD_SCHEDULER_SILENCE_SECONDS="1",
                 OFFLOAD_EXPORTER_CACHE_SECONDS="0.1",
             )
         )
-        ledger = Ledger(session, pipeline)
-        watch = stack.enter_context(watching(exporter.url, tmp_path_factory.mktemp("watch"), speed=50))
-        made = World(watch, ledger, session, ledger_database, health, pipeline)
+        ledger = Ledger(session, name)
+        monitoring = stack.enter_context(
+            monitoring_stack(exporter.url, tmp_path_factory.mktemp("monitoring"), speed=50)
+        )
+        tables = MonitoredPipeline(monitoring, ledger, session, ledger_database, health, name)
         for table in DEFAULT_TABLES:
-            made.offload(table.name)
-        _age_the_daily_candles(made)
-        _audit_and_maintain(made)
+            tables.offload(table.name)
+        _age_the_daily_candles(tables)
+        _audit_and_maintain(tables)
         # An increase shows only in a counter that was scraped before it.
-        watch.wait_for(lambda: watch.query("offload_rows_total"), "the first scrape")
+        monitoring.wait_for(lambda: monitoring.query("offload_rows_total"), "the first scrape")
         for table in DEFAULT_TABLES:
-            made.offload(table.name, rows=0 if table.name == DAILY else 10)
-        yield made
+            tables.offload(table.name, rows=0 if table.name == DAILY else 10)
+        yield tables
 
 
-def _age_the_daily_candles(world: World) -> None:
-    """Their newest row is of the day before yesterday, as it is every evening."""
-    world.session.execute(
-        "UPDATE offload_watermarks SET max_timestamp = max_timestamp - interval '40 hours' WHERE pipeline_id = %s AND table_name = %s",
-        (world.pipeline, DAILY),
+def _age_the_daily_candles(monitored: MonitoredPipeline) -> None:
+    """Their newest row is from the day before yesterday, as on every evening."""
+    monitored.session.execute(
+        "UPDATE offload_watermarks SET max_timestamp = max_timestamp - interval '40 hours' "
+        "WHERE pipeline_id = %s AND table_name = %s",
+        (monitored.pipeline, DAILY),
     )
 
 
-def _audit_and_maintain(world: World) -> None:
+def _audit_and_maintain(monitored: MonitoredPipeline) -> None:
     now = datetime.now(timezone.utc)
     same = RowHash(10, 1)
     hour = Interval(now - timedelta(hours=2), now - timedelta(hours=1))
-    audited = WindowAudit(hour, hour, same, same, Finding.EQUAL, Differences(), (), "", "print", ColdSource.DATA)
-    audit = TableAudit(DEFAULT_TABLES[0], Cursor(now), None, 5, str(uuid.UUID(int=1)), now, 0.5, (audited,))
-    AuditStore(world.session, world.pipeline).append(audit, "audit-1")
-    figures = Figures(9, 4096, 8, 0, 30, 3, 12, 50.0, 2)
-    log = MaintenanceLog(world.session, world.pipeline)
-    log.append(TRADES, run_id="m", attempt=1, seconds=2, before=figures, after=figures, steps=[])
+    window = WindowAudit(hour, hour, same, same, Finding.EQUAL, Differences(), (), "", "print", ColdSource.DATA)
+    audit = TableAudit(DEFAULT_TABLES[0], Cursor(now), None, 5, str(uuid.UUID(int=1)), now, 0.5, (window,))
+    AuditStore(monitored.session, monitored.pipeline).append(audit, "audit-1")
+    stats = TableStats(9, 4096, 8, 0, 30, 3, 12, 50.0, 2)
+    log = MaintenanceLog(monitored.session, monitored.pipeline)
+    log.append(TRADES, run_id="m", attempt=1, seconds=2, before=stats, after=stats, steps=[])
 
 
 class TestTheDashboard:
-    def test_every_query_of_every_panel_runs_and_those_that_should_find_something(self, world: World):
+    def test_every_query_of_every_panel_runs_and_those_that_should_find_something(self, monitored: MonitoredPipeline):
         for _, query in QUERIES:
-            world.watch.query(query)
+            monitored.monitoring.query(query)
 
-        for title in {title for title, _ in QUERIES} - _EMPTY_WHEN_ALL_IS_WELL:
+        for title in {title for title, _ in QUERIES} - _EMPTY_WITHOUT_ISSUES:
             queries = [query for of, query in QUERIES if of == title]
-            world.watch.wait_for(lambda queries=queries: any(map(world.watch.query, queries)), title)
+            monitored.monitoring.wait_for(lambda queries=queries: any(map(monitored.monitoring.query, queries)), title)
 
-    def test_the_rate_is_that_of_the_rows_that_were_offloaded(self, world: World):
+    def test_the_rate_is_that_of_the_rows_that_were_offloaded(self, monitored: MonitoredPipeline):
         (rate,) = (query for title, query in QUERIES if title == "Offload Rate")
 
-        found = world.watch.wait_for(lambda: world.watch.query(f"{rate} > 0"), "a rate")
+        found = monitored.monitoring.wait_for(lambda: monitored.monitoring.query(f"{rate} > 0"), "a rate")
 
         assert DAILY not in {sample["metric"]["table"] for sample in found}
 
@@ -174,11 +181,11 @@ class TestTheDashboard:
         gauge = next(panel for panel in DASHBOARD["panels"] if panel["id"] == 1)
         steps = gauge["fieldConfig"]["defaults"]["thresholds"]["steps"]
 
-        def colour(minutes: float) -> str:
+        def color(minutes: float) -> str:
             return [step["color"] for step in steps if step["value"] is None or minutes >= step["value"]][-1]
 
         assert gauge["type"] == "gauge"
-        assert [colour(minutes) for minutes in (19.9, 20, 30, 30.1)] == ["green", "yellow", "yellow", "red"]
+        assert [color(minutes) for minutes in (19.9, 20, 30, 30.1)] == ["green", "yellow", "yellow", "red"]
 
     def test_every_metric_that_it_reads_is_one_that_the_exporter_has(self, exported_names: set[str]):
         read = {name for _, query in QUERIES for name in re.findall(r"\b(?:offload|watermark)_[a-z_]+\b", query)}
@@ -188,109 +195,109 @@ class TestTheDashboard:
 
 class TestAlerts:
     @pytest.fixture(autouse=True)
-    def quiet(self, world: World) -> None:
-        """Nothing is told before the test begins: quiet tables and daily candles alarm nobody."""
-        world.see()
+    def quiet(self, monitored: MonitoredPipeline) -> None:
+        """No alert is active before the test begins: quiet tables and daily candles cause none."""
+        monitored.see()
 
-    def test_a_halted_table_is_told_until_it_is_resumed(self, world: World):
-        world.ledger.record_failure(SILVER, "source_replaced", "Made anew.", run_id=RUN, attempt=1, halt=True)
-        world.age(SILVER, 40)
+    def test_a_halted_table_is_alerted_until_it_is_resumed(self, monitored: MonitoredPipeline):
+        monitored.ledger.record_failure(SILVER, "source_replaced", "Created again.", run_id=RUN, attempt=1, halt=True)
+        monitored.age(SILVER, 40)
 
-        world.see(("TableHalted", SILVER), suppressed=(("LagCritical", SILVER),))
+        monitored.see(("TableHalted", SILVER), suppressed=(("LagCritical", SILVER),))
 
-        world.ledger.resume(SILVER)
-        world.offload(SILVER)
-        world.see()
+        monitored.ledger.resume(SILVER)
+        monitored.offload(SILVER)
+        monitored.see()
 
-    def test_lost_rows_are_told_once_as_what_they_are(self, world: World):
-        world.ledger.record_failure(TRADES, "cold_rows_lost", "Fewer.", run_id=RUN, attempt=1, halt=True)
+    def test_lost_rows_raise_one_alert(self, monitored: MonitoredPipeline):
+        monitored.ledger.record_failure(TRADES, "cold_rows_lost", "Fewer.", run_id=RUN, attempt=1, halt=True)
 
-        world.see(("DataLoss", TRADES), suppressed=(("TableHalted", TRADES),))
+        monitored.see(("DataLoss", TRADES), suppressed=(("TableHalted", TRADES),))
 
-        world.ledger.resume(TRADES)
-        world.offload(TRADES)
-        world.see()
+        monitored.ledger.resume(TRADES)
+        monitored.offload(TRADES)
+        monitored.see()
 
-    def test_three_failures_are_told_until_the_next_success(self, world: World):
+    def test_three_failures_are_alerted_until_the_next_success(self, monitored: MonitoredPipeline):
         for attempt in (1, 2, 3):
-            world.ledger.record_failure(TRADES, "clickhouse_connection", "Refused.", run_id=RUN, attempt=attempt)
+            monitored.ledger.record_failure(TRADES, "clickhouse_connection", "Refused.", run_id=RUN, attempt=attempt)
 
-        world.see(("ConsecutiveFailures", TRADES))
-        errors = world.watch.query('sum(increase(offload_errors_total{type="clickhouse_connection"}[5m])) > 0')
+        monitored.see(("ConsecutiveFailures", TRADES))
+        errors = monitored.monitoring.query('sum(increase(offload_errors_total{type="clickhouse_connection"}[5m])) > 0')
 
         assert errors
-        world.offload(TRADES)
-        world.see()
+        monitored.offload(TRADES)
+        monitored.see()
 
-    def test_a_scheduler_that_stops_is_told_and_the_lag_that_follows_is_not(self, world: World):
-        world.health.stop_the_heart()
-        world.see(("SchedulerDown", ""))
+    def test_a_stopped_scheduler_is_alerted_and_the_lag_that_follows_is_not(self, monitored: MonitoredPipeline):
+        monitored.health.stop_the_heart()
+        monitored.see(("SchedulerDown", ""))
         for table in (TRADES, DAILY):
-            world.age(table, 35)
+            monitored.age(table, 35)
         late = (("LagCritical", TRADES), ("LagCritical", DAILY))
-        world.see(("SchedulerDown", ""), suppressed=late)
-        assert world.watch.query(f'offload_lag_minutes{{table="{TRADES}"}} > 34')
+        monitored.see(("SchedulerDown", ""), suppressed=late)
+        assert monitored.monitoring.query(f'offload_lag_minutes{{table="{TRADES}"}} > 34')
 
-        world.health.beat_again()
-        world.see(*late)
+        monitored.health.beat_again()
+        monitored.see(*late)
 
-        world.offload(TRADES)
-        world.offload(DAILY, rows=0)
-        world.see()
+        monitored.offload(TRADES)
+        monitored.offload(DAILY, rows=0)
+        monitored.see()
 
-    def test_lag_is_told_at_20_and_at_30_minutes_each_level_once(self, world: World):
-        world.age(TRADES, 22)
-        world.see(("LagElevated", TRADES))
+    def test_lag_is_alerted_at_20_and_at_30_minutes_each_level_once(self, monitored: MonitoredPipeline):
+        monitored.age(TRADES, 22)
+        monitored.see(("LagElevated", TRADES))
 
-        world.age(TRADES, 10)
-        world.see(("LagCritical", TRADES))
+        monitored.age(TRADES, 10)
+        monitored.see(("LagCritical", TRADES))
 
-        world.age(TRADES, 35)
-        world.see(("LagCritical", TRADES), ("WatermarkStale", TRADES))
-        world.offload(TRADES)
-        world.see()
+        monitored.age(TRADES, 35)
+        monitored.see(("LagCritical", TRADES), ("WatermarkStale", TRADES))
+        monitored.offload(TRADES)
+        monitored.see()
 
-    def test_a_ledger_that_can_not_be_read_is_told_and_ends_no_other_alert(self, world: World):
-        world.age(TRADES, 35)
-        world.see(("LagCritical", TRADES))
+    def test_an_unreadable_ledger_is_alerted_and_ends_no_other_alert(self, monitored: MonitoredPipeline):
+        monitored.age(TRADES, 35)
+        monitored.see(("LagCritical", TRADES))
 
-        with _ledger_away(world):
-            world.see(("LedgerDown", ""), suppressed=(("LagCritical", TRADES),))
+        with _unreadable_ledger(monitored):
+            monitored.see(("LedgerDown", ""), suppressed=(("LagCritical", TRADES),))
 
-        world.see(("LagCritical", TRADES))
-        world.offload(TRADES)
-        world.see()
+        monitored.see(("LagCritical", TRADES))
+        monitored.offload(TRADES)
+        monitored.see()
 
-    def test_a_cycle_that_is_still_at_work_is_told_once_it_is_too_slow(self, world: World):
-        at_work = f"offload {TRADES} {RUN} try 1"
-        with connect(world.postgres, at_work), _begun_minutes_ago(world, 6):
-            world.see(("CycleSlow", ""))
-        with connect(world.postgres, at_work), _begun_minutes_ago(world, 9), _begun_minutes_ago(world, 12):
-            world.see(("CycleTooSlow", ""), suppressed=(("CycleSlow", ""),))
+    def test_a_running_cycle_is_alerted_once_it_is_too_slow(self, monitored: MonitoredPipeline):
+        job = f"offload {TRADES} {RUN} try 1"
+        with connect(monitored.postgres, job), _begun_minutes_ago(monitored, 6):
+            monitored.see(("CycleSlow", ""))
+        with connect(monitored.postgres, job), _begun_minutes_ago(monitored, 9), _begun_minutes_ago(monitored, 12):
+            monitored.see(("CycleTooSlow", ""), suppressed=(("CycleSlow", ""),))
 
-        world.see()
+        monitored.see()
 
 
 @contextmanager
-def _ledger_away(world: World) -> Iterator[None]:
-    world.session.execute("ALTER TABLE offload_watermarks RENAME TO offload_watermarks_away")
+def _unreadable_ledger(monitored: MonitoredPipeline) -> Iterator[None]:
+    monitored.session.execute("ALTER TABLE offload_watermarks RENAME TO offload_watermarks_renamed")
     try:
         yield
     finally:
-        world.session.execute("ALTER TABLE offload_watermarks_away RENAME TO offload_watermarks")
+        monitored.session.execute("ALTER TABLE offload_watermarks_renamed RENAME TO offload_watermarks")
 
 
 @contextmanager
-def _begun_minutes_ago(world: World, minutes: float) -> Iterator[None]:
-    """A row of the cycle's first table, from when the cycle began."""
+def _begun_minutes_ago(monitored: MonitoredPipeline, minutes: float) -> Iterator[None]:
+    """A row of the cycle's first table, written when the cycle began."""
     at = datetime.now(timezone.utc) - minutes * MINUTE
     query = (
-        "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, status, kind, run_id, created_at, last_successful_run) "
-        "VALUES (%s, 'first_table', now(), 'failed', 'failure', %s, %s, now()) RETURNING id"
+        "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, status, kind, run_id, created_at, "
+        "last_successful_run) VALUES (%s, 'first_table', now(), 'failed', 'failure', %s, %s, now()) RETURNING id"
     )
-    row = world.session.execute(query, (world.pipeline, RUN, at)).fetchone()
+    row = monitored.session.execute(query, (monitored.pipeline, RUN, at)).fetchone()
     try:
         yield
     finally:
         assert row is not None
-        world.session.execute("DELETE FROM offload_watermarks WHERE id = %s", (row["id"],))
+        monitored.session.execute("DELETE FROM offload_watermarks WHERE id = %s", (row["id"],))

@@ -1,4 +1,4 @@
-"""A halted table goes on only if it is halted as the operator saw it."""
+"""A halted table is resumed only if it is still halted for the reason that the operator has read."""
 
 from __future__ import annotations
 
@@ -8,36 +8,43 @@ import pytest
 
 from offload_core.errors import StartOver
 from offload_core.ledger.ledger import Ledger
-from offload_ops.resume import let_go_on
-from tests.support.ledger.alert_tables import KRAKEN, ToldTables
+from offload_core.ledger.session import LedgerConnection
+from offload_ops.resume import resume_table
+from tests.support.ledger.alert_tables import KRAKEN, AlertTables
 
 pytestmark = pytest.mark.integration
 
 
-class TestLettingGoOn:
-    def test_what_was_read_is_what_is_accepted(self, told: ToldTables, ledger: Ledger):
-        told.halted(KRAKEN)
+@pytest.fixture
+def tables(session: LedgerConnection, pipeline: str) -> AlertTables:
+    """A ledger to write rows into."""
+    return AlertTables(session, pipeline)
+
+
+class TestResumeTable:
+    def test_the_reason_that_was_read_is_accepted(self, tables: AlertTables, ledger: Ledger):
+        tables.halted(KRAKEN)
         cause = ledger.halts()[KRAKEN]
 
-        row = let_go_on(ledger, (KRAKEN, cause.id))
+        row = resume_table(ledger, KRAKEN, cause.id)
 
         assert (row.kind, row.cursor) == ("resume", cause.cursor)
         assert KRAKEN not in ledger.halts()
 
-    def test_a_table_that_was_stopped_again_since_is_not_resumed(self, told: ToldTables, ledger: Ledger):
-        told.halted(KRAKEN)
+    def test_a_table_that_was_halted_again_since_is_not_resumed(self, tables: AlertTables, ledger: Ledger):
+        tables.halted(KRAKEN)
         read_before = ledger.halts()[KRAKEN].id
-        told.row(KRAKEN, timedelta(), "halt", error=("source_replaced", "It was made again."))
+        tables.row(KRAKEN, timedelta(), "halt", error=("source_replaced", "It was recreated."))
 
-        with pytest.raises(StartOver, match="was stopped again since you looked: It was made again"):
-            let_go_on(ledger, (KRAKEN, read_before))
+        with pytest.raises(StartOver, match="was halted again after you read the reason: It was recreated"):
+            resume_table(ledger, KRAKEN, read_before)
 
         assert KRAKEN in ledger.halts()
 
-    def test_a_table_that_somebody_else_has_resumed_is_not_resumed_twice(self, told: ToldTables, ledger: Ledger):
-        told.halted(KRAKEN)
+    def test_a_table_that_is_already_resumed_is_not_resumed_twice(self, tables: AlertTables, ledger: Ledger):
+        tables.halted(KRAKEN)
         cause = ledger.halts()[KRAKEN].id
-        let_go_on(ledger, (KRAKEN, cause))
+        resume_table(ledger, KRAKEN, cause)
 
-        with pytest.raises(StartOver, match="no longer stopped"):
-            let_go_on(ledger, (KRAKEN, cause))
+        with pytest.raises(StartOver, match="no longer halted"):
+            resume_table(ledger, KRAKEN, cause)

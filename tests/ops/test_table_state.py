@@ -1,4 +1,4 @@
-"""What is known now of a table, from a real ledger."""
+"""The state of a table, read from a real ledger."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import pytest
 from offload_core.config.lag import LagLevel, LagMinutes
 from offload_core.config.tables import DEFAULT_TABLES, InvalidTable, Layer
 from offload_core.errors import ClickHouseUnavailable, OffloadError, SourceReplaced, may_pass
-from offload_core.ledger.ledger import Ledger, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.protocol.window import Cursor
-from offload_ops.table_state import Condition, Problem, TableState, read_states
+from offload_ops.table_state import Condition, Issue, TableState, read_states
 
 TABLE = DEFAULT_TABLES[0]
 NAME = TABLE.name
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
-STEP = Step("increment", Cursor(NOON, 7), generation=0, source_uuid=None, run_id="r", attempt=1, rows=3)
+STEP = Step(StepKind.INCREMENT, Cursor(NOON, 7), generation=0, source_uuid=None, run_id="r", attempt=1, rows=3)
 
 
 def offloaded(ledger: Ledger) -> datetime:
@@ -33,20 +34,20 @@ def state(ledger: Ledger, now: datetime | None = None, *, enabled: bool = True) 
 
 
 @pytest.mark.integration
-class TestTheLedgersTables:
+class TestReadStates:
     def test_an_offloaded_table_is_as_late_as_its_last_success_is_old_however_old_its_rows_are(self, ledger: Ledger):
         success = offloaded(ledger)
 
         found = state(ledger, success + timedelta(minutes=25))
 
         assert (found.condition, found.lag, found.level) == (
-            Condition.GOOD,
+            Condition.OK,
             timedelta(minutes=25),
             LagLevel.WARNING,
         )
-        assert (found.cursor, found.last_success, found.problem) == (Cursor(NOON, 7), success, None)
+        assert (found.cursor, found.last_success, found.issue) == (Cursor(NOON, 7), success, None)
 
-    def test_a_failed_table_keeps_its_lag_and_says_what_failed_how_often(self, ledger: Ledger):
+    def test_a_failed_table_keeps_its_lag_and_names_error_and_attempts(self, ledger: Ledger):
         success = offloaded(ledger)
         for attempt in (1, 2):
             ledger.record_failure(NAME, "clickhouse_connection", "It is down.", run_id="r", attempt=attempt)
@@ -54,14 +55,14 @@ class TestTheLedgersTables:
         found = state(ledger, success + timedelta(minutes=3))
 
         assert (found.condition, found.lag) == (Condition.FAILED, timedelta(minutes=3))
-        assert found.problem is not None
-        assert (found.problem.kind, found.problem.message, found.problem.attempts) == (
+        assert found.issue is not None
+        assert (found.issue.kind, found.issue.message, found.issue.attempts) == (
             "clickhouse_connection",
             "It is down.",
             2,
         )
 
-    def test_failed_attempts_since_do_not_hide_why_a_table_is_halted(self, ledger: Ledger):
+    def test_later_failed_attempts_do_not_hide_the_reason_of_a_halt(self, ledger: Ledger):
         offloaded(ledger)
         ledger.record_failure(NAME, "ledger_ahead", "Rolled back.", run_id="r", attempt=1, halt=True)
         ledger.record_failure(NAME, "halted", "It is halted.", run_id="r", attempt=2)
@@ -69,11 +70,11 @@ class TestTheLedgersTables:
         found = state(ledger)
 
         assert found.condition is Condition.HALTED
-        assert found.problem is not None
-        assert (found.problem.kind, found.problem.message) == ("ledger_ahead", "Rolled back.")
-        assert f"offload resume {NAME}" in (found.problem.remedy or "")
+        assert found.issue is not None
+        assert (found.issue.kind, found.issue.message) == ("ledger_ahead", "Rolled back.")
+        assert f"offload resume {NAME}" in (found.issue.remedy or "")
 
-    def test_a_first_run_that_keeps_failing_is_late_since_the_first_row(self, ledger: Ledger):
+    def test_the_lag_of_a_first_run_that_keeps_failing_counts_from_the_first_row(self, ledger: Ledger):
         ledger.initialize(NAME)
         first = ledger.newest(NAME)
         assert first is not None
@@ -89,8 +90,8 @@ class TestTheLedgersTables:
 
         assert (found.condition, found.lag, found.level) == (Condition.NO_WATERMARK, None, None)
         assert found.line() == f"{NAME}: Watermark not found for table: {NAME}."
-        assert found.problem is not None
-        assert found.problem.remedy == "Run `offload init`."
+        assert found.issue is not None
+        assert found.issue.remedy == "Run `offload init`."
 
     def test_a_disabled_table_is_not_watched_and_has_no_level_however_old_its_last_success(self, ledger: Ledger):
         success = offloaded(ledger)
@@ -99,14 +100,14 @@ class TestTheLedgersTables:
 
         assert (found.condition, found.level, found.is_watched) == (Condition.DISABLED, None, False)
 
-    def test_a_wrong_entry_names_the_entrys_fault(self, ledger: Ledger):
+    def test_a_wrong_entry_has_the_message_of_the_configuration(self, ledger: Ledger):
         wrong = InvalidTable(name=NAME, layer=Layer.BRONZE, problem="Entry 1 is wrong.")
 
         (found,) = read_states(ledger, [wrong], LagMinutes(), NOON)
 
         assert (found.condition, found.is_watched) == (Condition.WRONG_ENTRY, True)
-        assert found.problem is not None
-        assert found.problem.message == "Entry 1 is wrong."
+        assert found.issue is not None
+        assert found.issue.message == "Entry 1 is wrong."
 
 
 @pytest.mark.parametrize(
@@ -119,8 +120,8 @@ class TestTheLedgersTables:
         ("a kind of an older version", 2, False),
     ],
 )
-def test_a_problem_is_final_when_no_further_attempt_follows(kind: str, attempts: int, final: bool) -> None:
-    assert Problem(kind, "x", attempts=attempts).is_final is final
+def test_an_issue_is_final_when_no_further_attempt_follows(kind: str, attempts: int, final: bool) -> None:
+    assert Issue(kind, "x", attempts=attempts).is_final is final
 
 
 def test_every_kind_of_error_says_whether_it_may_pass() -> None:

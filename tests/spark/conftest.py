@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.support.spark.s3_world import s3, s3_world
 from tests.support.spark.world import world
+from tests.support.stack.servers import ledger_database
 
-__all__ = ["world"]
+__all__ = ["ledger_database", "s3", "s3_world", "world"]

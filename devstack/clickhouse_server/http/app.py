@@ -17,7 +17,7 @@ from devstack.clickhouse_server.http.request import read
 from devstack.clickhouse_server.http.running import HttpQuery
 from devstack.clickhouse_server.http.sessions import Sessions, reaping
 from devstack.clickhouse_server.http.status import status_of
-from devstack.clickhouse_server.http.work import Server
+from devstack.clickhouse_server.http.work import QueryResources
 
 _log = logging.getLogger(__name__)
 _MAX_STATEMENT = 64 << 20
@@ -26,14 +26,14 @@ _MAX_QUERIES = 128
 _REAP_SECONDS = 1.0
 
 
-SERVER = web.AppKey("server", Server)
+RESOURCES = web.AppKey("resources", QueryResources)
 CREDENTIALS = web.AppKey("credentials", Credentials)
 
 
 def application(engine: Engine, credentials: Credentials) -> web.Application:
-    """The HTTP server of this engine."""
+    """Return the HTTP application of this engine."""
     app = web.Application()
-    app[SERVER] = Server(engine, Sessions(engine), ThreadPoolExecutor(_MAX_QUERIES, "http-query"))
+    app[RESOURCES] = QueryResources(engine, Sessions(engine), ThreadPoolExecutor(_MAX_QUERIES, "http-query"))
     app[CREDENTIALS] = credentials
     app.router.add_get("/ping", _ping)
     app.router.add_get("/replicas_status", _ping)
@@ -43,7 +43,7 @@ def application(engine: Engine, credentials: Credentials) -> web.Application:
 
 
 async def _reap_sessions(app: web.Application) -> AsyncIterator[None]:
-    async with reaping(app[SERVER].sessions, _REAP_SECONDS):
+    async with reaping(app[RESOURCES].sessions, _REAP_SECONDS):
         yield
 
 
@@ -52,28 +52,28 @@ async def _ping(_: web.Request) -> web.Response:
 
 
 async def _query(request: web.Request) -> web.StreamResponse:
-    server = request.app[SERVER]
+    resources = request.app[RESOURCES]
     try:
-        return await _answer(request, server)
+        return await _answer(request, resources)
     except ServerError as error:
-        return error_response(error, server.engine.version)
+        return error_response(error, resources.engine.version)
     except (ConnectionError, web.RequestPayloadError):
-        # The client is gone, or its answer broke off: with the connection closed, nothing more is said.
+        # The client has left, or the answer broke off: closing the connection is all that remains.
         if request.transport is not None:
             request.transport.close()
         return web.Response()
     except Exception as error:
-        _log.exception("A query failed in the server itself")
-        return error_response(ServerError(Code.UNKNOWN_EXCEPTION, repr(error)), server.engine.version)
+        _log.exception("A query failed because of an error in the server")
+        return error_response(ServerError(Code.UNKNOWN_EXCEPTION, repr(error)), resources.engine.version)
 
 
-async def _answer(request: web.Request, server: Server) -> web.StreamResponse:
-    asked = read(request)
-    request.app[CREDENTIALS].check(asked.user, asked.password)
+async def _answer(request: web.Request, resources: QueryResources) -> web.StreamResponse:
+    query_request = read(request)
+    request.app[CREDENTIALS].check(query_request.user, query_request.password)
     if request.content_type == "multipart/form-data":
         raise ServerError(Code.NOT_IMPLEMENTED, "External data is not supported: use a temporary table in a session.")
     rest = body.pieces(request)
-    text = asked.text
+    text = query_request.text
     if not sql.is_whole_insert(text):
         text += await _gather(rest, text)
     if not text.strip() and request.method == "GET":
@@ -82,16 +82,18 @@ async def _answer(request: web.Request, server: Server) -> web.StreamResponse:
     if statement.kind is not sql.Kind.INSERT_DATA and (more := [piece async for piece in rest]):
         _check_size(text := b"".join([text, *more]))
         statement = sql.parse(text)
-    if asked.readonly and not statement.readonly:
-        raise ServerError(Code.READONLY, "Cannot execute query in readonly mode: send what changes something by POST.")
-    query = HttpQuery(request, asked, statement, server)
+    if query_request.readonly and not statement.readonly:
+        raise ServerError(
+            Code.READONLY, "Cannot execute query in readonly mode: send statements that change something with POST."
+        )
+    query = HttpQuery(request, query_request, statement, resources)
     if statement.kind is sql.Kind.INSERT_DATA:
         return await query.insert(text[statement.data :], rest)
     return await query.run()
 
 
 async def _gather(rest: AsyncIterator[bytes], text: bytes) -> bytes:
-    """The body up to its end, or, if the statement is an INSERT, surely up to where its rows begin."""
+    """The body up to its end or, for an INSERT, at least up to the beginning of its rows."""
     gathered = bytearray()
     inserts = sql.begins_insert(text)
     async for piece in rest:
@@ -109,7 +111,7 @@ def _check_size(text: bytes | bytearray) -> None:
 
 
 def error_response(error: ServerError, version: str) -> web.Response:
-    """The error as ClickHouse answers it."""
+    """Return the error as ClickHouse answers it."""
     return web.Response(
         status=status_of(error.code),
         text=error.text(version) + "\n",

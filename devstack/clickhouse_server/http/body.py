@@ -1,4 +1,4 @@
-"""The body of a request: unpacked, in pieces of a good size."""
+"""The decompressed body of a request, piece by piece."""
 
 from __future__ import annotations
 
@@ -41,32 +41,32 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 }
 
 
-class _Unpacker:
-    """Undoes a Content-Encoding; a body may consist of several packed frames, one behind the other."""
+class _FrameDecompressor:
+    """Undoes a Content-Encoding; a body may consist of several compressed frames, one after another."""
 
     def __init__(self, encoding: str) -> None:
-        self._make = _DECOMPRESSORS[encoding]
+        self._new_decompressor = _DECOMPRESSORS[encoding]
         self._current: _Decompressor | None = None
 
     @property
     def complete(self) -> bool:
         return self._current is None or self._current.eof
 
-    def unpack(self, data: bytes) -> bytes:
-        unpacked = []
+    def decompress(self, data: bytes) -> bytes:
+        output = []
         try:
             while data:
                 if self._current is None or self._current.eof:
-                    self._current = self._make()
-                unpacked.append(self._current.decompress(data))
+                    self._current = self._new_decompressor()
+                output.append(self._current.decompress(data))
                 data = self._current.unused_data or b""
         except (zlib.error, RuntimeError, EOFError, zstd.ZstdError) as error:
             raise ServerError(Code.CANNOT_DECOMPRESS, f"Cannot decompress the body: {error}.") from error
-        return b"".join(unpacked)
+        return b"".join(output)
 
 
 async def pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """The body as it was before its Content-Encoding, as it comes in.
+    """Yield the body, without its Content-Encoding, as it arrives.
 
     Raises:
         ServerError: UNSUPPORTED_MEDIA_TYPE for an unknown encoding, CANNOT_DECOMPRESS for a broken or truncated body.
@@ -74,8 +74,8 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _DECOMPRESSORS:
         raise ServerError(Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Encoding {encoding!r} is not supported.")
-    unpacker = _Unpacker(encoding)
+    decompressor = _FrameDecompressor(encoding)
     async for data in request.content.iter_any():
-        yield unpacker.unpack(data)
-    if not unpacker.complete:
+        yield decompressor.decompress(data)
+    if not decompressor.complete:
         raise ServerError(Code.CANNOT_DECOMPRESS, f"The {encoding} body ends in the middle.")

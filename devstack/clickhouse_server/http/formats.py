@@ -7,7 +7,7 @@ _JSON = ("JSON", "GeoJSON")
 
 
 def media_type(format_name: str) -> str:
-    """The Content-Type that ClickHouse sends with a format."""
+    """Return the Content-Type that ClickHouse sends with a format."""
     if format_name.startswith(_BINARY):
         return "application/octet-stream"
     if format_name.startswith(("TSV", "TabSeparated")):

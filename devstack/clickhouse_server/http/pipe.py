@@ -1,4 +1,4 @@
-"""The ends of the engine's pipes that belong to the event loop."""
+"""The event loop's ends of the engine's pipes."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from devstack.clickhouse_server.pipes import SIZE, RowsPipe, make_pipe, path_of
 
 
 class ResultPipe:
-    """The engine opens `path` and writes; the event loop reads.
+    """A pipe for a result: the engine opens `path` and writes, the event loop reads.
 
-    The result costs no memory but the pipe's own, and a slow reader holds the engine back.
+    The result uses only the pipe's own memory, and a slow reader slows down the engine.
     """
 
     def __init__(self) -> None:
-        """Make the pipe."""
+        """Create the pipe."""
         self._read_fd, self._write_fd = make_pipe()
         os.set_blocking(self._read_fd, False)
         self.path = path_of(self._write_fd)
 
     async def read(self) -> bytes:
-        """The next bytes, at most 1 MiB; none at the end of the result."""
+        """Return the next bytes, at most 1 MiB; no bytes at the end of the result."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 return os.read(self._read_fd, SIZE)
             except BlockingIOError:
-                await _event(self._read_fd, loop.add_reader, loop.remove_reader)
+                await _wait_for_event(self._read_fd, loop.add_reader, loop.remove_reader)
 
     def close_writing(self) -> None:
-        """The engine is done: the reader meets the end. Called once, from any thread."""
+        """End the result for the reader. Called once, from any thread."""
         os.close(self._write_fd)
 
     def close_reading(self) -> None:
-        """Nobody reads any more: the engine's next write fails. Idempotent."""
+        """Stop reading, so that the engine's next write fails. Idempotent."""
         if self._read_fd >= 0:
             os.close(self._read_fd)
             self._read_fd = -1
 
 
 class AsyncRowsPipe(RowsPipe):
-    """A `RowsPipe` written by the event loop."""
+    """A `RowsPipe` that the event loop writes to."""
 
     def __init__(self) -> None:
-        """Make the pipe."""
+        """Create the pipe."""
         super().__init__()
         os.set_blocking(self._write_fd, False)
 
     async def send(self, data: bytes) -> None:
-        """Hand over the next bytes; waits while the pipe is full.
+        """Write the next bytes; wait while the pipe is full.
 
         Raises:
-            BrokenPipeError: the engine reads no more, because the INSERT failed.
+            BrokenPipeError: the engine has stopped reading, because the INSERT failed.
         """
         loop = asyncio.get_running_loop()
         view = memoryview(data)
@@ -61,10 +61,10 @@ class AsyncRowsPipe(RowsPipe):
             try:
                 view = view[os.write(self._write_fd, view) :]
             except BlockingIOError:
-                await _event(self._write_fd, loop.add_writer, loop.remove_writer)
+                await _wait_for_event(self._write_fd, loop.add_writer, loop.remove_writer)
 
 
-async def _event(descriptor: int, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
+async def _wait_for_event(descriptor: int, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
     """Wait until the descriptor can be read or written."""
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     add(descriptor, _resolve, ready)

@@ -1,4 +1,4 @@
-"""What an HTTP request asks for: its URL parameters and headers, read once."""
+"""A query as an HTTP request describes it, in URL parameters and headers."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _NOT_SETTINGS = frozenset(
         *("enable_http_compression", "add_http_cors_header", "send_progress_in_http_headers"),
     )
 )
-# Best first: what the engine packs fastest for what it saves.
+# The best ratio of saved bytes to CPU time first.
 _COMPRESSIONS = ("zstd", "lz4", "br", "gzip", "deflate")
 _DEFAULT_SESSION_SECONDS, _MAX_SESSION_SECONDS = 60, 3600
 
 
 @dataclass(frozen=True)
 class QueryRequest:
-    """A query as it came over HTTP.
+    """A query that arrived over HTTP.
 
     Attributes:
-        text: the statement's part from the URL, a line end behind it; the body continues it.
-        compression: how the result is to be packed, None for not at all.
-        buffer_whole: answer only when the query has ended (`wait_end_of_query`).
-        readonly: a GET, which may change nothing.
+        text: the part of the statement in the URL, followed by a line end; the body continues it.
+        compression: the compression of the result, or None.
+        buffer_whole: whether to answer only when the query has ended (`wait_end_of_query`).
+        readonly: whether it is a GET, which must not change anything.
     """
 
     text: bytes
@@ -54,10 +54,10 @@ class QueryRequest:
 
 
 def read(request: web.Request) -> QueryRequest:
-    """Read URL parameters and headers.
+    """Read the URL parameters and headers of a request.
 
     Raises:
-        ServerError: NOT_IMPLEMENTED for what only the native protocol's own compression could serve, or a bad number.
+        ServerError: NOT_IMPLEMENTED for the native protocol's own compression, or BAD_ARGUMENTS for a bad number.
     """
     url = request.query
     for name in ("compress", "decompress"):
@@ -78,7 +78,7 @@ def read(request: web.Request) -> QueryRequest:
         session_must_exist=_flag(url.get("session_check", "0")),
         close_session=_flag(url.get("close_session", "0")),
         default_format=url.get("default_format") or request.headers.get("X-ClickHouse-Format") or "TabSeparated",
-        settings={name: url[name] for name in url if not _is_ours(name)},
+        settings={name: url[name] for name in url if not _is_protocol_parameter(name)},
         parameters={name.removeprefix("param_"): url[name] for name in url if name.startswith("param_")},
         compression=_compression(request),
         compression_level=_number("http_zlib_compression_level", url.get("http_zlib_compression_level", "3")),
@@ -87,7 +87,7 @@ def read(request: web.Request) -> QueryRequest:
     )
 
 
-def _is_ours(name: str) -> bool:
+def _is_protocol_parameter(name: str) -> bool:
     return name in _NOT_SETTINGS or name.startswith("param_")
 
 

@@ -1,4 +1,4 @@
-"""One query over HTTP: carries the bytes between the connection and the engine."""
+"""One query over HTTP: moves the bytes between the connection and the engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from devstack.clickhouse_server.errors import ServerError
 from devstack.clickhouse_server.http.formats import media_type
 from devstack.clickhouse_server.http.pipe import AsyncRowsPipe, ResultPipe
 from devstack.clickhouse_server.http.request import QueryRequest
-from devstack.clickhouse_server.http.work import Server, Work
+from devstack.clickhouse_server.http.work import QueryResources, QueryWork
 from devstack.clickhouse_server.session import QueryStats
 from devstack.clickhouse_server.sql import Kind, Statement
 
@@ -27,15 +27,17 @@ _T = TypeVar("_T")
 class HttpQuery:
     """A query and its response."""
 
-    def __init__(self, request: web.Request, asked: QueryRequest, statement: Statement, server: Server) -> None:
-        """Nothing runs yet."""
+    def __init__(
+        self, request: web.Request, query: QueryRequest, statement: Statement, resources: QueryResources
+    ) -> None:
+        """Create the object; nothing runs yet."""
         self._request = request
-        self._asked = asked
+        self._query = query
         self._statement = statement
-        self._server = server
+        self._resources = resources
 
     async def run(self) -> web.StreamResponse:
-        """Run a statement that is complete, and send its result as it comes.
+        """Run a complete statement and stream its result.
 
         Raises:
             ServerError: the query failed before anything was sent.
@@ -43,17 +45,17 @@ class HttpQuery:
         with self._working() as work:
             pipe = ResultPipe()
             job = asyncio.ensure_future(self._call(work.run, pipe))
-            job.add_done_callback(_look_at)
+            job.add_done_callback(_retrieve_error)
             try:
                 return await self._respond(work, pipe, job)
             finally:
                 pipe.close_reading()
 
     async def insert(self, first: bytes, rest: AsyncIterator[bytes]) -> web.StreamResponse:
-        """Put the rows of the body into the table.
+        """Insert the rows of the body into the table.
 
         Raises:
-            ServerError: nothing, or only whole blocks in front of the failure, is in the table.
+            ServerError: the INSERT failed; the table has no rows of it, or only the complete blocks before the failure.
         """
         with self._working() as work:
             pipe = AsyncRowsPipe()
@@ -64,10 +66,11 @@ class HttpQuery:
                 feed.cancel()
                 pipe.close_writing()
 
-            # Only the end of the body may end the pipe as long as the engine would take that for the end of the rows.
+            # The engine takes the end of the pipe for the end of the rows and commits. While it would, only the end of
+            # the body may end the pipe.
             job.add_done_callback(stop)
-            job.add_done_callback(_look_at)
-            work.query.when_killed(partial(asyncio.get_running_loop().call_soon_threadsafe, stop))
+            job.add_done_callback(_retrieve_error)
+            work.query.on_killed(partial(asyncio.get_running_loop().call_soon_threadsafe, stop))
             try:
                 await asyncio.wait({feed, job}, return_when=asyncio.FIRST_COMPLETED)
                 if feed.done() and not feed.cancelled():
@@ -77,21 +80,21 @@ class HttpQuery:
                 feed.cancel()
         return web.Response(headers=self._headers(work, stats))
 
-    async def _respond(self, work: Work, pipe: ResultPipe, job: asyncio.Future[QueryStats]) -> web.StreamResponse:
-        with tempfile.SpooledTemporaryFile(max_size=_BUFFER) as held:
+    async def _respond(self, work: QueryWork, pipe: ResultPipe, job: asyncio.Future[QueryStats]) -> web.StreamResponse:
+        with tempfile.SpooledTemporaryFile(max_size=_BUFFER) as buffer:
             data = await pipe.read()
-            while data and (held.tell() < _BUFFER or self._asked.buffer_whole):
-                held.write(data)
+            while data and (buffer.tell() < _BUFFER or self._query.buffer_whole):
+                buffer.write(data)
                 data = await pipe.read()
             stats = None if data else await job
             response = web.StreamResponse(headers=self._headers(work, stats))
             if stats is None:
                 response.enable_chunked_encoding()
             else:
-                response.content_length = held.tell()
+                response.content_length = buffer.tell()
             await response.prepare(self._request)
-            held.seek(0)
-            while piece := held.read(_BUFFER):
+            buffer.seek(0)
+            while piece := buffer.read(_BUFFER):
                 await response.write(piece)
         while data:
             await response.write(data)
@@ -104,43 +107,43 @@ class HttpQuery:
         return response
 
     async def _break_off(self, response: web.StreamResponse, error: ServerError) -> None:
-        """Say what happened and end the connection instead of the answer: a short result must never look complete."""
-        if not self._asked.compression:
-            await response.write(f"\n{error.text(self._server.engine.version)}\n".encode())
+        """Send the error and close the connection, so that a truncated result never looks complete."""
+        if not self._query.compression:
+            await response.write(f"\n{error.text(self._resources.engine.version)}\n".encode())
         raise ConnectionAbortedError(str(error)) from error
 
     @contextmanager
-    def _working(self) -> Iterator[Work]:
-        """Registered while it runs; cancelled when the answer can't be finished."""
-        queries = self._server.engine.queries
-        query = queries.add(self._asked.query_id)
+    def _working(self) -> Iterator[QueryWork]:
+        """Register the query while it runs, and cancel it if the answer cannot be completed."""
+        queries = self._resources.engine.queries
+        query = queries.add(self._query.query_id)
         try:
-            yield Work(self._server, self._asked, self._statement, query)
+            yield QueryWork(self._resources, self._query, self._statement, query)
         except BaseException:
             queries.cancel(query)
             raise
 
     async def _call(self, work: Callable[..., _T], *arguments: object) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._server.pool, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._resources.pool, work, *arguments)
 
-    def _headers(self, work: Work, stats: QueryStats | None) -> dict[str, str]:
+    def _headers(self, work: QueryWork, stats: QueryStats | None) -> dict[str, str]:
         headers = {
             "X-ClickHouse-Query-Id": work.query.query_id,
-            "X-ClickHouse-Timezone": self._server.engine.timezone,
+            "X-ClickHouse-Timezone": self._resources.engine.timezone,
             "X-ClickHouse-Server-Display-Name": "embedded",
         }
         if self._statement.kind in (Kind.RESULT, Kind.KILL):
-            format_name = self._statement.format or self._asked.default_format
+            format_name = self._statement.format or self._query.default_format
             headers |= {"X-ClickHouse-Format": format_name, "Content-Type": media_type(format_name)}
-            if self._asked.compression:
-                headers["Content-Encoding"] = self._asked.compression
+            if self._query.compression:
+                headers["Content-Encoding"] = self._query.compression
         if stats is not None:
             headers["X-ClickHouse-Summary"] = _summary(stats)
         return headers
 
 
 async def _feed(pipe: AsyncRowsPipe, first: bytes, rest: AsyncIterator[bytes]) -> None:
-    """Hand over the rows; returns early when the engine takes no more of them, whose own error tells why."""
+    """Write the rows; return early if the engine stops reading, because its own error then says why."""
     try:
         await pipe.send(first)
         async for piece in rest:
@@ -151,7 +154,7 @@ async def _feed(pipe: AsyncRowsPipe, first: bytes, rest: AsyncIterator[bytes]) -
 
 
 def _summary(stats: QueryStats) -> str:
-    """The counts as ClickHouse sends them: JSON with numbers as text."""
+    """The statistics in ClickHouse's format: JSON with numbers as text."""
     counts = {
         "read_rows": stats.read_rows,
         "read_bytes": stats.read_bytes,
@@ -164,7 +167,7 @@ def _summary(stats: QueryStats) -> str:
     return json.dumps({name: str(count) for name, count in counts.items()})
 
 
-def _look_at(job: asyncio.Future[QueryStats]) -> None:
-    """Nobody waits for a job whose client is gone; its error is no news then."""
+def _retrieve_error(job: asyncio.Future[QueryStats]) -> None:
+    """Mark the error of a job as seen: asyncio would log it if the client has left and nobody waits for the job."""
     if not job.cancelled():
         job.exception()

@@ -15,70 +15,71 @@ from devstack.clickhouse_server.session import EngineSession
 
 
 @dataclass
-class _Kept:
+class _Entry:
     session: EngineSession
     expires: float
     busy: bool = True
 
 
 class Sessions:
-    """Sessions by id; one that is idle for longer than its timeout is closed. Usable from any thread."""
+    """Sessions by id; `reap` closes those that were idle longer than their timeout. Thread-safe."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds."""
+        """Create an empty collection; `clock` returns seconds."""
         self._engine = engine
         self._clock = clock
-        self._kept: dict[str, _Kept] = {}
+        self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
 
     def acquire(self, session_id: str, database: str, must_exist: bool) -> EngineSession:
-        """Take the session, making it if need be; `release` gives it back.
+        """Take the session, creating it if necessary; `release` gives it back.
 
         Raises:
             ServerError: SESSION_IS_LOCKED while another query uses it, SESSION_NOT_FOUND, UNKNOWN_DATABASE.
         """
         with self._lock:
-            kept = self._kept.get(session_id)
-            if kept is None:
+            entry = self._entries.get(session_id)
+            if entry is None:
                 if must_exist:
                     raise ServerError(Code.SESSION_NOT_FOUND, f"Session {session_id} not found.")
-                kept = _Kept(self._engine.session(lasting=True), 0.0)
-                self._kept[session_id] = kept
-            elif kept.busy:
+                entry = _Entry(self._engine.session(lasting=True), 0.0)
+                self._entries[session_id] = entry
+            elif entry.busy:
                 raise ServerError(Code.SESSION_IS_LOCKED, f"Session {session_id} is locked by a concurrent client.")
-            kept.busy = False
+            # Not busy until the database is selected: an unknown database must not leave the session locked.
+            entry.busy = False
             if database:
-                kept.session.use(database)
-            kept.busy = True
-            return kept.session
+                entry.session.use(database)
+            entry.busy = True
+            return entry.session
 
     def release(self, session_id: str, seconds: int, close: bool) -> None:
-        """Give the session back, for good with `close`."""
+        """Give the session back; close it if `close` is true."""
         with self._lock:
-            kept = self._kept[session_id]
-            kept.busy = False
-            kept.expires = self._clock() + seconds
+            entry = self._entries[session_id]
+            entry.busy = False
+            entry.expires = self._clock() + seconds
             if close:
                 self._drop(session_id)
 
     def reap(self) -> None:
-        """Close the sessions whose time is over."""
+        """Close the sessions whose timeout has passed."""
         now = self._clock()
         with self._lock:
-            for session_id in [key for key, kept in self._kept.items() if not kept.busy and kept.expires <= now]:
+            for session_id in [key for key, entry in self._entries.items() if not entry.busy and entry.expires <= now]:
                 self._drop(session_id)
 
     def __len__(self) -> int:
-        """How many sessions are kept."""
-        return len(self._kept)
+        """Return the number of open sessions."""
+        return len(self._entries)
 
     def _drop(self, session_id: str) -> None:
-        self._kept.pop(session_id).session.close()
+        self._entries.pop(session_id).session.close()
 
 
 @asynccontextmanager
 async def reaping(sessions: Sessions, every: float) -> AsyncIterator[None]:
-    """Reap the sessions every so many seconds while the context lasts."""
+    """Reap the sessions every `every` seconds while the context lasts."""
 
     async def forever() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The HTTP status that ClickHouse gives each of its errors."""
+"""The HTTP status codes of ClickHouse's errors."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ _STATUS = {
 
 
 def status_of(code: int) -> int:
-    """The HTTP status for a ClickHouse error code; 500 for those without one of their own."""
+    """Return the HTTP status of a ClickHouse error code; 500 if the code has no status of its own."""
     return _STATUS.get(code, 500)

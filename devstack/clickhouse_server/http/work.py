@@ -1,4 +1,4 @@
-"""The engine's side of an HTTP query: what runs in a thread while the event loop carries bytes."""
+"""The engine's side of an HTTP query, which runs in a thread while the event loop moves the bytes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from devstack.clickhouse_server.sql import Kind, Statement
 
 
 @dataclass(frozen=True)
-class Server:
-    """What all queries share."""
+class QueryResources:
+    """The objects that all queries share."""
 
     engine: Engine
     sessions: Sessions
@@ -28,19 +28,19 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Work:
-    """A query to be run in its session, with its settings and parameters."""
+class QueryWork:
+    """A query to run in its session, with its settings and parameters."""
 
-    server: Server
-    asked: QueryRequest
+    resources: QueryResources
+    request: QueryRequest
     statement: Statement
     query: RunningQuery
 
     def run(self, pipe: ResultPipe) -> QueryStats:
-        """Run the statement, its result into the pipe.
+        """Run the statement and write its result into the pipe.
 
         Raises:
-            ServerError: whatever the engine raised.
+            ServerError: the engine refused or failed the statement.
         """
         try:
             with self._in_session() as session:
@@ -50,10 +50,10 @@ class Work:
             pipe.close_writing()
 
     def insert(self, pipe: RowsPipe) -> QueryStats:
-        """Run the INSERT, its rows from the pipe; on return they are in the table.
+        """Run the INSERT with the rows from the pipe; on return they are in the table.
 
         Raises:
-            ServerError: whatever the engine raised.
+            ServerError: the engine refused or failed the INSERT.
         """
         try:
             with self._in_session() as session:
@@ -63,25 +63,27 @@ class Work:
             pipe.close_reading()
 
     def _run(self, session: EngineSession, pipe: ResultPipe) -> QueryStats:
-        statement, asked = self.statement, self.asked
+        statement, request = self.statement, self.request
         if statement.kind is Kind.COMMAND:
             return session.execute(statement.sql)
         if statement.kind is Kind.KILL:
-            statement = kill(self.server.engine, statement)
-        level = asked.compression_level
-        return session.execute(statement.into_file(pipe.path, asked.default_format, asked.compression, level))
+            statement = kill(self.resources.engine, statement)
+        level = request.compression_level
+        return session.execute(statement.into_file(pipe.path, request.default_format, request.compression, level))
 
     @contextmanager
     def _in_session(self) -> Iterator[EngineSession]:
-        """The query's session: its own, or the one it names."""
-        asked = self.asked
+        """The session that the query names, or else a new one."""
+        request = self.request
         with ExitStack() as stack:
-            if asked.session_id:
-                session = self.server.sessions.acquire(asked.session_id, asked.database, asked.session_must_exist)
-                release = self.server.sessions.release
-                stack.callback(release, asked.session_id, asked.session_seconds, asked.close_session)
+            if request.session_id:
+                session = self.resources.sessions.acquire(
+                    request.session_id, request.database, request.session_must_exist
+                )
+                release = self.resources.sessions.release
+                stack.callback(release, request.session_id, request.session_seconds, request.close_session)
             else:
-                session = self.server.engine.session(asked.database)
+                session = self.resources.engine.session(request.database)
                 stack.callback(session.close)
-            stack.enter_context(session.running(self.query, asked.settings, asked.parameters))
+            stack.enter_context(session.running(self.query, request.settings, request.parameters))
             yield session

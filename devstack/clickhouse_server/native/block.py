@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from devstack.clickhouse_server.native.columns import column_type
-from devstack.clickhouse_server.native.wire import FromServer, Reader, number, text
+from devstack.clickhouse_server.native.wire import FromServer, WireReader, number, text
 
 _INFO_OVERFLOWS, _INFO_BUCKET, _INFO_END = 1, 2, 0
 # No totals row, and bucket -1: not part of a two-level aggregation.
@@ -17,7 +17,7 @@ _DATA_HEAD = number(FromServer.DATA) + text("") + _NO_INFO
 
 @dataclass(frozen=True)
 class Block:
-    """A block, taken apart: the names, types and bytes of its columns."""
+    """A block as the names, types and bytes of its columns."""
 
     rows: int
     names: tuple[str, ...]
@@ -25,32 +25,32 @@ class Block:
     columns: tuple[bytes, ...]
 
     def native(self) -> bytes:
-        """The block in Native format."""
+        """Return the block in Native format."""
         described = zip(self.names, self.types, self.columns, strict=True)
         pieces = [piece for name, kind, column in described for piece in (text(name), text(kind), column)]
         return b"".join((number(len(self.names)), number(self.rows), *pieces))
 
     @classmethod
     def empty(cls, names: Sequence[str], types: Sequence[str]) -> Block:
-        """A block of no rows, which tells the names and types of the columns."""
+        """Return a block without rows, which carries the names and types of the columns."""
         return cls(0, tuple(names), tuple(types), (b"",) * len(names))
 
-    def of_types(self, types: Sequence[str]) -> Block:
-        """The same bytes, called by other types."""
+    def with_types(self, types: Sequence[str]) -> Block:
+        """Return a block with the same bytes and other type names."""
         return Block(self.rows, self.names, tuple(types), self.columns)
 
 
-def read_block(reader: Reader) -> Block:
-    """Read the block of a DATA packet, behind the name of its table."""
+def read_block(reader: WireReader) -> Block:
+    """Read the block of a DATA packet, after the name of its table."""
     _skip_info(reader)
     return read_native(reader)
 
 
-def read_native(reader: Reader) -> Block:
+def read_native(reader: WireReader) -> Block:
     """Read a block in Native format.
 
     Raises:
-        ServerError: NOT_IMPLEMENTED for a column whose end can't be found.
+        ServerError: NOT_IMPLEMENTED for a column whose length is unknown.
     """
     count, rows = reader.number(), reader.number()
     names, types, columns = [], [], []
@@ -75,6 +75,6 @@ def send_block(connection: socket.socket, native: bytes) -> None:
         connection.sendall(native)
 
 
-def _skip_info(reader: Reader) -> None:
+def _skip_info(reader: WireReader) -> None:
     while field := reader.number():
         reader.skip(1 if field == _INFO_OVERFLOWS else 4)

@@ -1,6 +1,6 @@
-"""How long a column is: blocks carry no lengths, so that finding a block's end takes knowing its types.
+"""The lengths of columns. Blocks carry no lengths, so the reader finds a block's end from the types of its columns.
 
-A column is its prefix (all nested prefixes first), then its data. Both walk the type from the outside inwards.
+A column consists of its prefix (all nested prefixes first) and its data. Both walk the type from the outside inwards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from devstack.clickhouse_server.errors import Code, ServerError
-from devstack.clickhouse_server.native.wire import ProtocolError, Reader
+from devstack.clickhouse_server.native.wire import ProtocolError, WireReader
 
 _SIZES = {
     **dict.fromkeys(("Int8", "UInt8", "Bool", "Enum8", "Nothing"), 1),
@@ -37,20 +37,20 @@ _NAMED = re.compile(r"(?:`(?:[^`\\]|\\.)*`|[A-Za-z_]\w*)\s+(?=[A-Z])")
 
 @dataclass(frozen=True)
 class ColumnType:
-    """A type, and the types inside of it. This one: values of a fixed size in bytes."""
+    """A type with its nested types; this class is for values of a fixed size in bytes."""
 
     size: int = 0
 
-    def skip_prefix(self, reader: Reader) -> None:
-        """Pass over what stands in front of the data of the whole column."""
+    def skip_prefix(self, reader: WireReader) -> None:
+        """Skip the prefix of the whole column."""
 
-    def skip_data(self, reader: Reader, rows: int) -> None:
-        """Pass over the values of so many rows."""
+    def skip_data(self, reader: WireReader, rows: int) -> None:
+        """Skip the values of this number of rows."""
         reader.skip(self.size * rows)
 
 
 class _Strings(ColumnType):
-    def skip_data(self, reader: Reader, rows: int) -> None:
+    def skip_data(self, reader: WireReader, rows: int) -> None:
         reader.skip_texts(rows)
 
 
@@ -58,10 +58,10 @@ class _Strings(ColumnType):
 class _Nullable(ColumnType):
     inner: ColumnType = ColumnType()
 
-    def skip_prefix(self, reader: Reader) -> None:
+    def skip_prefix(self, reader: WireReader) -> None:
         self.inner.skip_prefix(reader)
 
-    def skip_data(self, reader: Reader, rows: int) -> None:
+    def skip_data(self, reader: WireReader, rows: int) -> None:
         reader.skip(rows)
         self.inner.skip_data(reader, rows)
 
@@ -70,10 +70,10 @@ class _Nullable(ColumnType):
 class _Array(ColumnType):
     inner: ColumnType = ColumnType()
 
-    def skip_prefix(self, reader: Reader) -> None:
+    def skip_prefix(self, reader: WireReader) -> None:
         self.inner.skip_prefix(reader)
 
-    def skip_data(self, reader: Reader, rows: int) -> None:
+    def skip_data(self, reader: WireReader, rows: int) -> None:
         if rows:
             reader.skip(8 * (rows - 1))
             self.inner.skip_data(reader, reader.uint64())
@@ -83,11 +83,11 @@ class _Array(ColumnType):
 class _Tuple(ColumnType):
     inner: tuple[ColumnType, ...] = ()
 
-    def skip_prefix(self, reader: Reader) -> None:
+    def skip_prefix(self, reader: WireReader) -> None:
         for element in self.inner:
             element.skip_prefix(reader)
 
-    def skip_data(self, reader: Reader, rows: int) -> None:
+    def skip_data(self, reader: WireReader, rows: int) -> None:
         for element in self.inner:
             element.skip_data(reader, rows)
         if not self.inner:
@@ -98,10 +98,10 @@ class _Tuple(ColumnType):
 class _LowCardinality(ColumnType):
     inner: ColumnType = ColumnType()
 
-    def skip_prefix(self, reader: Reader) -> None:
+    def skip_prefix(self, reader: WireReader) -> None:
         reader.skip(8)
 
-    def skip_data(self, reader: Reader, rows: int) -> None:
+    def skip_data(self, reader: WireReader, rows: int) -> None:
         while rows > 0:
             flags = reader.uint64()
             if not flags & _HAS_KEYS or flags & 0xFF >= len(_KEY_WIDTHS):
@@ -114,10 +114,10 @@ class _LowCardinality(ColumnType):
 
 @lru_cache(maxsize=4096)
 def column_type(name: str) -> ColumnType:
-    """Read a type's name.
+    """Parse the name of a type.
 
     Raises:
-        ServerError: NOT_IMPLEMENTED for a type that can't be inserted over this protocol (send it over HTTP).
+        ServerError: NOT_IMPLEMENTED for a type that cannot be inserted over this protocol (use HTTP).
     """
     outer, inside = _split(_ALIASES.get(name, name))
     simple = _simple(outer, inside)
@@ -132,7 +132,7 @@ def column_type(name: str) -> ColumnType:
     if outer in ("Map", "Nested"):
         return _Array(inner=_Tuple(inner=_elements(inside)))
     if outer == "LowCardinality":
-        # The dictionary of LowCardinality(Nullable(T)) holds plain T, its first key standing for NULL.
+        # The dictionary of LowCardinality(Nullable(T)) contains plain T; its first key means NULL.
         keys = column_type(inside[0])
         return _LowCardinality(inner=keys.inner if isinstance(keys, _Nullable) else keys)
     if outer == "SimpleAggregateFunction":
@@ -161,7 +161,7 @@ def _elements(inside: Sequence[str]) -> tuple[ColumnType, ...]:
 
 
 def _split(name: str) -> tuple[str, list[str]]:
-    """`Map(String, Array(UInt8))` → `Map` and `String`, `Array(UInt8)`; quoted names may hold any mark."""
+    """`Map(String, Array(UInt8))` → `Map` and [`String`, `Array(UInt8)`]; quoted names may contain any mark."""
     outer, opening, rest = name.partition("(")
     if not opening:
         return name.strip(), []
@@ -170,6 +170,7 @@ def _split(name: str) -> tuple[str, list[str]]:
     while i < len(inside):
         mark = inside[i]
         if quote:
+            # A backslash also consumes the mark after it.
             i += mark == "\\"
             quote = "" if mark == quote else quote
         elif mark in "'`":

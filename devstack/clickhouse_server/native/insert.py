@@ -1,4 +1,4 @@
-"""An INSERT over the native protocol: its blocks go through a pipe to the engine."""
+"""An INSERT over the native protocol; its blocks go to the engine through a pipe."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _POLL_SECONDS = 0.02
 
 
 class NativeInsert:
-    """Runs the INSERT in a thread of its own while the connection's thread hands over blocks."""
+    """Runs the INSERT in its own thread while the connection's thread writes blocks."""
 
     def __init__(self, session: EngineSession, query: RunningQuery, statement: Callable[[str, str], str]) -> None:
-        """Start the INSERT; `statement` makes its text from the pipe's path and the format's name."""
+        """Start the INSERT; `statement` returns its text for the pipe's path and the format's name."""
         self._query = query
         self._pipe = RowsPipe()
         self._error: BaseException | None = None
@@ -28,7 +28,7 @@ class NativeInsert:
         self._thread.start()
 
     def append(self, block: Block) -> None:
-        """Hand over a block; one that the engine doesn't take any more is dropped, `finish` tells why."""
+        """Write a block; if the engine has stopped reading, drop it, and `finish` raises the reason."""
         if block.rows and not self._refused:
             try:
                 self._pipe.write(block.native())
@@ -36,10 +36,10 @@ class NativeInsert:
                 self._refused = True
 
     def finish(self) -> None:
-        """No more blocks come; on return the rows are in the table.
+        """End the rows; on return they are in the table.
 
         Raises:
-            ServerError: the engine can't read or write the rows.
+            ServerError: the engine cannot read or write the rows.
         """
         self._pipe.close_writing()
         self._thread.join()
@@ -47,7 +47,7 @@ class NativeInsert:
             raise self._error
 
     def abort(self, queries: RunningQueries) -> None:
-        """Commit nothing more: the engine must know before it meets the end of the rows."""
+        """Cancel the INSERT. The engine must know that before it reaches the end of the rows, or it commits them."""
         queries.cancel(self._query)
         while self._thread.is_alive() and not self._query.killed.wait(_POLL_SECONDS):
             pass

@@ -1,4 +1,4 @@
-"""The packets that aren't blocks, as this revision has them."""
+"""The packets other than blocks, in this revision's format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from devstack.clickhouse_server.errors import ServerError
-from devstack.clickhouse_server.native.wire import REVISION, FromServer, Reader, number, text
+from devstack.clickhouse_server.native.wire import REVISION, FromServer, WireReader, number, text
 
 _QUERY_KIND_NONE = 0
 _WITH_CLIENT_INFO = 54032
@@ -18,7 +18,7 @@ _NAME = "ClickHouse"
 
 @dataclass(frozen=True)
 class Hello:
-    """How a client introduces itself."""
+    """A client's HELLO packet."""
 
     client: str
     revision: int
@@ -29,7 +29,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class Query:
-    """A query and what it is to be run with."""
+    """A client's QUERY packet."""
 
     query_id: str
     settings: Mapping[str, str]
@@ -37,8 +37,8 @@ class Query:
     sql: bytes
 
 
-def read_hello(reader: Reader) -> Hello:
-    """Read a HELLO behind its number."""
+def read_hello(reader: WireReader) -> Hello:
+    """Read a HELLO packet after its number."""
     client = reader.text()
     reader.number()  # the client's version: major, minor
     reader.number()
@@ -47,18 +47,18 @@ def read_hello(reader: Reader) -> Hello:
 
 
 def hello(version: str, timezone: str) -> bytes:
-    """The server's HELLO."""
+    """Return the server's HELLO packet."""
     major, minor, patch = (int(part) for part in version.split(".")[:3])
     name = number(FromServer.HELLO) + text(_NAME) + number(major) + number(minor) + number(REVISION)
     return name + text(timezone) + text("embedded") + number(patch)
 
 
-def read_query(reader: Reader, revision: int) -> Query:
-    """Read a QUERY behind its number.
+def read_query(reader: WireReader, revision: int) -> Query:
+    """Read a QUERY packet after its number.
 
     Args:
         reader: the connection.
-        revision: the one both sides speak.
+        revision: the protocol revision of the connection.
     """
     query_id = reader.text()
     if revision >= _WITH_CLIENT_INFO:
@@ -72,7 +72,7 @@ def read_query(reader: Reader, revision: int) -> Query:
 
 
 def exception(error: ServerError, version: str) -> bytes:
-    """An EXCEPTION packet."""
+    """Return an EXCEPTION packet."""
     name = "DB::Exception"
     nested = number(0)
     body = error.code.to_bytes(4, "little", signed=True) + text(name) + text(error.text(version).partition(". ")[2])
@@ -80,16 +80,16 @@ def exception(error: ServerError, version: str) -> bytes:
 
 
 def progress(rows: int, read_bytes: int) -> bytes:
-    """A PROGRESS packet with what was read; totals and written rows are unknown."""
+    """Return a PROGRESS packet with what was read; totals and written rows are unknown."""
     return number(FromServer.PROGRESS) + b"".join(map(number, (rows, read_bytes, 0, 0, 0)))
 
 
 def supports(revision: int) -> bool:
-    """True when a client of this revision can talk to the server."""
+    """Whether the server supports clients of this revision."""
     return revision >= _SETTINGS_AS_TEXT
 
 
-def _skip_client_info(reader: Reader, revision: int) -> None:
+def _skip_client_info(reader: WireReader, revision: int) -> None:
     if reader.byte() == _QUERY_KIND_NONE:
         return
     for _ in range(3):  # initial user, query id, address

@@ -1,4 +1,4 @@
-"""The blocks of a result as clients of the native protocol expect them."""
+"""The blocks of a result, as clients of the native protocol expect them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from collections.abc import Generator
 from devstack.clickhouse_server.engine import Engine
 from devstack.clickhouse_server.errors import ServerError
 from devstack.clickhouse_server.native.block import Block, read_native
-from devstack.clickhouse_server.native.wire import Reader
+from devstack.clickhouse_server.native.wire import WireReader
 from devstack.clickhouse_server.session import EngineSession
 from devstack.clickhouse_server.sql import Statement
 
-# The engine's Native format leaves the zone of such a column out, which would make clients assume their own.
-_ZONE_LEFT_OUT = "DateTime"
+# The engine's Native format omits the zone of such a column, and clients would assume their own.
+_TYPE_WITHOUT_ZONE = "DateTime"
 
 
 def result_blocks(engine: Engine, session: EngineSession, statement: Statement) -> Generator[bytes, None, None]:
-    """Run a statement and yield its result: a block without rows, which tells names and types, then those with rows.
+    """Run a statement and yield its result: a block without rows, with names and types, then the blocks with rows.
 
     Raises:
-        ServerError: whatever the engine raised, at once or between blocks.
+        ServerError: the engine refused the statement, or failed between blocks.
     """
     database = session.database
     text = f"{statement.sql} {statement.tail}"
@@ -31,20 +31,20 @@ def result_blocks(engine: Engine, session: EngineSession, statement: Statement) 
     with contextlib.closing(blocks):
         first = next(blocks, None)
         if first is None:
-            yield _nothing(session, statement).native()
+            yield _empty_result(session, statement).native()
             return
-        opened, told = _open(first), None
-        if statement.streamed and (opened is None or _ZONE_LEFT_OUT in opened.types):
-            told = _describe_aside(engine, database, statement.sql)
-        header = told or opened
+        opened, described = _open(first), None
+        if statement.streamed and (opened is None or _TYPE_WITHOUT_ZONE in opened.types):
+            described = _describe_aside(engine, database, statement.sql)
+        header = described or opened
         if header:
             yield Block.empty(header.names, header.types).native()
         for block in itertools.chain([first], blocks):
-            yield read_native(_reader(block)).of_types(told.types).native() if told and opened else block
+            yield read_native(_reader(block)).with_types(described.types).native() if described and opened else block
 
 
 def describe(session: EngineSession, select: str) -> Block:
-    """A block without rows: the names and types of a SELECT's result.
+    """Return a block without rows that has the names and types of a SELECT's result.
 
     Raises:
         ServerError: the SELECT is wrong.
@@ -55,9 +55,9 @@ def describe(session: EngineSession, select: str) -> Block:
 
 
 def _describe_aside(engine: Engine, database: str, select: str) -> Block | None:
-    """As `describe`, in a session of its own: another query would end the result that is being streamed.
+    """Call `describe` in a new session, because another query would end the result that is being streamed.
 
-    None when it can't be known there, as with the temporary tables of the client's session.
+    Return None if that fails, as it does for temporary tables of the client's session.
     """
     with contextlib.closing(engine.session(database)) as aside:
         try:
@@ -67,7 +67,7 @@ def _describe_aside(engine: Engine, database: str, select: str) -> Block | None:
 
 
 def _open(native: bytes) -> Block | None:
-    """The block taken apart; None when it holds a type whose length is unknown."""
+    """The parsed block; None if it contains a type whose length is unknown."""
     try:
         return read_native(_reader(native))
     except ServerError:
@@ -80,13 +80,13 @@ def _split(native: bytes) -> Generator[bytes, None, None]:
         yield read_native(reader).native()
 
 
-def _nothing(session: EngineSession, statement: Statement) -> Block:
-    """The names and types of a result without rows, for which the engine sends no block."""
+def _empty_result(session: EngineSession, statement: Statement) -> Block:
+    """A block with the names and types of an empty result, for which the engine sends no block."""
     if statement.streamed:
         return describe(session, statement.sql)
     lines = session.fetch(statement.sql, "JSONCompactEachRowWithNamesAndTypes").splitlines()[:2]
     return Block.empty(*map(json.loads, lines)) if lines else Block.empty((), ())
 
 
-def _reader(native: bytes) -> Reader:
-    return Reader(io.BytesIO(native).read)
+def _reader(native: bytes) -> WireReader:
+    return WireReader(io.BytesIO(native).read)

@@ -1,4 +1,4 @@
-"""Listens for native clients and gives each connection a thread."""
+"""Listens for native clients and starts a thread for each connection."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class NativeServer:
     """The native protocol on one port."""
 
     def __init__(self, engine: Engine, credentials: Credentials, host: str, port: int) -> None:
-        """Bind the port; nobody is served before `start`.
+        """Bind the port; `start` begins to serve it.
 
         Args:
             engine: runs the queries.
-            credentials: whom to let in.
+            credentials: the login of clients.
             host: address to listen on.
-            port: 0 for any free one.
+            port: 0 for any free port.
 
         Raises:
             OSError: the port is taken.
@@ -47,7 +47,7 @@ class NativeServer:
         threading.Thread(target=self._accept, name="native-accept", daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections; the open ones end with their clients or with the process."""
+        """Accept no more connections; the open ones end with their clients or with the process."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -67,4 +67,4 @@ class NativeServer:
             try:
                 Connection(connection, self._engine, self._credentials, self._watcher).serve()
             except Exception:
-                _log.exception("A connection failed in the server itself")
+                _log.exception("A connection failed because of an error in the server")

@@ -1,4 +1,4 @@
-"""Notices that a client went away, or cancels, while its query runs."""
+"""Detects that a client disconnects or cancels while its query runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from devstack.clickhouse_server.native.wire import FromClient
 
 
 class Watcher:
-    """One thread that looks at the connections of all running queries."""
+    """One thread that watches the connections of all running queries."""
 
     def __init__(self) -> None:
         """Start the thread."""
@@ -25,10 +25,10 @@ class Watcher:
         threading.Thread(target=self._watch, name="native-watch", daemon=True).start()
 
     @contextlib.contextmanager
-    def watching(self, connection: socket.socket, gone: Callable[[], None]) -> Iterator[None]:
-        """Call `gone` once if the client closes the connection or sends CANCEL before the context ends."""
+    def watching(self, connection: socket.socket, on_gone: Callable[[], None]) -> Iterator[None]:
+        """Call `on_gone` once if the client closes the connection or sends CANCEL before the context ends."""
         with self._lock:
-            self._selector.register(connection, selectors.EVENT_READ, gone)
+            self._selector.register(connection, selectors.EVENT_READ, on_gone)
         os.write(self._wake, b"w")
         try:
             yield
@@ -41,10 +41,10 @@ class Watcher:
                 if key.data is None:
                     os.read(self._wake_read, 1 << 10)
                 elif isinstance(key.fileobj, socket.socket):
-                    self._look(key.fileobj, key.data)
+                    self._inspect(key.fileobj, key.data)
 
-    def _look(self, connection: socket.socket, gone: Callable[[], None]) -> None:
-        """Whatever arrived, one look is enough: a client in its right mind sends nothing but CANCEL now."""
+    def _inspect(self, connection: socket.socket, on_gone: Callable[[], None]) -> None:
+        """Check the next byte of a readable connection once: during a query, clients send only CANCEL."""
         try:
             first = connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -52,7 +52,7 @@ class Watcher:
         except OSError:
             first = b""
         if self._forget(connection) and (not first or first[0] == FromClient.CANCEL):
-            gone()
+            on_gone()
 
     def _forget(self, connection: socket.socket) -> bool:
         with self._lock, contextlib.suppress(KeyError, ValueError):

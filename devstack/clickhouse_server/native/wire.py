@@ -1,4 +1,4 @@
-"""The protocol's alphabet: numbers, texts and the kinds of packets."""
+"""The protocol's primitives: numbers, texts and packet types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 
 REVISION = 54429
-"""The newest revision in which blocks are what the engine's Native format writes, and settings travel as text."""
+"""The newest revision whose blocks are in the engine's Native format and whose settings are text."""
 
 MAX_TEXT = 256 << 20
 _CHUNK = 1 << 18
@@ -35,11 +35,11 @@ class FromServer(enum.IntEnum):
 
 
 class ProtocolError(Exception):
-    """The client sent what this protocol doesn't have: end the connection."""
+    """The client violated the protocol: close the connection."""
 
 
 def number(value: int) -> bytes:
-    """A whole number in as few bytes as it needs (unsigned LEB128)."""
+    """Encode a whole number as unsigned LEB128."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -49,16 +49,16 @@ def number(value: int) -> bytes:
 
 
 def text(value: str | bytes) -> bytes:
-    """A text with its length in front."""
+    """Encode a text, preceded by its length."""
     data = value.encode() if isinstance(value, str) else value
     return number(len(data)) + data
 
 
-class Reader:
-    """Reads a stream of bytes through a buffer, and can keep what it reads."""
+class WireReader:
+    """Reads a stream of bytes through a buffer, and can record what it reads."""
 
     def __init__(self, receive: Callable[[int], bytes]) -> None:
-        """`receive` returns at most so many bytes, none at the end: a socket's `recv`, a file's `read`."""
+        """Create the reader; `receive` is a socket's `recv` or a file's `read`, which returns no bytes at the end."""
         self._receive = receive
         self._buffer = b""
         self._position = 0
@@ -67,7 +67,7 @@ class Reader:
 
     @property
     def at_end(self) -> bool:
-        """True when nothing more comes; waits until that is known."""
+        """Whether the stream has ended; waits until that is known."""
         if self._position < len(self._buffer):
             return False
         try:
@@ -77,21 +77,21 @@ class Reader:
         return False
 
     def keep(self) -> None:
-        """From here on, keep what is read."""
+        """Start to record what is read."""
         self._kept = []
         self._kept_from = self._position
 
     def kept(self) -> bytes:
-        """Everything read since `keep`, which ends here."""
+        """Stop recording, and return everything read since `keep`."""
         pieces = [*(self._kept or []), self._buffer[self._kept_from : self._position]]
         self._kept = None
         return b"".join(pieces)
 
     def exactly(self, size: int) -> bytes:
-        """Exactly so many bytes.
+        """Read exactly this number of bytes.
 
         Raises:
-            EOFError: the connection ended before.
+            EOFError: the stream ended before.
         """
         start, end = self._position, self._position + size
         if end <= len(self._buffer):
@@ -109,7 +109,7 @@ class Reader:
         return b"".join(pieces)
 
     def skip(self, size: int) -> None:
-        """Pass over so many bytes."""
+        """Skip this number of bytes."""
         while size > len(self._buffer) - self._position:
             size -= len(self._buffer) - self._position
             self._position = len(self._buffer)
@@ -117,14 +117,14 @@ class Reader:
         self._position += size
 
     def byte(self) -> int:
-        """One byte."""
+        """Read one byte."""
         if self._position == len(self._buffer):
             self._fill()
         self._position += 1
         return self._buffer[self._position - 1]
 
     def number(self) -> int:
-        """A whole number of any size (unsigned LEB128, at most 64 bits)."""
+        """Read a whole number (unsigned LEB128, at most 64 bits)."""
         value = shift = 0
         while True:
             byte = self.byte()
@@ -136,26 +136,26 @@ class Reader:
                 raise ProtocolError("A number is longer than 64 bits.")
 
     def text(self) -> str:
-        """A text with its length in front."""
+        """Read a text, preceded by its length."""
         return self.raw_text().decode(errors="replace")
 
     def raw_text(self) -> bytes:
-        """A text with its length in front, as it came."""
+        """Read a text as bytes, preceded by its length."""
         size = self.number()
         if size > MAX_TEXT:
             raise ProtocolError(f"A text of {size} bytes is longer than {MAX_TEXT}.")
         return self.exactly(size)
 
     def uint64(self) -> int:
-        """An unsigned number of eight bytes."""
+        """Read an unsigned number of eight bytes."""
         value: int = struct.unpack("<Q", self.exactly(8))[0]
         return value
 
     def skip_texts(self, count: int) -> None:
-        """Pass over so many texts; the loop that reading string columns spends its time in."""
+        """Skip this number of texts. Reading string columns spends most of its time in this loop."""
         buffer, position, size = self._buffer, self._position, len(self._buffer)
         for _ in range(count):
-            # A text shorter than 128 bytes that is in the buffer as a whole needs no call.
+            # A text shorter than 128 bytes that is completely in the buffer needs no call.
             if position < size and buffer[position] < 0x80 and position + buffer[position] < size:
                 position += buffer[position] + 1
                 continue
@@ -165,7 +165,7 @@ class Reader:
         self._position = position
 
     def _fill(self) -> None:
-        """Get more; only called when everything in the buffer has been read."""
+        """Receive more bytes; only called when everything in the buffer has been read."""
         if self._kept is not None:
             self._kept.append(self._buffer[self._kept_from :])
         self._kept_from = 0

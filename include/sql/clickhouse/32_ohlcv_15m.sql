@@ -1,9 +1,9 @@
--- Candles of fifteen minutes: partial aggregates per inserted block, the view that fills them, and the view to read. The six candle files
--- differ only in their interval.
+-- Candles of fifteen minutes: a table of partial aggregates per inserted block, the view that fills it, and the view to
+-- read. The six candle files differ only in their interval, and a test compares them: change all of them together.
 --
--- `first_trade` and `last_trade` pick the price by (exchange_timestamp, sequence_number). Both numbers are packed into one Int128, the
--- microseconds above the 64 bits of the sequence: the same order as the pair's, and eight times faster to aggregate than a tuple.
--- Sums have 76 digits, so that no sum of trades can overflow.
+-- `first_trade` and `last_trade` pick the price by (exchange_timestamp, sequence_number). Both numbers are packed into
+-- one Int128, with the microseconds above the 64 bits of the sequence number. It has the same order as the pair and
+-- aggregates eight times faster than a tuple. Sums have 76 digits, so that no sum of trades can overflow.
 CREATE TABLE IF NOT EXISTS ohlcv_15m_states
 (
     exchange     LowCardinality(String),
@@ -28,18 +28,22 @@ SELECT
     exchange,
     symbol,
     toStartOfInterval(exchange_timestamp, INTERVAL 15 MINUTE, 'UTC') AS window_start,
-    argMinState(price, bitShiftLeft(toInt128(toUnixTimestamp64Micro(exchange_timestamp)), 64) + sequence_number) AS first_trade,
+    argMinState(
+        price, bitShiftLeft(toInt128(toUnixTimestamp64Micro(exchange_timestamp)), 64) + sequence_number
+    ) AS first_trade,
     max(price) AS high,
     min(price) AS low,
-    argMaxState(price, bitShiftLeft(toInt128(toUnixTimestamp64Micro(exchange_timestamp)), 64) + sequence_number) AS last_trade,
+    argMaxState(
+        price, bitShiftLeft(toInt128(toUnixTimestamp64Micro(exchange_timestamp)), 64) + sequence_number
+    ) AS last_trade,
     sum(toDecimal256(quantity, 8)) AS volume,
     sum(toDecimal256(price, 8) * quantity) AS quote_volume,
     count() AS trade_count
 FROM silver_trades
 GROUP BY exchange, symbol, window_start;
 
--- window_start is a key of the GROUP BY, so a filter on it goes down to the index of ohlcv_15m_states.
--- A candle whose quantities are all zero has no weights for its vwap: its vwap is its close.
+-- window_start is a key of the GROUP BY, so ClickHouse applies a filter on it to the index of ohlcv_15m_states.
+-- If all quantities of a candle are zero, there are no weights for its vwap: its vwap is its close.
 CREATE VIEW IF NOT EXISTS ohlcv_15m
 (
     exchange     LowCardinality(String),
@@ -66,7 +70,11 @@ SELECT
     argMaxMerge(s.last_trade) AS close,
     toDecimal128(sum(s.volume), 8) AS volume,
     toDecimal128(sum(s.quote_volume), 8) AS quote_volume,
-    if(sum(s.volume) = 0, close, toDecimal128(sum(s.quote_volume) / if(sum(s.volume) = 0, 1, sum(s.volume)), 8)) AS vwap,
+    if(
+        sum(s.volume) = 0,
+        close,
+        toDecimal128(sum(s.quote_volume) / if(sum(s.volume) = 0, 1, sum(s.volume)), 8)
+    ) AS vwap,
     sum(s.trade_count) AS trade_count
 FROM ohlcv_15m_states AS s
 GROUP BY exchange, symbol, window_start;

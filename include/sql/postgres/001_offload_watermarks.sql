@@ -1,8 +1,8 @@
 -- The ledger: an append-only history of every table's watermark. The newest row whose status is `success` or
 -- `initialized` is the watermark; nothing is ever updated. Every statement may be run again.
 --
--- max_timestamp and max_sequence_number are those of rows that are in Iceberg, never a clock. A `failed` or `halted` row
--- repeats the last good ones, so whoever takes the newest row of any status reads a true watermark too.
+-- max_timestamp and max_sequence_number are those of rows that are in Iceberg, never a clock. A `failed` or `halted`
+-- row repeats the last good ones, so that the newest row of any status holds a true watermark, too.
 
 CREATE TABLE IF NOT EXISTS offload_watermarks (
     id                        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

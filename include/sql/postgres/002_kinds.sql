@@ -1,4 +1,5 @@
--- The kinds of steps. In a file of its own, so that a ledger made by an older version learns of new ones.
+-- The kinds of steps (offload_core/ledger/rows.py lists the same). This is a file of its own, so that `offload init`
+-- adds new kinds to a ledger that an older version has created.
 
 ALTER TABLE offload_watermarks
     DROP CONSTRAINT IF EXISTS offload_watermarks_kind_check,

@@ -1,5 +1,6 @@
--- A watermark is a moment that ClickHouse can hold (DateTime64: 1900 to 2299) and a sequence number of 64 bits. Typed by hand, anything
--- else is refused here. Rows that are there already are not checked: `offload reset` leads away from them, and history stays.
+-- A watermark is a moment that ClickHouse can hold (DateTime64: 1900 to 2299) and a sequence number of 64 bits. This
+-- refuses anything else that somebody types by hand. It does not check existing rows: history stays, and
+-- `offload reset` moves on from them.
 
 ALTER TABLE offload_watermarks
     DROP CONSTRAINT IF EXISTS offload_watermarks_true_watermark,

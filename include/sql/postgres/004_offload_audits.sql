@@ -1,4 +1,5 @@
--- What the audits found: one row per table, window and audit; nothing is ever updated. The newest row of a window is what counts.
+-- What the audits found: one row per table, window and audit; nothing is ever updated. The newest row of a window is
+-- what counts.
 
 CREATE TABLE IF NOT EXISTS offload_audits (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -21,7 +22,7 @@ CREATE TABLE IF NOT EXISTS offload_audits (
     duplicate_rows  bigint      NOT NULL DEFAULT 0,
     unreadable      text[]      NOT NULL DEFAULT '{}',
     explanation     text        NOT NULL DEFAULT '',
-    -- Files, bounds and projection behind the cold figures: the same again means the same figures.
+    -- Files, bounds and projection behind the cold figures: the same fingerprint means the same figures.
     fingerprint     text        NOT NULL,
     cold_source     text        NOT NULL CHECK (cold_source IN ('metadata', 'stored', 'data')),
     snapshot_id     bigint,

@@ -1,11 +1,11 @@
--- What was told to whom of each table's lag and failures, so that no two callbacks tell the same; nothing is ever updated.
--- A table's alert begins with its first row and ends with a row whose `told` is `over`.
+-- The notifications that were sent about each table's lag and failures, so that no two callbacks send the same one;
+-- nothing is ever updated. A table's alert begins with its first row and ends with a row whose `told` is `over`.
 
 CREATE TABLE IF NOT EXISTS offload_alerts (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     pipeline_id text        NOT NULL,
     table_name  text        NOT NULL,
-    -- `mail` or `slack`: what one could not be told, the other may have been.
+    -- `mail` or `slack`: one of them may fail while the other succeeds.
     channel     text        NOT NULL,
     topic       text        NOT NULL CHECK (topic IN ('lag', 'problem')),
     -- A level of the lag, a kind of error behind `failed ` or `halted `, or `over`.

@@ -1,1 +1,1 @@
-"""Callbacks that Airflow calls by itself."""
+"""Callbacks that Airflow calls when a task fails or a run is late."""

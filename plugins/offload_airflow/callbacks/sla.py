@@ -1,4 +1,7 @@
-"""What happens when Airflow notices that the offload is late: 2.11 says which tasks missed their SLA, 3 which run missed its deadline."""
+"""Notifies when Airflow notices that the offload is late.
+
+Airflow 2.11 reports the tasks that missed their SLA, Airflow 3 the run that missed its deadline.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from offload_airflow.callbacks.limits import CALLBACK_SECONDS
 from offload_airflow.dag_ids import DAG_ID
-from offload_airflow.notify.alerts import tell
+from offload_airflow.notify.alerts import CALLBACK_SECONDS, notify
 from offload_core.protocol.window import from_iso
 from offload_ops.alerts.model import Cycles
-from offload_ops.timeouts import within
+from offload_ops.timeouts import run_with_timeout
 
 log = logging.getLogger(__name__)
 
@@ -20,37 +22,38 @@ log = logging.getLogger(__name__)
 def sla_miss_callback(
     dag: Any, _task_list: str, _blocking_task_list: str, slas: Sequence[Any], _blocking_tis: Sequence[Any]
 ) -> None:
-    """Log how late every table really is, and tell it: Airflow only knows that a task has not ended in time.
+    """Log and notify how late every table is. Airflow only knows that a task has not ended in time.
 
-    Never raises, because Airflow would call it again at every check. Its lines are in the DAG processor's log.
+    It never raises, because Airflow would call it again at every check. Its output is in the DAG processor's log.
     """
-    _tell(lambda: f"SLA missed in {dag.dag_id} by {', '.join(sorted({miss.task_id for miss in slas}))}.")
+    _notify_late(lambda: f"SLA missed in {dag.dag_id} by {', '.join(sorted({miss.task_id for miss in slas}))}.")
 
 
 def deadline_missed(context: Mapping[str, Any]) -> None:
-    """Log how late every table really is, and tell it: Airflow only knows that a run has not ended in time.
+    """Log and notify how late every table is. Airflow only knows that a run has not ended in time.
 
-    Never raises. Its lines are in the log of the executor's callback.
+    It never raises. Its output is in the log of the executor's callback.
 
     Args:
-        context: Airflow's, with the run under `dag_run` as its API has it. It's all that such a callback can know of Airflow's runs.
+        context: Airflow's, with the run under `dag_run` in the API's format. Such a callback knows nothing else about
+            Airflow's runs.
     """
 
     def cycles() -> Cycles:
         run = context["dag_run"]
-        began, queued = _moment(run.get("start_date")), _moment(run.get("queued_at"))
-        return Cycles(DAG_ID, running_since=began, last_started=began or queued)
+        started, queued = _parse_time(run.get("start_date")), _parse_time(run.get("queued_at"))
+        return Cycles(DAG_ID, running_since=started, last_started=started or queued)
 
-    _tell(lambda: f"Deadline missed in {DAG_ID} by {context['dag_run']['dag_run_id']}.", cycles)
-
-
-def _moment(said: object) -> datetime | None:
-    return from_iso(str(said)) if said else None
+    _notify_late(lambda: f"Deadline missed in {DAG_ID} by {context['dag_run']['dag_run_id']}.", cycles)
 
 
-def _tell(late: Callable[[], str], cycles: Callable[[], Cycles] | None = None) -> None:
+def _parse_time(value: object) -> datetime | None:
+    return from_iso(str(value)) if value else None
+
+
+def _notify_late(summary: Callable[[], str], cycles: Callable[[], Cycles] | None = None) -> None:
     try:
-        log.warning("%s", late())
-        within(CALLBACK_SECONDS, lambda: tell(datetime.now(timezone.utc), cycles=cycles))
+        log.warning("%s", summary())
+        run_with_timeout(CALLBACK_SECONDS, lambda: notify(datetime.now(timezone.utc), cycles=cycles))
     except Exception:
-        log.exception("The lag of the tables can't be told: the freshness DAG looks again within minutes.")
+        log.exception("Notification about late tables failed; the freshness DAG checks again in minutes.")

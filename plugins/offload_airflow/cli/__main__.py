@@ -1,4 +1,7 @@
-"""`python -m offload_airflow`: see `command`, which an Airflow that is too old for this package can't even import."""
+"""`python -m offload_airflow.cli`: the operator's command with the Connections and Variables of this Airflow.
+
+`app` cannot even be imported if Airflow is too old for this package. Then the error says which version to install.
+"""
 
 from __future__ import annotations
 

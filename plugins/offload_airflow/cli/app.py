@@ -9,11 +9,11 @@ from offload_airflow.compat.history import airflow_history
 from offload_airflow.config.tables import load_settings, load_tables
 from offload_airflow.dag_ids import DAG_ID
 from offload_airflow.hooks.connections import load_connections
-from offload_ops.cli.app import Context, app, run
+from offload_ops.cli.app import Context, add_command, run
 
 
 def load() -> Context:
-    """The context from Airflow's database, or wherever its secrets backend has it."""
+    """The context from Airflow's Connections and Variables."""
     settings = load_settings()
     return Context(
         load_connections(settings),
@@ -24,11 +24,11 @@ def load() -> Context:
     )
 
 
-# What only Airflow can do.
-app.command()(backfill)
+# Only Airflow can run a backfill.
+add_command(backfill)
 
 
 def main() -> int:
-    """Run this process's command line; its exit status."""
+    """Run this process's command line and return its exit status."""
     logs_on_stderr()
     return run(load)

@@ -1,4 +1,7 @@
-"""ClickHouse's hook of airflow-clickhouse-plugin, which still takes Airflow's `BaseHook` from where Airflow 3 warns of it."""
+"""The ClickHouse hook of airflow-clickhouse-plugin.
+
+The plugin imports `BaseHook` from a place that Airflow 3 has deprecated; the warning is suppressed here.
+"""
 
 from __future__ import annotations
 

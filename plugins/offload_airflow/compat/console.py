@@ -1,4 +1,4 @@
-"""Where Airflow's own log lines go while the `offload` command runs."""
+"""Where Airflow's log lines go while the `offload` command runs."""
 
 from __future__ import annotations
 

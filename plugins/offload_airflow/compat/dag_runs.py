@@ -1,4 +1,4 @@
-"""One DAG's runs, and Airflow's own backfills of it. Only for processes that reach Airflow's database."""
+"""The runs of one DAG, and Airflow's backfills of it. Only for processes that can reach Airflow's database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health of the scheduler and of a DAG, and its latest runs."""
+"""The state of the scheduler and of a DAG, and the DAG's latest runs."""
 
 from __future__ import annotations
 

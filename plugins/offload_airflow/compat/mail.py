@@ -1,4 +1,4 @@
-"""Mail through Airflow's own e-mail: the part of `compat` about its configuration (`[email]`, `[smtp]`) and its Connection."""
+"""Mail through Airflow's own e-mail, with its configuration (`[email]`, `[smtp]`) and its Connection."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from email.mime.image import MIMEImage
-from email.mime.multipart import MIMEMultipart
-from email.mime.text import MIMEText
+from email.message import EmailMessage, MIMEPart
+from email.policy import default
 from email.utils import formatdate, make_msgid
 from pathlib import Path
+from typing import Any
 
-from airflow.utils.email import send_email, send_email_smtp, send_mime_email
+from airflow.utils import email
 
 from offload_airflow.compat.sdk import conf
 from offload_core.errors import FixConfiguration, FixCredentials, MailUnavailable
 
-_FOR_GOOD = 500
-"""SMTP codes from here on are refusals that a later attempt meets again."""
+_PERMANENT = 500
+"""SMTP codes from here on are permanent refusals."""
+_SEVEN_BIT = default.clone(cte_type="7bit")
+"""Airflow hands the mail to `smtplib` as text, which must be ASCII."""
 
 
 def picture_address(name: str) -> str:
-    """How a mail's HTML refers to the picture that it carries under this name."""
+    """The address under which a mail's HTML refers to one of the pictures in the mail."""
     return f"cid:{name}.png"
 
 
@@ -35,61 +37,54 @@ def send_mail(
     Args:
         to: the recipients.
         subject: one line.
-        text: the same for programs that show no HTML; only Airflow's SMTP backend takes it along.
+        text: the plain text. Only Airflow's SMTP backend sends it; other backends take HTML alone.
         html: refers to pictures by `picture_address`.
         pictures: PNG files by name.
 
     Raises:
-        FixConfiguration: Airflow knows no sender, or the server knows none of the recipients.
+        FixConfiguration: Airflow has no sender address, or the server does not know any recipient.
         FixCredentials: the server refused the user or the password.
-        MailUnavailable: it can't be reached, or refused the mail.
+        MailUnavailable: the server can't be reached, or refused the mail.
     """
-    pictures = pictures or {}
+    files = {f"{name}.png": png for name, png in (pictures or {}).items()}
     with _mail_errors():
-        if conf.getimport("email", "email_backend") is send_email_smtp:
-            message = _message(_sender(), to, subject, text, html, pictures)
-            send_mime_email(message["From"], list(to), message, conn_id=conf.get("email", "email_conn_id"))
-        else:
-            _send_by_other_backend(to, subject, html, pictures)
+        if conf.getimport("email", "email_backend") is email.send_email_smtp:
+            # Airflow declares MIMEMultipart, and uses only its text.
+            message: Any = _message(to, subject, text, html, files)
+            email.send_mime_email(message["From"], list(to), message, conn_id=conf.get("email", "email_conn_id"))
+            return
+        with tempfile.TemporaryDirectory(prefix="offload-mail-") as folder:
+            for name, png in files.items():
+                Path(folder, name).write_bytes(png)
+            # A backend gives each file a Content-ID that is its name.
+            paths = [str(Path(folder, name)) for name in files]
+            email.send_email(list(to), subject, html, files=paths, mime_subtype="related")
+
+
+def _message(to: Sequence[str], subject: str, text: str, html: str, files: Mapping[str, bytes]) -> EmailMessage:
+    """A mail with two alternatives: the text, and the HTML with its pictures."""
+    related: Any = MIMEPart(policy=_SEVEN_BIT)
+    related.set_content(html, subtype="html")
+    related.make_related()
+    related.set_param("type", "text/html")
+    for name, png in files.items():
+        related.add_related(png, "image", "png", cid=f"<{name}>", filename=name, disposition="inline")
+    message = EmailMessage(policy=_SEVEN_BIT)
+    message["Subject"], message["From"], message["To"] = subject, _sender(), ", ".join(to)
+    message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="iceberg-offload")
+    message.set_content(text)
+    message.make_alternative()
+    message.attach(related)
+    return message
 
 
 def _sender() -> str:
     sender = conf.get("smtp", "smtp_mail_from", fallback=None) or conf.get("email", "from_email", fallback=None)
     if not sender:
         raise FixConfiguration(
-            "Airflow knows no sender for its mails.", "Set [smtp] smtp_mail_from or [email] from_email."
+            "Airflow has no sender address for its mails.", "Set [smtp] smtp_mail_from or [email] from_email."
         )
     return str(sender)
-
-
-def _message(
-    sender: str, to: Sequence[str], subject: str, text: str, html: str, pictures: Mapping[str, bytes]
-) -> MIMEMultipart:
-    # Text or HTML, and the pictures belong to the HTML alone.
-    related = MIMEMultipart("related", type="text/html")
-    related.attach(MIMEText(html, "html", "utf-8"))
-    for name, png in pictures.items():
-        picture = MIMEImage(png, "png")
-        picture["Content-ID"] = f"<{name}.png>"
-        picture["Content-Disposition"] = f'inline; filename="{name}.png"'
-        related.attach(picture)
-    message = MIMEMultipart("alternative")
-    message["Subject"], message["From"], message["To"] = subject, sender, ", ".join(to)
-    message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="iceberg-offload")
-    message.attach(MIMEText(text, "plain", "utf-8"))
-    message.attach(related)
-    return message
-
-
-def _send_by_other_backend(to: Sequence[str], subject: str, html: str, pictures: Mapping[str, bytes]) -> None:
-    """Backends take files, and give each a Content-ID that is its name."""
-    with tempfile.TemporaryDirectory(prefix="offload-mail-") as folder:
-        files = []
-        for name, png in pictures.items():
-            path = Path(folder, f"{name}.png")
-            path.write_bytes(png)
-            files.append(str(path))
-        send_email(list(to), subject, html, files=files, mime_subtype="related")
 
 
 @contextmanager
@@ -97,7 +92,7 @@ def _mail_errors() -> Iterator[None]:
     where = f"{conf.get('smtp', 'smtp_host')}:{conf.get('smtp', 'smtp_port')}"
     try:
         with warnings.catch_warnings():
-            # Airflow 3's own e-mail still looks its Connection up in a way that Airflow 3 warns of.
+            # Airflow 3's own e-mail looks up its Connection in a way that Airflow 3 has deprecated.
             warnings.filterwarnings("ignore", message=r"Using Connection\.get_connection_from_secrets")
             yield
     except smtplib.SMTPAuthenticationError as error:
@@ -107,13 +102,15 @@ def _mail_errors() -> Iterator[None]:
         ) from error
     except (smtplib.SMTPException, OSError) as error:
         if isinstance(error, smtplib.SMTPRecipientsRefused) and all(
-            code >= _FOR_GOOD for code, _ in error.recipients.values()
+            code >= _PERMANENT for code, _ in error.recipients.values()
         ):
             raise FixConfiguration(
-                f"The mail server at {where} takes no mail for {', '.join(error.recipients)}.",
-                "Correct `report_recipients`, `alert_recipients` or `page_recipients` in the Variable `iceberg_offload_settings`.",
+                f"The mail server at {where} does not accept mail for {', '.join(error.recipients)}.",
+                "Correct `report_recipients`, `alert_recipients` or `page_recipients` "
+                "in the Variable `iceberg_offload_settings`.",
             ) from error
         raise MailUnavailable(
             f"The mail could not be sent through {where}: {error}.",
-            "See that the mail server is up and [smtp] in Airflow's configuration is right; clear the task to send it again at once.",
+            "Check that the mail server is up and that [smtp] in Airflow's configuration is right. "
+            "Clear the task to send the mail again at once.",
         ) from error

@@ -1,4 +1,4 @@
-"""What the plugin file needs of Airflow. Every Airflow command loads it, so it imports very little."""
+"""What the plugin file needs from Airflow. Every Airflow command loads it, so it imports very little."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ else:
 
 
 def forks_tasks() -> bool:
-    """Whether this process forks those that run tasks or parse DAG files. Only its command line shows it."""
+    """Whether this process forks the processes that run tasks or parse DAG files. Only its command line shows it."""
     return any(sys.argv[1 : 1 + len(command)] == command for command in FORKING)

@@ -1,4 +1,4 @@
-"""Airflow's classes and exceptions as DAG files and tasks use them, and the arguments that set limits for late runs."""
+"""Airflow's classes and exceptions for DAG files and tasks, and the arguments that set limits for late runs."""
 
 from __future__ import annotations
 

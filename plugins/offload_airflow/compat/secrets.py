@@ -1,7 +1,7 @@
-"""Looking up Variables and Connections.
+"""Variables and Connections.
 
-Airflow's own look-ups log a backend's error and continue, so that a database that cannot be reached looks like a Variable
-that was never set. These raise.
+Airflow's own functions log a backend's error and continue. Then an unreachable database looks like a Variable that was
+never set. The functions here raise the error.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ if AIRFLOW_V_3_0_PLUS:
 else:
     from offload_airflow.compat.v2.secrets import SecretCache, backends, is_stored
 
-_Answer = TypeVar("_Answer")
+_Value = TypeVar("_Value")
 
 
 def find_variable(key: str) -> str | None:
-    """The text of an Airflow Variable, or None if it is set nowhere.
+    """The text of an Airflow Variable; None if it is not set.
 
     Raises:
-        FixConfiguration: it is set, but can't be decrypted.
-        Exception: what a secrets backend raised, if no other one has the Variable.
+        FixConfiguration: it is set but can't be decrypted.
+        Exception: a secrets backend failed, and no other one has the Variable.
     """
     with suppress(SecretCache.NotPresentException):
         return SecretCache.get_variable(key)
-    value = _first_answer(lambda backend: backend.get_variable(key))
+    value = _first_value(lambda backend: backend.get_variable(key))
     if value is None:
-        _refuse_unreadable(key)
+        _require_unset(key)
     SecretCache.save_variable(key, value)
     return value
 
 
 def find_connection(conn_id: str) -> Connection | None:
-    """An Airflow Connection, or None if it exists nowhere.
+    """An Airflow Connection; None if it does not exist.
 
     Raises:
-        Exception: what a secrets backend raised, if no other one has the Connection.
+        Exception: a secrets backend failed, and no other one has the Connection.
     """
-    return _first_answer(lambda backend: backend.get_connection(conn_id))
+    return _first_value(lambda backend: backend.get_connection(conn_id))
 
 
 def require_connection(conn_id: str) -> Connection:
     """An Airflow Connection.
 
     Raises:
-        FixConfiguration: it exists nowhere.
-        Exception: what a secrets backend raised, if no other one has the Connection.
+        FixConfiguration: it does not exist.
+        Exception: a secrets backend failed, and no other one has the Connection.
     """
     connection = find_connection(conn_id)
     if connection is None:
@@ -63,23 +63,23 @@ def require_connection(conn_id: str) -> Connection:
     return connection
 
 
-def _first_answer(ask: Callable[[Any], _Answer | None]) -> _Answer | None:
+def _first_value(read: Callable[[Any], _Value | None]) -> _Value | None:
     failure: Exception | None = None
     for backend in backends():
         try:
-            answer = ask(backend)
-        except Exception as error:  # whatever a backend raises, a later one may still have the answer
+            value = read(backend)
+        except Exception as error:  # a later backend may still have the value
             failure = failure or error
         else:
-            if answer is not None:
-                return answer
+            if value is not None:
+                return value
     if failure is not None:
         raise failure
     return None
 
 
-def _refuse_unreadable(key: str) -> None:
-    # Airflow reads a Variable whose Fernet key has changed as unset.
+def _require_unset(key: str) -> None:
+    # Airflow takes a Variable that was encrypted with another Fernet key for unset.
     if is_stored(key):
         raise FixConfiguration(
             f"The Airflow Variable `{key}` is set but can't be decrypted.",

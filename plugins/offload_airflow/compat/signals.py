@@ -1,4 +1,4 @@
-"""Work that has to leave things in order, however it is ended."""
+"""Clean-up that also runs when the process is told to end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from types import FrameType
 
 @contextmanager
 def interrupt_on_termination() -> Iterator[None]:
-    """Let SIGTERM and a lost terminal end the block as Ctrl-C does; what is put in order then can't be broken off."""
+    """Make SIGTERM and a lost terminal end the block like Ctrl-C.
+
+    Further signals are ignored from then on, so that they cannot cut the clean-up short.
+    """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What the page asks of the web server that shows it, and what it answers: the same for Airflow 2's Flask and Airflow 3's FastAPI."""
+"""The web server that shows the page, and its answers: one interface for Airflow 2's Flask and Airflow 3's FastAPI."""
 
 from __future__ import annotations
 
@@ -11,74 +11,74 @@ from markupsafe import Markup
 
 from offload_ops.status_page.model import Action
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 HTML = "text/html; charset=utf-8"
 NOT_STORED = {"Cache-Control": "no-store"}
 
 
 class Site(Protocol):
-    """Airflow's web server, as it sees one request."""
+    """One request to Airflow's web server."""
 
     @property
     def root(self) -> str:
-        """The path of the page, without a slash at its end."""
+        """The path of the page, without a trailing slash."""
 
     @property
     def path(self) -> str:
-        """The path that is asked for."""
+        """The requested path."""
 
     @property
     def address(self) -> str:
-        """The whole address that is asked for, to come back to after logging in."""
+        """The whole requested address, to return to after logging in."""
 
     @property
     def is_script(self) -> bool:
-        """Whether the page's own script asks."""
+        """Whether the page's own script sent the request."""
 
     @property
     def form(self) -> Mapping[str, str]:
-        """The fields of the form that was sent; empty for none."""
+        """The fields of the submitted form; empty if none was submitted."""
 
     def is_logged_in(self) -> bool:
-        """Whether somebody is, or may be nobody, where Airflow is public."""
+        """Whether the user is logged in, or needs no login because Airflow is public."""
 
     def may_see(self, dag_id: str) -> bool:
-        """Whether whoever asks may read the DAG."""
+        """Whether the user may read the DAG."""
 
     def may_act(self, dag_id: str) -> bool:
-        """Whether whoever asks may edit the DAG and make runs of it."""
+        """Whether the user may edit the DAG and create runs of it."""
 
     def login_url(self, following: str) -> str:
-        """Where to log in, and go on to an address afterwards."""
+        """The address of the login form, which leads to `following` afterwards."""
 
     def csrf_field(self) -> tuple[str, str]:
-        """The field that shows that a form was sent from our own page."""
+        """Name and value of the form field that proves that a form comes from the page."""
 
     def is_own_form(self) -> bool:
-        """Whether the form that was sent shows that."""
+        """Whether the submitted form has this proof."""
 
-    def logged(self, event: str, act: Callable[[], Result]) -> Result:
-        """What `act` returns; Airflow's audit log gets an entry of who asked for it, and with what."""
+    def run_logged(self, event: str, act: Callable[[], T]) -> T:
+        """Call `act` and return its result. Airflow's audit log records the user and the form."""
 
-    def framed(self, body: Markup, files: Mapping[str, str]) -> str:
+    def in_frame(self, body: Markup, files: Mapping[str, str]) -> str:
         """Content in Airflow's own frame, with the addresses of our style (`css`) and script (`js`)."""
 
-    def leave(self, told: list[str]) -> None:
-        """Keep a message for the next page that this browser sees."""
+    def save_message(self, message: list[str]) -> None:
+        """Keep a message for the next page in this browser."""
 
-    def take(self) -> list[str] | None:
-        """The message that was kept, once."""
+    def take_message(self) -> list[str] | None:
+        """The message that was kept. It is returned once."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to a browser; `location`: where it shall go instead."""
+    """An answer to a browser; `location`: the address to go to instead."""
 
     body: str | bytes = ""
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
-    kind: str = HTML
+    media_type: str = HTML
     location: str | None = None
 
 
@@ -86,7 +86,7 @@ class Page(Protocol):
     """The page, whichever web server shows it."""
 
     def page(self, site: Site, /) -> Answer:
-        """The page itself."""
+        """The whole page."""
 
     def content(self, site: Site, /) -> Answer:
         """The content alone, which an open page fetches to refresh itself."""
@@ -95,7 +95,7 @@ class Page(Protocol):
         """A static file: style, script or icon."""
 
     def act(self, site: Site, action: Action, table: str, /, *, is_sent: bool) -> Answer:
-        """The question before an action, or the action once its form is sent."""
+        """The question before an action, or the result of the action once its form is submitted."""
 
     def unavailable(self, error: Exception, path: str, /) -> Answer:
         """The answer at a path of the page while Airflow itself fails."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 
-def plain(moment: datetime) -> datetime:
-    """The same moment without pendulum's arithmetic, which loses the zone when a timedelta is taken from it after astimezone()."""
+def as_utc_datetime(moment: datetime) -> datetime:
+    """The same moment as a standard `datetime`.
+
+    Airflow's pendulum values lose their zone when a timedelta is subtracted from them after `astimezone()`.
+    """
     return datetime.fromisoformat(moment.isoformat())

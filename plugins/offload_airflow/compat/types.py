@@ -15,7 +15,7 @@ class RunState:
     """A run of a DAG.
 
     Attributes:
-        start: its logical date, which is the start of its interval unless it was started by hand.
+        start: its logical date, which is the start of its interval unless the run was triggered.
     """
 
     run_id: str
@@ -26,11 +26,11 @@ class RunState:
 
 @dataclass(frozen=True)
 class SchedulerState:
-    """The scheduler that was alive last.
+    """The scheduler with the latest heartbeat.
 
     Attributes:
-        heartbeat: its last sign of life; None if there has never been one.
-        is_alive: whether that is recent enough for Airflow.
+        heartbeat: its last heartbeat; None if there has never been one.
+        is_alive: whether the heartbeat is recent enough for Airflow.
     """
 
     heartbeat: datetime | None
@@ -42,9 +42,9 @@ class DagState:
     """A DAG as the scheduler has it.
 
     Attributes:
-        is_known: whether it has been parsed, and its file has not gone since.
-        is_paused: whether it was switched off.
-        import_errors: the last line of each error that its file could not be imported for; of all files where it isn't known.
+        is_known: whether it has been parsed and its file still exists.
+        is_paused: whether it is paused.
+        import_errors: the last line of each import error of its file, or of every file if the DAG isn't known.
     """
 
     is_known: bool
@@ -54,7 +54,7 @@ class DagState:
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run that was started: its state, and when it began and ended (None: not yet)."""
+    """A run that has started: its state, when it started, and when it ended (None: it is still running)."""
 
     run_id: str
     state: str
@@ -62,7 +62,7 @@ class PastRun:
     ended: datetime | None
 
 
-def named(runs: Sequence[RunState]) -> str:
+def describe_runs(runs: Sequence[RunState]) -> str:
     """Runs and their states, for a message."""
     return ", ".join(f"{run.run_id} ({run.state})" for run in runs)
 
@@ -72,12 +72,12 @@ class BackfillRequest:
     """A backfill.
 
     Attributes:
-        interval: rows of this time shall be right in Iceberg afterwards.
-        tables: these tables.
-        is_all: whether these are all there are.
-        buffer: how long rows may take to arrive, as the runs have it.
-        rerun: run intervals again that have run well already.
-        wait: how long to wait for runs that are at work.
+        interval: Iceberg must hold the right rows of this interval afterwards.
+        tables: the tables to backfill.
+        is_all: whether these are all tables.
+        buffer: how long the runs give rows to arrive.
+        rerun: also run intervals again whose runs have succeeded.
+        wait: how long to wait for runs that are in progress.
     """
 
     interval: Interval

@@ -1,4 +1,4 @@
-"""Airflow's Connections as `offload_core.config.connections` knows them."""
+"""Airflow's Connections as models of `offload_core.config.connections`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load_connections(settings: Settings) -> Connections:
-    """All the servers of a run, passwords included.
+    """All servers of a run, including passwords.
 
     Raises:
-        FixConfiguration: a Connection is missing or lacks something; the message never shows a value.
+        FixConfiguration: a Connection is missing or incomplete; the message never shows a value.
     """
     return Connections(
         clickhouse=clickhouse_connection(settings),
@@ -31,10 +31,10 @@ def load_connections(settings: Settings) -> Connections:
 
 
 def clickhouse_connection(settings: Settings) -> ClickHouseConnection:
-    """The hot tier: the native port from `clickhouse_conn_id`, the rest from `clickhouse_http_conn_id` if it exists.
+    """The hot tier: the native port from `clickhouse_conn_id`, the rest from `clickhouse_http_conn_id` if that exists.
 
-    Without the latter, HTTP is spoken with the native one's host, on port 8123, or 8443 if it is `secure`. An HTTP
-    Connection's schema is `http` or `https`, as Airflow has it; the database is an extra.
+    Without the latter, HTTP goes to the host of the former, on port 8123, or 8443 if it is `secure`. As usual in
+    Airflow, the schema of an HTTP Connection is `http` or `https`. Its database is in the extras.
 
     Raises:
         FixConfiguration: the native Connection is missing, or a field is wrong.
@@ -52,13 +52,13 @@ def clickhouse_connection(settings: Settings) -> ClickHouseConnection:
 
 
 def postgres_connection(connection: Connection) -> PostgresConnection:
-    """The ledger's database: host, port, login, password, schema (its name) and `sslmode` from the extras."""
+    """The ledger's database: host, port, login, password, schema (the database) and `sslmode` from the extras."""
     values = _fields(connection, user="login", database="schema", port="port") | _extras(connection, "sslmode")
     return _validated(PostgresConnection.model_validate, values, connection)
 
 
 def iceberg_connection(connection: Connection) -> IcebergConnection:
-    """The catalog: login and password; the host is its URI unless the extras have one.
+    """The catalog: login, password, and the host as its URI unless the extras have one.
 
     Extras: `name`, `type`, `uri`, `warehouse` and `properties`.
     """
@@ -68,7 +68,7 @@ def iceberg_connection(connection: Connection) -> IcebergConnection:
 
 
 def _fields(connection: Connection, **names: str) -> dict[str, Any]:
-    """Host, password and the named attributes, as far as they are set: the models have the defaults."""
+    """Host, password and the named attributes if they are set. The models have the defaults."""
     names |= {"host": "host", "password": "password"}
     values = {field: getattr(connection, attribute) for field, attribute in names.items()}
     return {field: value for field, value in values.items() if value not in (None, "")}
@@ -79,8 +79,8 @@ def _extras(connection: Connection, *names: str) -> dict[str, Any]:
 
 
 def _is_secure(connection: Connection) -> bool:
-    said = connection.extra_dejson.get("secure", connection.schema == "https")
-    return str(said).lower() in ("true", "1")
+    secure = connection.extra_dejson.get("secure", connection.schema == "https")
+    return str(secure).lower() in ("true", "1")
 
 
 def _validated(validate: Callable[[Any], _Model], values: dict[str, Any], connection: Connection) -> _Model:

@@ -1,4 +1,4 @@
-"""ClickHouse through an Airflow Connection, over its native protocol."""
+"""ClickHouse through an Airflow Connection, with the native protocol."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _CONNECT_SECONDS = 10
 
 
 class HotTierHook(RequiresConnection, ClickHouseHook):  # type: ignore[misc]  # the plugin is not typed
-    """Asks ClickHouse small questions; its errors arrive as the offload's own.
+    """Runs small queries in ClickHouse. Its errors are raised as errors of the offload.
 
     Args:
         clickhouse_conn_id: the Airflow Connection.
-        timeout_seconds: longest silence before a query fails, unless the Connection's extras say another one.
+        timeout_seconds: a query without a response fails after this time, unless the Connection's extras set another.
     """
 
     def __init__(self, *, clickhouse_conn_id: str, timeout_seconds: float) -> None:
@@ -31,7 +31,7 @@ class HotTierHook(RequiresConnection, ClickHouseHook):  # type: ignore[misc]  # 
         self.timeout_seconds = timeout_seconds
 
     def get_conn(self) -> clickhouse_driver.Client:
-        """A client of the driver's, not yet connected."""
+        """A client of the driver that has not connected yet."""
         connection = self.get_connection(self.conn_id)
         database = connection.schema or ClickHouseConnection.model_fields["database"].default
         timeouts = {"connect_timeout": _CONNECT_SECONDS, "send_receive_timeout": self.timeout_seconds}
@@ -41,10 +41,10 @@ class HotTierHook(RequiresConnection, ClickHouseHook):  # type: ignore[misc]  # 
         """The first column of the query's first row; None if there is no row.
 
         Raises:
-            ClickHouseUnavailable: not reachable, silent for too long, or broken off.
-            FixCredentials: user or password refused.
-            FixSource: table, database or column missing.
-            QueryFailed: any other error of ClickHouse's.
+            ClickHouseUnavailable: it can't be reached, does not respond in time, or breaks the connection off.
+            FixCredentials: it refused the user or the password.
+            FixSource: a table, database or column is missing.
+            QueryFailed: any other error in ClickHouse.
         """
         try:
             rows = self.execute(query, dict(parameters or {}) or None)
@@ -60,6 +60,6 @@ class HotTierHook(RequiresConnection, ClickHouseHook):  # type: ignore[misc]  # 
         reason = " ".join(str(error).split()) or type(error).__name__
         where = f"{connection.host}:{connection.port or 'its default port'}"
         return ClickHouseUnavailable(
-            f"ClickHouse at {where} can't be reached or broke off: {reason}.",
-            f"Start it or correct the Connection `{self.conn_id}`; the next attempt starts from the same watermark.",
+            f"ClickHouse at {where} can't be reached or broke the connection off: {reason}.",
+            f"Start it or correct the Connection `{self.conn_id}`. The next attempt starts from the same watermark.",
         )

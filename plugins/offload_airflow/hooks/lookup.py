@@ -1,4 +1,4 @@
-"""A hook's Connection look-up that tells a missing Connection from a secrets backend that failed."""
+"""Looking up a hook's Connection, with an error that says whether it is missing or a secrets backend has failed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from offload_airflow.compat.secrets import require_connection
 
 
 class RequiresConnection:
-    """Mix-in for hooks, named before the hook it changes.
+    """Mix-in for hooks, listed before the hook that it changes.
 
-    Airflow's own look-up answers "isn't defined" in both cases; the Spark hook even goes on with YARN then.
+    Airflow's own lookup says "isn't defined" in both cases. The Spark hook then even continues with YARN.
     """
 
     @classmethod
@@ -18,6 +18,6 @@ class RequiresConnection:
 
         Raises:
             FixConfiguration: it does not exist.
-            Exception: what the secrets backend raised.
+            Exception: a secrets backend failed, and no other one has the Connection.
         """
         return require_connection(conn_id)

@@ -9,15 +9,15 @@ from offload_airflow.hooks.ledger import LedgerHook
 from offload_core.config.settings import Settings
 
 
-class Configured:
-    """Mixed into operators and sensors. Parsing reads none of it."""
+class OffloadSettingsMixin:
+    """Settings and ledger for operators and sensors. Nothing is read while a DAG file is parsed."""
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings as they are when the task runs."""
+        """The settings, read when the task runs."""
         return load_settings()
 
     @cached_property
     def ledger(self) -> LedgerHook:
-        """PostgreSQL."""
-        return LedgerHook(postgres_conn_id=self.settings.postgres_conn_id, pipeline_id=self.settings.pipeline_id)
+        """The ledger in PostgreSQL."""
+        return LedgerHook.from_settings(self.settings)

@@ -1,4 +1,4 @@
-"""Messages to Slack through an incoming webhook, which an Airflow Connection holds."""
+"""Messages to Slack through the incoming webhook of an Airflow Connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from offload_airflow.hooks.lookup import RequiresConnection
 from offload_core.errors import SlackUnavailable
 
 _SECONDS = 10
-# The client writes the webhook's address, which is the secret, at DEBUG.
+# At DEBUG, the client logs the webhook's address, which is a secret.
 _quiet = logging.getLogger("offload.slack")
 _quiet.setLevel(logging.INFO)
 
@@ -27,12 +27,12 @@ class AlertSlackHook(RequiresConnection, SlackWebhookHook):
     def __init__(self, conn_id: str) -> None:
         super().__init__(slack_webhook_conn_id=conn_id, timeout=_SECONDS, logger=_quiet)
 
-    def tell(self, headline: str, text: str) -> None:
+    def notify(self, headline: str, text: str) -> None:
         """Send a message.
 
         Args:
-            headline: set in bold.
-            text: what stands below it, as it is.
+            headline: shown in bold.
+            text: plain text below the headline.
 
         Raises:
             FixConfiguration: the Connection does not exist.
@@ -41,10 +41,11 @@ class AlertSlackHook(RequiresConnection, SlackWebhookHook):
         try:
             self.send(text=f"*{_escaped(headline)}*\n{_escaped(text)}")
         except (AirflowException, SlackClientError, OSError) as error:
-            # Never the error's own words: they may hold the address.
+            # The error's own message may contain the address.
             raise SlackUnavailable(
                 f"The message could not be sent to Slack: {type(error).__name__}.",
-                f"See that the Connection `{self.slack_webhook_conn_id}` holds a valid incoming webhook and that Slack can be reached.",
+                f"Check that the Connection `{self.slack_webhook_conn_id}` holds a valid incoming webhook "
+                "and that Slack can be reached.",
             ) from None
 
 

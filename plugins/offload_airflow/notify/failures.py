@@ -13,7 +13,7 @@ from offload_core.ledger.ledger import Ledger
 
 
 class TaskLog(Protocol):
-    """What is used of a task's log, whose class depends on Airflow's line."""
+    """The used part of a task's log, whose class depends on the version of Airflow."""
 
     def error(self, text: str, /, *args: object) -> object: ...
 
@@ -21,8 +21,12 @@ class TaskLog(Protocol):
 
 
 @contextmanager
-def airflow_failures(log: TaskLog, table: str) -> Iterator[None]:
-    """Log an OffloadError as operators look for it (R101), and spare Airflow retries that can't help.
+def airflow_failures(log: TaskLog, subject: str) -> Iterator[None]:
+    """Log an OffloadError in the form that operators search for, and prevent retries that can't help.
+
+    Args:
+        log: the task's log.
+        subject: the table, or whatever else the task works on.
 
     Raises:
         AirflowFailException: the error stays until somebody changes something.
@@ -31,7 +35,7 @@ def airflow_failures(log: TaskLog, table: str) -> Iterator[None]:
     try:
         yield
     except OffloadError as error:
-        log.error("✗ Offload failed: %s: %s", table, error)
+        log.error("✗ Offload failed: %s: %s", subject, error)
         if error.retryable:
             raise
         raise AirflowFailException(str(error)) from error
@@ -39,7 +43,7 @@ def airflow_failures(log: TaskLog, table: str) -> Iterator[None]:
 
 @contextmanager
 def recorded_failures(ledger: Ledger, log: TaskLog, table: str, *, run_id: str, attempt: int) -> Iterator[None]:
-    """Count a failed attempt in the ledger, so that alerts see it; a halted table has its row already."""
+    """Record a failed attempt in the ledger, where the alerts see it. A halted table already has its row."""
     try:
         yield
     except TableHalted:
@@ -50,7 +54,7 @@ def recorded_failures(ledger: Ledger, log: TaskLog, table: str, *, run_id: str, 
 
 
 def record_failure(ledger: Ledger, log: TaskLog, table: str, error: OffloadError, *, run_id: str, attempt: int) -> None:
-    """Log a failure, and write it into the ledger; if that fails, say so and leave the first error to be raised."""
+    """Log a failure and record it in the ledger. If the ledger fails too, that is only logged."""
     log.error("%s", attempt_line(table, run_id, attempt, error.kind))
     try:
         ledger.record_failure(table, error.kind, str(error), run_id=run_id, attempt=attempt)

@@ -1,1 +1,1 @@
-"""Operators: one table's Spark job, and the frame of a cycle."""
+"""Operators: the Spark jobs of a table, the first and the last task of a cycle, freshness, audit and report."""

@@ -1,4 +1,4 @@
-"""The tasks of the audit: compare both tiers of a table, have repaired what came late, and look again."""
+"""The tasks of the audit: compare both tiers of a table, repair late rows, and compare again."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from offload_airflow.compat.context import task_states
 from offload_airflow.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator, Context
 from offload_airflow.config.tables import find_table
 from offload_airflow.hooks.connections import load_connections
-from offload_airflow.hooks.mixin import Configured
+from offload_airflow.hooks.mixin import OffloadSettingsMixin
 from offload_airflow.notify.failures import airflow_failures
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_core.config.tables import TableConfig
 from offload_core.errors import OffloadError
 from offload_core.jobs.arguments import JobArguments
-from offload_core.ledger.session import connect
 from offload_core.protocol.plan import RunMode
 
 if TYPE_CHECKING:
     from offload_ops.audit.compare import TableAudit, WindowAudit
 
 _REPAIR, _DIFFERS, _LATE_ROWS = "repair", "differs", "late_rows"
-"""What an audit task leaves for those behind it: the interval to repair, whether anything differs, and how many rows were late."""
+"""XComs of an audit task: the interval to repair, whether the tiers differ, and how many rows were late."""
 
 
-class AuditTableOperator(Configured, BaseOperator):
+class AuditTableOperator(OffloadSettingsMixin, BaseOperator):
     """Compares one table's tiers hour by hour, logs the windows, and records them in `offload_audits`.
 
-    What came late is left to the repair behind it, and the rest to the look after that. Where Iceberg has lost rows the table is halted
-    at once.
+    The task behind it repairs late rows, and the one behind that reports all other differences. If Iceberg has lost
+    rows, the table is halted at once.
 
     Args:
         table: the table's short name.
@@ -50,25 +49,30 @@ class AuditTableOperator(Configured, BaseOperator):
         Raises:
             AirflowSkipException: the table is switched off.
             AirflowFailException: Iceberg has lost rows; the table is halted.
-            OffloadError: a server can't be reached; the next attempt may do better.
+            OffloadError: a server can't be reached; the next attempt may succeed.
         """
         with airflow_failures(self.log, f"audit of {self.table}"):
-            audit = self.audited(context)
+            audit = self.run_audit(context)
             repair = audit.to_repair
             span = [repair[0].start.isoformat(), repair[-1].end.isoformat()] if repair else None
             for key, value in ((_REPAIR, span), (_DIFFERS, not audit.is_equal), (_LATE_ROWS, audit.late_rows)):
                 context["ti"].xcom_push(key, value)
 
-    def audited(self, context: Context) -> TableAudit:
-        """The table's audit, logged and recorded; where rows were lost, the table is halted, and that is raised."""
+    def run_audit(self, context: Context) -> TableAudit:
+        """Audit the table, log the result and record it.
+
+        Raises:
+            AirflowSkipException: the table is switched off.
+            OffloadError: Iceberg has lost rows, and the table is halted; or a server can't be reached.
+        """
         table = find_table(self.table)
         if table is None:
             raise AirflowSkipException(f"{self.table} has been disabled or removed from the configuration.")
         audit = self._audit(table, context["run_id"])
         self.log.info("%-16s  %12s  %12s  finding", "from (UTC)", "ClickHouse", "Iceberg")
-        for audited in audit.windows:
-            rows = f"{audited.hot.rows:>12,}  {audited.cold.rows:>12,}"
-            self.log.info("%s  %s  %s", f"{audited.window.start:%Y-%m-%d %H:%M}", rows, told(audited))
+        for window in audit.windows:
+            rows = f"{window.hot.rows:>12,}  {window.cold.rows:>12,}"
+            self.log.info("%s  %s  %s", f"{window.window.start:%Y-%m-%d %H:%M}", rows, describe_window(window))
         self.log.info(
             "%s: %s windows in %.1f s: %s", table.name, len(audit.windows), audit.seconds, audit.finding.value
         )
@@ -78,17 +82,13 @@ class AuditTableOperator(Configured, BaseOperator):
         return audit
 
     def _audit(self, table: TableConfig, run_id: str) -> TableAudit:
-        # They take long to import, which parsing must not.
+        # Slow imports; the DAG file must parse fast.
         from offload_core.source.clickhouse import ClickHouse
         from offload_ops.audit.compare import Auditor, audit_table
 
         connections = load_connections(self.settings)
-        client = ClickHouse(
-            connections.clickhouse,
-            timeout_seconds=self.settings.clickhouse_timeout_seconds,
-            settings=self.settings.clickhouse_settings,
-        )
-        with closing(client), connect(connections.postgres, "offload audit") as session:
+        client = ClickHouse.from_settings(connections.clickhouse, self.settings)
+        with closing(client), self.ledger.open_connection("offload audit") as session:
             return audit_table(Auditor(client, connections, session, self.settings), table, run_id)
 
     def _halt(self, context: Context, loss: OffloadError) -> None:
@@ -99,10 +99,10 @@ class AuditTableOperator(Configured, BaseOperator):
 
 
 class RepairAuditedOperator(OffloadSubmitOperator):
-    """Submits the offload's job in mode `repair` for the interval that a table's audit found late rows in; skipped where there is none.
+    """Submits the offload job in mode `repair` for the interval with late rows. Without late rows it is skipped.
 
     Args:
-        audit: id of the audit's task.
+        audit: id of the audit task.
     """
 
     def __init__(self, *, audit: str, **kwargs: Any) -> None:
@@ -110,10 +110,10 @@ class RepairAuditedOperator(OffloadSubmitOperator):
         self.audit = audit
 
     def job_arguments(self, context: Context, table: TableConfig) -> JobArguments:
-        """The table and the interval."""
+        """The table and the interval to repair."""
         span = context["ti"].xcom_pull(task_ids=self.audit, key=_REPAIR)
         if not span:
-            raise AirflowSkipException(f"No late rows of {table.name} to insert.")
+            raise AirflowSkipException(f"{table.name} has no late rows to insert.")
         start, end = map(datetime.fromisoformat, span)
         return JobArguments(
             table,
@@ -127,10 +127,10 @@ class RepairAuditedOperator(OffloadSubmitOperator):
 
 
 class LookAgainOperator(AuditTableOperator):
-    """Audits a table again if its first audit found a difference, and fails where one is left that no repair mends.
+    """Audits a table again if its first audit found a difference, and fails if an operator has to resolve it.
 
     Args:
-        audit: id of the first audit's task.
+        audit: id of the first audit task.
     """
 
     def __init__(self, *, audit: str, **kwargs: Any) -> None:
@@ -142,27 +142,28 @@ class LookAgainOperator(AuditTableOperator):
 
         Raises:
             AirflowSkipException: there was no difference.
-            AirflowFailException: the tiers differ in a way that somebody has to judge; the message says how and where.
+            AirflowFailException: an operator has to decide about a difference; the message says how and where the tiers
+                differ.
             OffloadError: a server can't be reached.
         """
         if not context["ti"].xcom_pull(task_ids=self.audit, key=_DIFFERS):
             raise AirflowSkipException(f"Both tiers of {self.table} held the same rows.")
         with airflow_failures(self.log, f"audit of {self.table}"):
-            audit = self.audited(context)
-            # What came late only now is the next audit's.
+            audit = self.run_audit(context)
+            # Rows that have arrived since the first audit are left to the next one.
             late = {
-                audited.window
-                for audited in audit.windows
+                window.window
+                for window in audit.windows
                 for span in audit.to_repair
-                if span.start <= audited.window.start < span.end
+                if span.start <= window.window.start < span.end
             }
-            left = [audited.explanation for audited in audit.differing if audited.window not in late]
+            left = [window.explanation for window in audit.differing if window.window not in late]
             if left:
                 raise AirflowFailException(" ".join(left))
 
 
 class CloseAuditOperator(BaseOperator):
-    """Logs what every table's audit found, and fails if a task failed, so that the run as a whole is seen to have failed.
+    """Logs the result of every table's audit, and fails if a task failed, so that the whole run shows as failed.
 
     Args:
         tables: names of the run's tables by the ids of their audit tasks.
@@ -189,6 +190,6 @@ class CloseAuditOperator(BaseOperator):
             raise AirflowFailException(f"{len(failed)} tasks failed: {', '.join(sorted(failed))}.")
 
 
-def told(audited: WindowAudit) -> str:
-    """A window's finding, and why."""
-    return f"{audited.finding.value} {audited.explanation}".strip()
+def describe_window(window: WindowAudit) -> str:
+    """A window's finding, and the reason."""
+    return f"{window.finding.value} {window.explanation}".strip()

@@ -1,4 +1,7 @@
-"""What became of one cycle, table by table, and the lines that operators look for (R101 to R103); knows no Airflow."""
+"""The result of one cycle, table by table, in the log lines that operators search for.
+
+This module does not depend on Airflow.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from offload_core.ledger.ledger import LedgerRow
+from offload_core.ledger.rows import LedgerRow, RowStatus, StepKind
 
-_DONE = {"repair": "repaired", "restate": "restated"}
-"""What a step did that is not an ordinary offload, by its kind in the ledger."""
+_DONE = {StepKind.REPAIR: "repaired", StepKind.RESTATE: "restated"}
+"""What a step behind the watermark did with the rows, by its kind."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,14 @@ class TableTasks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one table in one cycle.
+    """The result of one table in one cycle.
 
     Attributes:
-        rows: rows that were published; 0 if there were none.
-        seconds: how long the steps took that published them.
-        problem: why it failed; None if it did not.
-        note: why nothing had to be offloaded, in a few words.
-        kind: what was done with the rows.
+        rows: how many rows were published.
+        seconds: how long the successful steps took.
+        problem: why the table failed; None if it did not.
+        note: why there was nothing to offload, in a few words.
+        kind: what happened to the rows.
     """
 
     table: str
@@ -55,13 +58,13 @@ def outcomes(
     rows: Iterable[LedgerRow],
     notes: Mapping[str, str],
 ) -> list[Outcome]:
-    """What became of each table.
+    """The result of each table.
 
     Args:
         tables: the run's tables.
-        states: state of every task of the run, by id.
+        states: the state of every task of the run, by id.
         rows: the ledger's rows of this run, oldest first.
-        notes: what tasks of the run have left to say, by id.
+        notes: the notes that tasks of the run have stored, by task id.
     """
     by_table: dict[str, list[LedgerRow]] = {}
     for row in rows:
@@ -72,7 +75,7 @@ def outcomes(
 def _outcome(
     tasks: TableTasks, states: Mapping[str, str | None], rows: Sequence[LedgerRow], note: str | None
 ) -> Outcome:
-    steps = [row for row in rows if row.status == "success"]
+    steps = [row for row in rows if row.status is RowStatus.SUCCESS]
     published = sum(row.row_count for row in steps)
     seconds = sum(row.last_run_duration_seconds or 0 for row in steps)
     kinds = [_DONE.get(row.kind, "offloaded") for row in steps if row.row_count]
@@ -86,7 +89,7 @@ def _outcome(
 
 
 def completed_line(results: Sequence[Outcome], started: datetime, now: datetime) -> str:
-    """The cycle's last word; scripts take its next-to-last field for the duration."""
+    """The cycle's summary line. Scripts read the duration from its second last word."""
     failed = sum(result.problem is not None for result in results)
     parts = [
         "OFFLOAD CYCLE COMPLETED",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from offload_airflow.compat.context import data_interval
 from offload_airflow.compat.sdk import Context
 from offload_airflow.notify.failures import record_failure
 from offload_airflow.operators.table_job import TableJobOperator
-from offload_airflow.requests.run import run_scope
+from offload_airflow.requests.run import run_request, run_scope
 from offload_core.config.tables import TableConfig
 from offload_core.errors import AttemptTimedOut, OffloadError
 from offload_core.jobs import spark_submit
@@ -16,15 +17,15 @@ from offload_core.jobs.arguments import JobArguments
 
 
 class OffloadSubmitOperator(TableJobOperator):
-    """Submits the offload's job for one table."""
+    """Submits the job that offloads one table."""
 
     def job_application(self) -> Path:
         """`offload_generic.py`."""
         return spark_submit.application(os.environ)
 
     def job_arguments(self, context: Context, table: TableConfig) -> JobArguments:
-        """The table, and the interval that the run asks for."""
-        scope = run_scope(context)
+        """The table, and the mode and interval of the run."""
+        scope = run_scope(run_request(context), data_interval(context))
         return JobArguments(
             table,
             self.settings,
@@ -36,14 +37,14 @@ class OffloadSubmitOperator(TableJobOperator):
         )
 
     def timed_out(self) -> AttemptTimedOut:
-        """What had been committed stays."""
+        """The error of an attempt that took too long."""
         return AttemptTimedOut(
-            f"The attempt took longer than {self.execution_timeout} and was ended; what it had committed stays.",
+            f"The attempt took longer than {self.execution_timeout} and was ended. What it has committed stays.",
             "If it happens again, lower max_rows_per_commit or raise task_timeout_minutes in the settings.",
         )
 
     def record(self, context: Context, error: OffloadError) -> None:
-        """Count the failure in the ledger."""
+        """Record the failure in the ledger."""
         run_id, attempt = context["run_id"], context["ti"].try_number
         try:
             with self.ledger.open() as ledger:

@@ -1,4 +1,4 @@
-"""What the operators that run a Spark job for one table have in common."""
+"""The common part of the operators that run a Spark job for one table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offload_airflow.compat.sdk import AirflowSkipException, AirflowTaskTimeout,
 from offload_airflow.compat.secrets import find_connection
 from offload_airflow.config.tables import find_table
 from offload_airflow.hooks.connections import iceberg_connection, load_connections
-from offload_airflow.hooks.mixin import Configured
+from offload_airflow.hooks.mixin import OffloadSettingsMixin
 from offload_airflow.hooks.offload_submit import OffloadSubmitHook
 from offload_airflow.notify.failures import airflow_failures
 from offload_core.config.connections import CONNECTIONS_ENV
@@ -42,11 +42,11 @@ _PASSED_ON = (
 )
 
 
-class TableJobOperator(Configured, SparkSubmitOperator):
-    """Submits a job of the offload's for one table.
+class TableJobOperator(OffloadSettingsMixin, SparkSubmitOperator):
+    """Submits a Spark job for one table.
 
-    Its arguments are made from the Variables when the task runs, so that an edit counts at once; they show in the
-    rendered template. Passwords go to the job by its environment and show nowhere.
+    Its arguments are built from the Variables when the task runs, so that an edit applies at once, and they are visible
+    in the rendered template. Passwords reach the job through its environment and are never visible.
 
     Args:
         table: the table's short name.
@@ -55,7 +55,7 @@ class TableJobOperator(Configured, SparkSubmitOperator):
     template_fields: Sequence[str] = ("table", *SparkSubmitOperator.template_fields)
     ui_color = "#fdebd0"
     bulk: ClassVar[bool] = False
-    """Whether the job works on so many rows that its JVM should compile well."""
+    """Whether the job processes so many rows that its JVM should use the optimizing compiler."""
 
     def __init__(self, *, table: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -63,7 +63,7 @@ class TableJobOperator(Configured, SparkSubmitOperator):
 
     @property
     def title(self) -> str:
-        """What the log calls the work."""
+        """The name of the work in the log."""
         return self.table
 
     @abstractmethod
@@ -72,17 +72,17 @@ class TableJobOperator(Configured, SparkSubmitOperator):
 
     @abstractmethod
     def job_arguments(self, context: Context, table: TableConfig) -> JobArguments:
-        """What the job is given. May raise AirflowSkipException."""
+        """The arguments of the job. May raise AirflowSkipException."""
 
     @abstractmethod
     def timed_out(self) -> AttemptTimedOut:
         """The error of an attempt that took too long."""
 
     def record(self, context: Context, error: OffloadError) -> None:
-        """Count a failure that the job itself could not write down, where such are counted."""
+        """Record a failure that the job itself could not record. By default, nothing is recorded."""
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Fill in what the job is given; the values are final, nothing in them is a template."""
+        """Fill in the job and its arguments. They are final values, not templates."""
         super().render_template_fields(context, jinja_env)
         with airflow_failures(self.log, self.title):
             table = find_table(self.table)
@@ -91,7 +91,7 @@ class TableJobOperator(Configured, SparkSubmitOperator):
             self.application_args = self.job_arguments(context, table).to_argv()
             self.application = str(self.job_application())
             self.name = f"{self.settings.pipeline_id}.{table.name}"
-            catalog = find_connection(self.settings.iceberg_conn_id)  # a missing one is told when the task begins
+            catalog = find_connection(self.settings.iceberg_conn_id)  # `execute` reports a missing one
             s3 = catalog is not None and iceberg_connection(catalog).is_in_s3
             lean = spark_submit.configuration(os.environ, bulk=self.bulk, s3=s3)
             self.conf = {**lean, **self.settings.spark_conf, **(self.conf or {})}
@@ -101,11 +101,11 @@ class TableJobOperator(Configured, SparkSubmitOperator):
 
         Raises:
             AirflowFailException: an error that stays until somebody changes something.
-            AirflowException, OffloadError: an error that the next attempt may not meet.
+            AirflowException, OffloadError: the next attempt may succeed.
         """
         with airflow_failures(self.log, self.title):
-            # Not super().execute(): Airflow 2.11 takes that for an operator within an operator and warns. What it does
-            # besides is for drivers on a cluster, which this hook refuses.
+            # Not super().execute(): Airflow 2.11 takes that for an operator inside an operator and warns. Everything
+            # else it does is for drivers on a cluster, which the hook refuses.
             self._hook = self._get_hook()
             try:
                 self._hook.submit(self.application)
@@ -113,9 +113,9 @@ class TableJobOperator(Configured, SparkSubmitOperator):
                 self.record(context, error)
                 raise
             except AirflowTaskTimeout:
-                late = self.timed_out()
-                self.log.error("✗ Offload failed: %s: %s", self.title, late)
-                self.record(context, late)
+                timeout = self.timed_out()
+                self.log.error("✗ Offload failed: %s: %s", self.title, timeout)
+                self.record(context, timeout)
                 raise
 
     def on_kill(self) -> None:

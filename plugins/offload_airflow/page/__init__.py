@@ -1,1 +1,1 @@
-"""The page in Airflow's menu: what it says is the core's (`offload_ops.status_page`), who may do what is Airflow's."""
+"""The page in Airflow's menu. `offload_ops.status_page` renders it; Airflow decides who may see it and act on it."""

@@ -1,1 +1,1 @@
-"""What Airflow loads as a plugin: the preload listener and the page."""
+"""The parts of Airflow's plugin that are not about the page."""

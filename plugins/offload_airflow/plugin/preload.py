@@ -1,10 +1,10 @@
-"""Makes every task start sooner: what tasks and DAG files import is imported once, in the process that forks theirs.
+"""Makes tasks start faster: the modules that tasks and DAG files need are imported once, before their processes fork.
 
-LocalExecutor forks a process per task from the scheduler, and the DAG processor one per file. Without this each of them would import the
-package and its providers anew, 0.4 s of CPU; with it they share the pages of one copy. Executors that start fresh interpreters are neither
-helped nor hurt.
+LocalExecutor forks a process per task from the scheduler, and the DAG processor forks one per file. Otherwise each of
+them would import the package and its providers again, which takes 0.4 s of CPU. Now they share the memory of one copy.
+Executors that start new interpreters are not affected.
 
-Like every plugin it stays as it was loaded: after an upgrade, restart the scheduler (docs/production.md).
+Like every plugin, it stays as it was loaded: restart the scheduler after an upgrade (docs/production.md).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ MODULES = (
 
 
 class Preload:
-    """A listener of Airflow's."""
+    """An Airflow listener that imports modules ahead of time."""
 
     @hookimpl
     def on_starting(self) -> None:
-        """Called when a part of Airflow starts, before it forks any process."""
+        """Called when a component of Airflow starts, before it forks any process."""
         if forks_tasks():
             preload()
 
 
 def preload() -> None:
-    """Import everything; what can't be imported is logged, for its own task or DAG will say so and the others shall run."""
+    """Import all modules. A failed import is only logged: its own task or DAG reports it; the others keep working."""
     for name in MODULES:
         try:
             importlib.import_module(name)

@@ -1,1 +1,1 @@
-"""What a run was asked to do: the conf of a manual trigger, validated."""
+"""What a run was triggered for: the conf of a triggered run, validated."""

@@ -1,1 +1,1 @@
-"""Task groups: one layer of tables."""
+"""The tasks of each DAG, built from the configured tables."""

@@ -1,4 +1,4 @@
-"""The tasks of the audit."""
+"""The tasks of the audit DAG."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from offload_airflow.operators.audit import (
     RepairAuditedOperator,
 )
 from offload_core.config.settings import Settings
-from offload_core.config.tables import InvalidTable, TableConfig
+from offload_core.config.tables import InvalidTable, TableConfig, switched_on
 
 
 def audit_tasks(tables: Sequence[TableConfig | InvalidTable], settings: Settings) -> CloseAuditOperator:
-    """Per table an audit, the repair of what came late, and a look at what is left; and one task that waits for all.
+    """Create three tasks per table (audit, repair of late rows, second audit) and a closing task behind them all.
 
-    Whatever becomes of one table, the others are audited.
+    A failed table does not stop the audit of the others.
     """
-    names = [table.name for table in tables if isinstance(table, InvalidTable) or table.enabled]
+    names = [table.name for table in switched_on(tables)]
     timeout = timedelta(minutes=settings.audit_timeout_minutes)
     close = CloseAuditOperator(
         task_id="close_audit",
@@ -46,7 +46,7 @@ def audit_tasks(tables: Sequence[TableConfig | InvalidTable], settings: Settings
             table=name,
             audit=audit.task_id,
             execution_timeout=timeout,
-            # A repair that reports what it could not mend has failed; that is looked at all the same.
+            # The repair fails if it could not resolve a difference. The table is audited again all the same.
             trigger_rule=TriggerRule.ALL_DONE,
         )
         audit >> repair >> again >> close

@@ -1,4 +1,4 @@
-"""The tasks of one layer."""
+"""The tasks of one layer in the offload's DAG."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from offload_airflow.operators.cycle_summary import TableTasks
 from offload_airflow.operators.offload_submit import OffloadSubmitOperator
 from offload_airflow.sensors.watermark import WatermarkSensor
 from offload_core.config.settings import Settings
-from offload_core.config.tables import InvalidTable, Layer, TableConfig
+from offload_core.config.tables import InvalidTable, Layer, TableConfig, switched_on
 
 _POKE_SECONDS = 10
 RETRIES = 2
-"""Three attempts (X19)."""
+"""So a task has three attempts. They and the pauses between them fit the schedule's 15 minutes."""
 RETRY_DELAY = timedelta(seconds=60)
 
 
 def tasks_of(layer: Layer, tables: Sequence[TableConfig | InvalidTable]) -> list[TableTasks]:
-    """The ids of the tasks that `layer_group` makes: one pair per table of the layer that is not switched off."""
-    names = [table.name for table in tables if table.layer is layer and _is_on(table)]
+    """The ids of the tasks that `layer_group` creates: one pair for each switched-on table of the layer."""
+    names = [table.name for table in switched_on(tables) if table.layer is layer]
     return [TableTasks(name, f"{layer.value}.wait_{name}", f"{layer.value}.offload_{name}") for name in names]
 
 
 def layer_group(layer: Layer, tables: Sequence[TableTasks], settings: Settings) -> TaskGroup:
-    """The group of one layer: per table its sensor, then its Spark job.
+    """Create the group of one layer: for each table its sensor, then its Spark job.
 
-    The sensors start whatever became of the layer before: layers order the work, a failed table never stops another.
+    The sensors start whatever happened to the layer before. Layers order the work; a failed table never stops another.
     """
     timeout = timedelta(minutes=settings.task_timeout_minutes)
     with TaskGroup(layer.value, tooltip=f"Tables of the {layer.value} layer") as group:
@@ -53,13 +53,9 @@ def layer_group(layer: Layer, tables: Sequence[TableTasks], settings: Settings) 
 
 
 def longest_run(settings: Settings) -> timedelta:
-    """How long a run may take before it hangs: every layer with a table that uses up all its attempts.
+    """The time limit of a run: in every layer, a table may use all its attempts.
 
-    A shorter limit would let one stuck table cost the layers behind it their turn.
+    With a shorter limit, one stuck table would keep the layers behind it from running.
     """
     attempts = (RETRIES + 1) * timedelta(minutes=settings.task_timeout_minutes) + RETRIES * RETRY_DELAY
     return len(Layer) * attempts
-
-
-def _is_on(table: TableConfig | InvalidTable) -> bool:
-    return isinstance(table, InvalidTable) or table.enabled

@@ -1,4 +1,4 @@
-"""The tasks of the maintenance."""
+"""The tasks of the maintenance DAG."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from offload_airflow.operators.maintenance import (
     MaintainTableOperator,
 )
 from offload_core.config.settings import Settings
-from offload_core.config.tables import InvalidTable, TableConfig
+from offload_core.config.tables import InvalidTable, TableConfig, switched_on
 
 _CLEAN, _CLEAN_LOGS = "clean_ledger", "clean_logs"
 
 
 def maintained_tables(tables: Sequence[TableConfig | InvalidTable]) -> dict[str, str]:
-    """The names of the tables that are not switched off, by the ids of their tasks."""
-    on = [table.name for table in tables if isinstance(table, InvalidTable) or table.enabled]
+    """The names of the switched-on tables, by the ids of their tasks."""
+    on = [table.name for table in switched_on(tables)]
     return {f"maintain_{name}": name for name in on}
 
 
 def maintenance_tasks(tables: dict[str, str], settings: Settings) -> CloseMaintenanceOperator:
-    """One task per table, the clean-up of ledger and logs beside them, and one that waits for all; whatever becomes of one, the others run.
+    """Create one task per table, the clean-up of ledger and logs, and a closing task. A failed task stops no other.
 
-    The tables' tasks take a slot of the offload's pool, and leave it to the offload's whenever both wait for one.
+    The tables' tasks use the offload's pool. If both wait for a slot, the offload's tasks go first.
     """
     timeout = timedelta(minutes=settings.maintenance_timeout_minutes)
     close = CloseMaintenanceOperator(

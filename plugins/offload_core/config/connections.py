@@ -1,6 +1,7 @@
 """Where ClickHouse, PostgreSQL and the Iceberg catalog are, and how to log in there.
 
-The Airflow side fills this from Airflow Connections; an operator on a shell, from a file. Passwords are `SecretStr`: they don't print.
+The Airflow side fills the models from Airflow Connections, commands in a shell from a file. Passwords are `SecretStr`,
+which does not print them.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class PostgresConnection(BaseModel):
 
 
 JDBC_TIMEOUTS = {"jdbc.connectTimeout": "10", "jdbc.socketTimeout": "60", "jdbc.tcpKeepAlive": "true"}
-"""Seconds after which a catalog in PostgreSQL that does not answer is given up; PostgreSQL's driver would wait for ever.
+"""Seconds after which a catalog in PostgreSQL that does not answer is given up; PostgreSQL's driver would wait forever.
 
 https://jdbc.postgresql.org/documentation/use/#connection-parameters
 """
@@ -66,7 +67,10 @@ https://iceberg.apache.org/docs/latest/aws/#s3-fileio
 
 
 class IcebergConnection(BaseModel):
-    """The cold tier's catalog. `properties` go to Iceberg as they are; `user` and `password` as the catalog type wants them."""
+    """The cold tier's catalog.
+
+    `properties` go to Iceberg unchanged, `user` and `password` under the names of the catalog type.
+    """
 
     model_config = _CONFIG
 
@@ -86,17 +90,19 @@ class IcebergConnection(BaseModel):
         scheme = urlsplit(self.warehouse).scheme
         if self.type == "hadoop" and scheme not in ("", "file", "hdfs"):
             raise ValueError(
-                f"type: a hadoop catalog on {scheme}:// loses concurrent commits; use jdbc, rest, hive or glue for this warehouse"
+                f"type: a hadoop catalog on {scheme}:// loses concurrent commits; use jdbc, rest, hive or glue for "
+                "this "
+                "warehouse"
             )
         return self
 
     @property
     def is_in_s3(self) -> bool:
-        """Whether the tables' files are reached by Iceberg's S3 client, which needs jars of its own."""
+        """Whether Iceberg's S3 client, which needs jars of its own, reads and writes the tables' files."""
         return self.warehouse.startswith("s3://") or self.properties.get("io-impl") == S3_FILES
 
     def catalog_properties(self) -> dict[str, str]:
-        """The catalog's properties as Iceberg wants them, password included: for a map in memory only."""
+        """The catalog's properties under Iceberg's names, including the password: keep them in memory only."""
         properties = {"type": self.type, "uri": self.uri, "warehouse": self.warehouse}
         password = self.password.get_secret_value()
         if self.type == "jdbc":
@@ -120,7 +126,10 @@ class Connections(BaseModel):
     iceberg: IcebergConnection
 
     def with_secrets_json(self) -> str:
-        """The JSON that `load_connections` reads, passwords included: only for an environment variable or a file of mode 0600."""
+        """The JSON that `load_connections` reads.
+
+        It holds the passwords: only for an environment variable or a file of mode 0600.
+        """
         data = self.model_dump(mode="json")
         for part in ("clickhouse", "postgres", "iceberg"):
             data[part]["password"] = getattr(self, part).password.get_secret_value()
@@ -131,16 +140,16 @@ def load_connections(environ: Mapping[str, str]) -> Connections:
     """Read the connections from `OFFLOAD_CONNECTIONS` (JSON) or from the file that `OFFLOAD_CONNECTIONS_FILE` names.
 
     Raises:
-        FixConfiguration: neither is set, the file can't be read, or a field is wrong. The message never shows a value.
+        FixConfiguration: neither is set, the file cannot be read, or a field is wrong. The message never shows a value.
     """
     return parse_connections(*_text_and_origin(environ, "clickhouse, postgres and iceberg"))
 
 
 def load_postgres(environ: Mapping[str, str]) -> PostgresConnection:
-    """Read the ledger's connection alone, for programs that need no other server; its JSON may lack the other parts.
+    """Read the ledger's connection alone, for programs that need no other server; the JSON may lack the other parts.
 
     Raises:
-        FixConfiguration: as `load_connections`.
+        FixConfiguration: neither variable is set, the file cannot be read, or a field is wrong.
     """
     text, origin = _text_and_origin(environ, "postgres")
     try:
@@ -162,7 +171,7 @@ def _text_and_origin(environ: Mapping[str, str], parts: str) -> tuple[str, str]:
     path = environ.get(CONNECTIONS_FILE_ENV)
     if not path:
         raise FixConfiguration(
-            f"It is not said where the servers are ({parts}).",
+            f"The addresses of the servers ({parts}) are not configured.",
             f"Set {CONNECTIONS_FILE_ENV} to a JSON file with the parts {parts} "
             "(`make up` writes one into its state folder).",
         )
@@ -172,7 +181,7 @@ def _text_and_origin(environ: Mapping[str, str], parts: str) -> tuple[str, str]:
     except OSError as error:
         raise FixConfiguration(f"Can't read {origin}: {error.strerror}.", f"Correct {CONNECTIONS_FILE_ENV}.") from error
     except UnicodeDecodeError as error:
-        raise FixConfiguration(f"Can't read {origin}: it is not UTF-8 text.", "Write it anew.") from error
+        raise FixConfiguration(f"Can't read {origin}: it is not UTF-8 text.", "Write it again.") from error
 
 
 def parse_connections(text: str, origin: str) -> Connections:

@@ -1,4 +1,4 @@
-"""How late a table is, and how bad that is (R85). Lag is the time since a table was last offloaded with success."""
+"""How late a table is, and how bad that is. Lag is the time since a table was last offloaded with success."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ class LagLevel(str, Enum):
 
 
 class LagMinutes(BaseModel):
-    """The bounds between the levels, in minutes. The defaults are those of the severity matrix (R85), for a cycle every 15 minutes.
+    """The bounds between the levels, in minutes. The defaults fit a cycle every 15 minutes.
 
-    Bounds are as in the alerts (`> 20`, `> 30`): a lag that is equal to one has not crossed it. Only 15 minutes are no longer normal.
+    As in the alerts' rules (`> 20`, `> 30`), a lag that is equal to a bound has not crossed it. Only at the bound of
+    Elevated a lag is no longer normal.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    elevated: Annotated[_Minutes, Field(description="From here on a lag is no longer normal; nobody is told yet.")] = 15
+    elevated: Annotated[
+        _Minutes, Field(description="From here on, a lag is no longer normal; nobody is notified yet.")
+    ] = 15
     warning: Annotated[_Minutes, Field(description="Above it: Warning. A healthy cycle must end before.")] = 20
     critical: Annotated[_Minutes, Field(description="Above it: Critical. The objective: no table is ever later.")] = 30
     severe: Annotated[_Minutes, Field(description="Above it: Severe.")] = 45
-    emergency: Annotated[_Minutes, Field(description="Above it: Emergency; the pager is told too.")] = 60
+    emergency: Annotated[_Minutes, Field(description="Above it: Emergency; `page_recipients` are notified, too.")] = 60
 
     @model_validator(mode="after")
     def _grow(self) -> LagMinutes:
@@ -45,7 +48,7 @@ class LagMinutes(BaseModel):
         return self
 
     def bound(self, level: LagLevel) -> timedelta:
-        """The lag above which a table has this level; none of Normal."""
+        """The lag above which a table has this level; 0 for Normal."""
         return timedelta() if level is LagLevel.NORMAL else timedelta(minutes=getattr(self, level.name.lower()))
 
     def level(self, value: timedelta) -> LagLevel:

@@ -1,4 +1,4 @@
-"""How is offloaded: the model behind the Airflow Variable `iceberg_offload_settings`, one JSON object."""
+"""How tables are offloaded: the model behind the Airflow Variable `iceberg_offload_settings`, one JSON object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from offload_core.errors import FixConfiguration
 SETTINGS_VARIABLE = "iceberg_offload_settings"
 DEFAULT_POOL = "iceberg_offload"
 POOL_SLOTS = 2
-"""Slots of the Spark tasks' pool when the offload creates it: so many tables are offloaded at once."""
+"""Slots of the Spark tasks' pool when the offload creates it: as many tables are offloaded at once."""
 POOL_DESCRIPTION = "Spark jobs of the Iceberg offload that run at once"
 
 Addresses = tuple[Annotated[str, Field(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")], ...]
@@ -23,7 +23,7 @@ Addresses = tuple[Annotated[str, Field(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")], .
 
 
 class SessionUse(str, Enum):
-    """When a job makes a SparkSession to fetch rows; one that compares rows has one in any case."""
+    """When a job starts a SparkSession to fetch rows; a job that compares rows has one in any case."""
 
     AUTO = "auto"
     """Where the master is a cluster and the window has more rows than `spread_rows`."""
@@ -31,9 +31,12 @@ class SessionUse(str, Enum):
 
 
 class Settings(BaseModel):
-    """Everything that is not about one table: the Airflow Variable `iceberg_offload_settings`. Durations say their unit."""
+    """Everything that is not about a single table: the Airflow Variable `iceberg_offload_settings`.
 
-    # A secret that was put here by mistake must not get into a log with the error that refuses it.
+    Names of durations end in their unit.
+    """
+
+    # A secret that was put here by mistake must not be logged with the error that refuses it.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     pipeline_id: Annotated[
@@ -41,7 +44,9 @@ class Settings(BaseModel):
         Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Names this pipeline in markers, locks and the ledger."),
     ] = "iceberg_offload"
     schedule: Annotated[str, Field(description="Cron expression of the offload, UTC.")] = "*/15 * * * *"
-    buffer_minutes: Annotated[float, Field(ge=0, le=1440, description="How long rows may take to arrive (R55).")] = 5
+    buffer_minutes: Annotated[
+        float, Field(ge=0, le=1440, description="How long rows may take to arrive in ClickHouse.")
+    ] = 5
     max_rows_per_commit: Annotated[
         int, Field(ge=1, description="A larger window is split into chunks, each with its own commit and ledger row.")
     ] = 10_000_000
@@ -54,11 +59,12 @@ class Settings(BaseModel):
     spark_session: Annotated[
         SessionUse,
         Field(
-            description="`auto`: Spark's executors fetch a window of more than `spread_rows` where the master is a cluster, the driver all "
-            "others without a SparkSession. `always`: executors fetch every window."
+            description="`auto`: on a cluster, Spark's executors fetch a window of more than `spread_rows`; the driver "
+            "fetches all others without a SparkSession. `always`: executors fetch every window."
         ),
     ] = SessionUse.AUTO
-    # The driver moves 2 to 3.5 million rows a second, a session with its executors takes about ten seconds to be there (docs/scale.md).
+    # The driver moves 2 to 3.5 million rows a second; a session with its executors needs about ten seconds to start
+    # (docs/scale.md).
     spread_rows: Annotated[
         int, Field(ge=1, description="A window of more rows is fetched by Spark's executors, if there is a cluster.")
     ] = 20_000_000
@@ -76,25 +82,31 @@ class Settings(BaseModel):
         Field(description="ClickHouse settings of the offload's queries, such as max_threads."),
     ] = {}
     audit_hours: Annotated[
-        int, Field(ge=1, le=24 * 31, description="How many hours before the watermark the hourly audit compares (R62).")
+        int, Field(ge=1, le=24 * 31, description="How many hours before the watermark the hourly audit compares.")
     ] = 6
     audit_schedule: Annotated[str, Field(description="Cron expression of the audit, UTC.")] = "35 * * * *"
     audit_timeout_minutes: Annotated[
-        float, Field(gt=0, le=1440, description="One attempt at auditing one table, or at repairing it.")
+        float, Field(gt=0, le=1440, description="Limit of one attempt to audit a table, or to repair it.")
     ] = 20
     audit_keep_days: Annotated[
         float, Field(ge=1, le=3650, description="How long results of audits are kept in `offload_audits`.")
     ] = 90
     task_timeout_minutes: Annotated[
         float,
-        Field(gt=0, le=1440, description="One attempt of one table; three attempts and their pauses fit the period."),
+        Field(
+            gt=0,
+            le=1440,
+            description="Limit of one attempt at a table; three attempts and their pauses fit the schedule's period.",
+        ),
     ] = 4
     sla_minutes: Annotated[
         float,
         Field(
             gt=0,
             le=1440,
-            description="Airflow SLA of an offload task after its due time; with Airflow 3, the deadline of a run after it was queued.",
+            description="Airflow 2: the SLA of an offload task after its due time. Airflow 3: the deadline of a run "
+            "after "
+            "it was queued.",
         ),
     ] = 5
     pool: Annotated[
@@ -104,34 +116,43 @@ class Settings(BaseModel):
         str, Field(description="Cron expression of the maintenance, UTC: once a day, at a quiet hour.")
     ] = "30 3 * * *"
     maintenance_timeout_minutes: Annotated[
-        float, Field(gt=0, le=1440, description="One attempt of one table's maintenance.")
+        float, Field(gt=0, le=1440, description="Limit of one attempt at a table's maintenance.")
     ] = 60
     compaction_target_mb: Annotated[
-        int, Field(ge=1, description="Size (MiB) of the files that compaction makes of smaller ones.")
+        int, Field(ge=1, description="Size (MiB) of the files into which compaction merges smaller ones.")
     ] = 128
     compaction_batch_mb: Annotated[
-        int, Field(ge=1, description="How much (MiB) one commit of a compaction rewrites at most, whole partitions.")
+        int,
+        Field(
+            ge=1,
+            description="How much (MiB) one commit of a compaction rewrites at most; it rewrites whole partitions.",
+        ),
     ] = 4096
     snapshot_age_hours: Annotated[
         float,
         Field(
             ge=0,
-            description="Snapshots stay this long, for readers, time travel and roll-backs; the newest commit always does.",
+            description="Snapshots stay this long, for readers, time travel and roll-backs; the newest commit always "
+            "stays.",
         ),
     ] = 72
-    snapshots_to_keep: Annotated[int, Field(ge=1, description="How many snapshots stay, whatever their age.")] = 20
+    snapshots_to_keep: Annotated[
+        int, Field(ge=1, description="How many snapshots always stay, whatever their age.")
+    ] = 20
     orphan_age_hours: Annotated[
         float,
         Field(
             ge=24,
-            description="Files that no snapshot refers to are deleted when they are this old; it must be longer than the longest write.",
+            description="Files that no snapshot refers to are deleted at this age; it must exceed the longest write.",
         ),
     ] = 24
     ledger_retention_days: Annotated[
         float,
         Field(
             ge=1,
-            description="Ledger rows stay this long; those that are still needed always do. The weekly report compares two weeks.",
+            description="Ledger rows stay this long; rows that are still needed always stay. The weekly report "
+            "compares "
+            "two weeks.",
         ),
     ] = 15
     keep_spark_seconds: Annotated[
@@ -139,8 +160,8 @@ class Settings(BaseModel):
         Field(
             ge=0,
             le=600,
-            description="How long a Spark application on the worker's own machine (master local) waits for another table's job; "
-            "0: every table starts one of its own.",
+            description="How long a Spark application on the worker's machine (master local) waits for another table's "
+            "job; 0: every table starts its own application.",
         ),
     ] = 20
     spark_conf: Annotated[dict[str, str], Field(description="Further Spark settings of the job. No secrets.")] = {}
@@ -163,36 +184,41 @@ class Settings(BaseModel):
     metrics_url: Annotated[
         str | None,
         Field(
-            pattern=r"^https?://", description="Address of the metrics endpoint, for `offload doctor`; none: not asked."
+            pattern=r"^https?://", description="URL of the metrics, for `offload doctor`; none: it does not query them."
         ),
     ] = None
     freshness_schedule: Annotated[
         str,
         Field(
-            description="Cron expression of the look at every table's lag, UTC; three minutes past the cycle's start, most tables are done."
+            description="Cron expression of the check of every table's lag, UTC; three minutes after a cycle's start, "
+            "most "
+            "tables are done."
         ),
     ] = "3-59/5 * * * *"
     lag_minutes: Annotated[
         LagMinutes,
         Field(
-            description="Lag above which a table is at which level (R85); raise them together with the schedule's period."
+            description="The lag from which on a table is at each level; raise them together with the schedule's "
+            "period."
         ),
     ] = LagMinutes()
     alert_recipients: Annotated[
         Addresses,
         Field(
-            description="Mail addresses that are told when tables are late or fail, and when it is over; none: no mail."
+            description="Mail addresses to notify when tables are late or fail, and when that is over; none: no mail."
         ),
     ] = ()
     page_recipients: Annotated[
         Addresses,
         Field(
-            description="Mail addresses that also get what can't wait: halted tables, lost rows, a lag of more than an hour."
+            description="Mail addresses that also get the urgent alerts: halted tables, lost rows, a lag of more than "
+            "an "
+            "hour."
         ),
     ] = ()
     slack_conn_id: Annotated[
         str | None,
-        Field(min_length=1, description="Airflow Connection: a Slack incoming webhook for the same; none: no Slack."),
+        Field(min_length=1, description="Airflow Connection: a Slack incoming webhook for all alerts; none: no Slack."),
     ] = None
     runbook_url: Annotated[
         str | None,
@@ -201,7 +227,7 @@ class Settings(BaseModel):
         ),
     ] = None
     log_retention_days: Annotated[
-        float, Field(ge=1, le=3650, description="How long the log files of the offload's own DAGs are kept (R104).")
+        float, Field(ge=1, le=3650, description="How long the log files of the offload's own DAGs are kept.")
     ] = 7
     report_schedule: Annotated[str, Field(description="Cron expression of the weekly report, UTC.")] = "0 9 * * 1"
     report_recipients: Annotated[

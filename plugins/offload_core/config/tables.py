@@ -1,8 +1,9 @@
-"""What is offloaded: the model behind the Airflow Variable `iceberg_offload_tables`, a JSON list, and the nine tables as shipped."""
+"""Which tables are offloaded: the model behind the Airflow Variable `iceberg_offload_tables`, and its default."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from offload_core.config.json_text import explain, parse_json
 from offload_core.errors import FixConfiguration
-from offload_core.protocol.window import Partition
+from offload_core.protocol.partition import Partition
 
 TABLES_VARIABLE = "iceberg_offload_tables"
 
@@ -20,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Layer(str, Enum):
-    """The order of the work: bronze, then silver, then gold."""
+    """The order in which tables are offloaded: bronze, then silver, then gold."""
 
     BRONZE = "bronze"
     SILVER = "silver"
@@ -28,14 +29,17 @@ class Layer(str, Enum):
 
 
 class WriteMode(str, Enum):
-    """`append`: rows never change once written. `upsert`: a row may change until its period is long closed (candles)."""
+    """`append`: a row never changes.
+
+    `upsert`: a row may change until its period has been closed for a while (candles).
+    """
 
     APPEND = "append"
     UPSERT = "upsert"
 
 
 class SchemaContract(str, Enum):
-    """What happens when columns change in ClickHouse: Iceberg follows (`evolve`), or the table's runs fail (`freeze`)."""
+    """When columns change in ClickHouse, Iceberg follows (`evolve`), or the table's runs fail (`freeze`)."""
 
     EVOLVE = "evolve"
     FREEZE = "freeze"
@@ -51,14 +55,14 @@ class TableConfig(BaseModel):
 
     source: Annotated[str, Field(description="ClickHouse table, `table` or `database.table`.")]
     target: Annotated[str, Field(description="Iceberg table, `namespace.table`.")]
-    layer: Annotated[Layer, Field(description="bronze, silver or gold.")]
+    layer: Annotated[Layer, Field(description="The layer, and so the TaskGroup, that the table belongs to.")]
     timestamp_col: Annotated[str, Field(description="Column that orders the rows in time; DateTime or DateTime64.")]
     sequence_col: Annotated[
-        str | None, Field(description="Integer column that orders rows of the same timestamp; none for candles.")
+        str | None, Field(description="Integer column that orders rows of the same timestamp; candles have none.")
     ] = None
     keys: Annotated[tuple[str, ...], Field(description="Columns that identify a row, in any order.")] = ()
     write_mode: Annotated[
-        WriteMode, Field(description="append (default for bronze and silver) or upsert (default for gold).")
+        WriteMode, Field(description="Append new rows, or upsert by key. Gold tables default to `upsert`.")
     ] = WriteMode.APPEND
     closed_col: Annotated[
         str | None, Field(description="upsert only: the column that says when a row's period closes (`window_end`).")
@@ -69,43 +73,48 @@ class TableConfig(BaseModel):
             ge=0, le=60 * 24 * 366, description="upsert only: how far back rows are read again to catch late changes."
         ),
     ] = 120
-    partition: Annotated[
-        Partition, Field(description="Iceberg partition transform of timestamp_col: hour, day, month or year.")
-    ] = Partition.DAY
+    partition: Annotated[Partition, Field(description="Iceberg partition transform of timestamp_col.")] = Partition.DAY
     allow_precision_loss: Annotated[
         tuple[str, ...],
-        Field(description="Columns that may lose digits beyond what Iceberg can hold; all others are refused instead."),
+        Field(description="Columns that may lose the digits that Iceberg cannot hold; other such columns are refused."),
     ] = ()
     as_text: Annotated[
         tuple[str, ...],
         Field(
-            description="Columns to carry as ClickHouse's text where Iceberg has no exact counterpart of their type."
+            description="Columns to write as ClickHouse's text because Iceberg has no exact counterpart of their type."
         ),
     ] = ()
     schema_contract: Annotated[
         SchemaContract,
         Field(
-            description="evolve: columns that ClickHouse adds, widens or makes Nullable are followed. freeze: they are errors. "
-            "Renamed, dropped and otherwise changed columns are errors under both."
+            description="evolve: Iceberg follows columns that ClickHouse adds, widens or makes Nullable. freeze: they "
+            "are "
+            "errors. Columns that are renamed, dropped or changed otherwise are errors under both."
         ),
     ] = SchemaContract.EVOLVE
     sort_by: Annotated[
         tuple[str, ...],
         Field(
-            description="Columns that compacted files are sorted by within each hour, for the reads people do; default: the keys. "
-            "The time comes last."
+            description="Columns by which compacted files are sorted within each hour, to fit the usual reads; "
+            "default: "
+            "the keys. The time comes last."
         ),
     ] = ()
-    enabled: Annotated[bool, Field(description="false: the table keeps its place but is not offloaded.")] = True
+    enabled: Annotated[bool, Field(description="false: the entry stays, but the table is not offloaded.")] = True
 
     @property
     def name(self) -> str:
         """The short name used in tasks, ledger, metrics and logs: the target's last part."""
         return self.target.rsplit(".", 1)[-1]
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the table has tasks and is watched."""
+        return self.enabled
+
     @model_validator(mode="before")
     @classmethod
-    def _gold_is_upsert_unless_said_otherwise(cls, data: Any) -> Any:
+    def _gold_is_upsert_by_default(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("layer") in (Layer.GOLD, "gold") and "write_mode" not in data:
             return {**data, "write_mode": WriteMode.UPSERT, "closed_col": data.get("closed_col", "window_end")}
         return data
@@ -187,11 +196,11 @@ DEFAULT_TABLES: tuple[TableConfig, ...] = (
     _gold("1h", Partition.MONTH),
     _gold("1d", Partition.YEAR),
 )
-"""The nine tables that are offloaded while the Variable is unset."""
+"""The nine tables that are offloaded while the Variable is not set."""
 
 
 class InvalidTable(BaseModel):
-    """An entry of the Variable that can't be used: it fails its own table's tasks and nothing else."""
+    """A wrong entry of the Variable: it fails the tasks of its own table and nothing else."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -199,9 +208,19 @@ class InvalidTable(BaseModel):
     layer: Layer
     problem: str
 
+    @property
+    def is_on(self) -> bool:
+        """A wrong entry counts as switched on: its tasks fail, so that somebody sees it."""
+        return True
+
     def error(self) -> FixConfiguration:
         """The error that this table's tasks end with."""
         return FixConfiguration(self.problem, f"Correct the entry in the Airflow Variable `{TABLES_VARIABLE}`.")
+
+
+def switched_on(tables: Iterable[TableConfig | InvalidTable]) -> list[TableConfig | InvalidTable]:
+    """The tables that have tasks and are watched, in their order; wrong entries are among them."""
+    return [table for table in tables if table.is_on]
 
 
 def parse_tables(text: str) -> list[TableConfig | InvalidTable]:
@@ -211,10 +230,11 @@ def parse_tables(text: str) -> list[TableConfig | InvalidTable]:
         text: the Variable's value, a JSON list of objects.
 
     Returns:
-        One item per entry, in order; an entry that is wrong, or that names a target a second time, is an `InvalidTable`.
+        One item per entry, in order; an entry that is wrong, or that names a target a second time, is an
+        `InvalidTable`.
 
     Raises:
-        FixConfiguration: the text is no JSON list.
+        FixConfiguration: the text is not a JSON list.
     """
     entries = parse_json(text, TABLES_VARIABLE)
     if not isinstance(entries, list):

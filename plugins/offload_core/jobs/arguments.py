@@ -1,7 +1,7 @@
-"""The job's command line, both ways: what the operator in Airflow writes and what `offload_generic.py` reads.
+"""The job's command line, both ways: Airflow's operator writes it, and `offload_generic.py` reads it.
 
-Five arguments name the table (R56) and suffice for a run by hand (R57); the rest default to the shipped table of that name and to the
-default settings. Secrets are never arguments.
+Five arguments name the table and suffice for a run by hand. The others default to the shipped table of that name and to
+the default settings. Secrets are never arguments.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class JobArguments:
     Attributes:
         table: the table.
         settings: the settings of the run.
-        interval_start, interval_end: what `plan_run` takes as `start` and `end`; both None goes up to ClickHouse's now.
-        mode: what the run is for; `verify` is not the job's business.
+        interval_start, interval_end: `start` and `end` of `plan_run`; with both None, the run goes up to ClickHouse's
+            now.
+        mode: what the run is for; the job does not know `verify`.
         run_id: Airflow's run id, or a name for a run by hand.
         attempt: number of the try, from 1.
     """
@@ -49,7 +50,7 @@ class JobArguments:
     mode: RunMode = RunMode.OFFLOAD
 
     def to_argv(self) -> list[str]:
-        """The arguments as `parse` reads them; only what differs from the defaults, besides the five."""
+        """The arguments as `parse` reads them: the five, and what differs from the defaults."""
         table = self.table
         argv = ["--source-table", table.source, "--target-table", table.target, "--timestamp-col", table.timestamp_col]
         argv += ["--sequence-col", table.sequence_col or _NO_SEQUENCE, "--layer", table.layer.value]
@@ -106,7 +107,7 @@ def _moment(text: str, what: str) -> datetime | None:
 
 
 def _shipped_options(target: str) -> dict[str, object]:
-    """What the shipped configuration says of a table besides the five arguments; nothing for a table of the user's own."""
+    """The shipped configuration of a table without the five arguments; empty for a table that is not shipped."""
     known = next((table for table in DEFAULT_TABLES if table.target == target), None)
     return known.model_dump(mode="json", exclude=set(_FIVE)) if known else {}
 

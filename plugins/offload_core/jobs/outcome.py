@@ -1,23 +1,26 @@
-"""How the Spark job tells its caller what became of it: the exit code, and one last line of JSON."""
+"""How the Spark job reports an error to its caller: by its exit code, and by a last line of JSON."""
 
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import asdict, dataclass
 
-from offload_core.errors import OffloadError
+from offload_core.errors import OffloadError, SparkFailed, SparkOutOfMemory
 
 EXIT_RETRY = 10
 """The job failed; the same attempt may succeed a minute later."""
 EXIT_FINAL = 20
-"""The job failed, and it will until somebody changes something."""
+"""The job failed, and will fail again until somebody changes something."""
 
 _PREFIX = "OFFLOAD_ERROR "
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+_OUT_OF_MEMORY = "java.lang.OutOfMemoryError"
 
 
 @dataclass(frozen=True)
 class ReportedError:
-    """What a failed job says of its error; the fields are those of `OffloadError`."""
+    """The error that a failed job has reported; the fields are those of `OffloadError`."""
 
     kind: str
     message: str
@@ -30,7 +33,7 @@ class ReportedError:
 
     @property
     def exit_code(self) -> int:
-        """The exit code that goes with it."""
+        """The exit code of a job with this error."""
         return EXIT_RETRY if self.retryable else EXIT_FINAL
 
     def to_line(self) -> str:
@@ -47,3 +50,49 @@ def read_line(line: str) -> ReportedError | None:
         return ReportedError(report["kind"], report["message"], report["retryable"])
     except (ValueError, TypeError, KeyError):
         return None
+
+
+class JobFailed(OffloadError):
+    """The job has reported what is wrong and what to do; `kind` and `retryable` are those of its error."""
+
+    def __init__(self, report: ReportedError) -> None:
+        super().__init__("The Spark job failed:", report.message)
+        # The job's error arrives here as text; these two say which class it had.
+        self.kind = report.kind  # type: ignore[misc]
+        self.retryable = report.retryable  # type: ignore[misc]
+        self.report = report
+
+
+class JobOutput:
+    """Reads what a job prints, for signs of why it fails."""
+
+    def __init__(self) -> None:
+        self._reported: ReportedError | None = None
+        self._ran_out_of_memory = False
+
+    def read(self, line: str) -> bool:
+        """Take note of a line. Returns whether it is the job's report, which is not meant for people."""
+        report = read_line(line.strip())
+        self._reported = report or self._reported
+        self._ran_out_of_memory |= _OUT_OF_MEMORY in line
+        return report is not None
+
+    def failure(self, code: int) -> OffloadError:
+        """The error of a job that ended with an exit code other than 0.
+
+        Returns:
+            JobFailed: the job has reported its error.
+            SparkOutOfMemory: its memory did not suffice, as far as can be known.
+            SparkFailed: it reported nothing.
+        """
+        if self._reported is not None:
+            return JobFailed(self._reported)
+        if self._ran_out_of_memory or code in _KILLED:
+            what = "ran out of memory" if self._ran_out_of_memory else "was killed, probably because memory ran out"
+            return SparkOutOfMemory(
+                f"The Spark job {what} (exit code {code}).",
+                "Raise driver_memory, or lower max_rows_per_commit, in the Variable `iceberg_offload_settings`.",
+            )
+        return SparkFailed(
+            f"The Spark job ended with exit code {code} and reported no error.", "See the last lines of its output."
+        )

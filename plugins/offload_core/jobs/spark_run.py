@@ -1,7 +1,7 @@
-"""Running one of the offload's Spark applications to its end, without Airflow: what `offload init`, `repair` and `restate` do.
+"""Running one of the offload's Spark applications without Airflow, as `offload init`, `repair` and `restate` do.
 
-`OFFLOAD_SPARK_MASTER` says where it runs (default `local[*]`); the driver is always this machine's. Beside a running scheduler the
-table's lock keeps the two apart.
+`OFFLOAD_SPARK_MASTER` says where it runs (default `local[*]`); the driver always runs on this machine. The table's lock
+keeps such a run apart from those that Airflow starts.
 """
 
 from __future__ import annotations
@@ -15,28 +15,16 @@ from pathlib import Path
 
 from offload_core.config.connections import CONNECTIONS_ENV, Connections
 from offload_core.config.settings import Settings
-from offload_core.errors import FixConfiguration, OffloadError, SparkFailed, SparkOutOfMemory
+from offload_core.errors import FixConfiguration
 from offload_core.jobs import spark_submit
 from offload_core.jobs.arguments import JobArguments
-from offload_core.jobs.outcome import ReportedError, read_line
+from offload_core.jobs.outcome import JobOutput
 
 MASTER_ENV = "OFFLOAD_SPARK_MASTER"
 
 Echo = Callable[[str], object]
 
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-_OUT_OF_MEMORY = "java.lang.OutOfMemoryError"
-_PATIENCE_SECONDS = 10
-
-
-class JobFailed(OffloadError):
-    """The job says itself what is wrong and what to do; `kind` and `retryable` are those of its error."""
-
-    def __init__(self, report: ReportedError) -> None:
-        super().__init__("The Spark job failed:", report.message)
-        # The job's error has become text on its way here; its class is known by these two.
-        self.kind = report.kind  # type: ignore[misc]
-        self.retryable = report.retryable  # type: ignore[misc]
+_KILL_AFTER_SECONDS = 10
 
 
 def run_job(arguments: JobArguments, connections: Connections, echo: Echo) -> None:
@@ -44,13 +32,13 @@ def run_job(arguments: JobArguments, connections: Connections, echo: Echo) -> No
 
     Args:
         arguments: what the job has to do.
-        connections: the servers; passwords travel in the job's environment only.
-        echo: is given each line that the job prints, while it runs.
+        connections: the servers; passwords reach the job through its environment only.
+        echo: called with each line that the job prints, while it runs.
 
     Raises:
         FixConfiguration: there is no spark-submit, or no application.
-        JobFailed: the job said why it failed.
-        SparkFailed: it ended without a word.
+        JobFailed: the job reported an error.
+        SparkOutOfMemory, SparkFailed: it failed without a report.
     """
     master = os.environ.get(MASTER_ENV) or "local[*]"
     run_application(
@@ -68,22 +56,34 @@ def run_application(
     *,
     bulk: bool = False,
 ) -> None:
-    """Run an application under spark-submit; arguments and errors as `run_job`, `bulk` as `spark_submit.configuration`."""
-    reported, out_of_memory = None, False
+    """Run an application under spark-submit.
+
+    Args:
+        application: the Python file.
+        argv: its arguments.
+        connections: the servers; passwords reach the application through its environment only.
+        settings: memory and options of Spark.
+        echo: called with each line that the application prints, while it runs.
+        master: Spark's master.
+        bulk: see `spark_submit.configuration`.
+
+    Raises:
+        FixConfiguration: there is no spark-submit.
+        JobFailed: the application reported an error.
+        SparkOutOfMemory, SparkFailed: it failed without a report.
+    """
+    output = JobOutput()
     lean = spark_submit.configuration(os.environ, bulk=bulk, s3=connections.iceberg.is_in_s3)
     with _start(_command(application, argv, settings, master, lean), connections) as process:
         try:
             for line in process.stdout or ():
-                report = read_line(line)
-                reported = report or reported
-                out_of_memory |= _OUT_OF_MEMORY in line
-                if report is None:
+                if not output.read(line):
                     echo(line.rstrip("\n"))
         except BaseException:
             _end(process)
             raise
     if process.returncode:
-        raise _failure(process.returncode, reported, out_of_memory)
+        raise output.failure(process.returncode)
 
 
 def _command(
@@ -122,25 +122,11 @@ def _start(command: Sequence[str], connections: Connections) -> subprocess.Popen
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End what still runs because the command was interrupted: spark-submit, its JVM and its Python."""
+    """End spark-submit, its JVM and its Python after the command was interrupted."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE_SECONDS)
-
-
-def _failure(code: int, reported: ReportedError | None, out_of_memory: bool) -> OffloadError:
-    if reported is not None:
-        return JobFailed(reported)
-    if out_of_memory or code in _KILLED:
-        what = "ran out of memory" if out_of_memory else "was killed, most likely for want of memory"
-        return SparkOutOfMemory(
-            f"The Spark job {what} (exit code {code}).",
-            "Raise driver_memory, or lower max_rows_per_commit, in the settings.",
-        )
-    return SparkFailed(
-        f"The Spark job ended with exit code {code} and no word of its own.", "The lines it printed say more."
-    )
+            process.wait(_KILL_AFTER_SECONDS)

@@ -1,17 +1,17 @@
 """How the offload starts spark-submit: where Spark is, and what its processes need in their environment.
 
-An installation says it once, in the environment of Airflow or of the shell; what is unset is taken from the machine.
+Set these variables in the environment of Airflow or of the shell; the machine's defaults replace what is unset.
 
 | variable | meaning |
 |---|---|
-| `OFFLOAD_SPARK_HOME` | Spark's folder, the one with `bin/spark-submit` |
-| `OFFLOAD_SPARK_PYTHON` | the Python of the job: has the packages of `requirements/spark.in` |
+| `OFFLOAD_SPARK_HOME` | Spark's folder, which contains `bin/spark-submit` |
+| `OFFLOAD_SPARK_PYTHON` | the job's Python, with the packages of `requirements/spark.in` |
 | `OFFLOAD_JAVA_HOME` | Java 17 to 21 |
 | `OFFLOAD_SPARK_JARS` | class path with Iceberg's runtime and PostgreSQL's driver |
-| `OFFLOAD_SPARK_S3_JARS` | class path with Iceberg's S3 client, added where the warehouse is in S3; unset where OFFLOAD_SPARK_JARS has it |
-| `OFFLOAD_SPARK_APPLICATION` | `offload_generic.py`, where it does not lie beside the plugins folder |
-| `OFFLOAD_SPARK_SHARE` | folder of the applications that tables share; default `iceberg-offload-UID` in the temporary folder |
-| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive for a quicker start, made for exactly OFFLOAD_SPARK_JARS; the launcher's lies beside it |
+| `OFFLOAD_SPARK_S3_JARS` | class path with Iceberg's S3 client, unless OFFLOAD_SPARK_JARS has it |
+| `OFFLOAD_SPARK_APPLICATION` | `offload_generic.py`, if it is not beside the plugins folder |
+| `OFFLOAD_SPARK_SHARE` | folder of the shared applications; default `iceberg-offload-UID` in the temporary folder |
+| `OFFLOAD_APPCDS_ARCHIVE` | class-data archive of exactly OFFLOAD_SPARK_JARS; the launcher's archive is beside it |
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from pathlib import Path
 from offload_core.errors import FixConfiguration
 
 PLUGINS = Path(__file__).resolve().parents[2]
-"""The folder that holds offload_core: on the job's Python path."""
+"""The folder that contains offload_core: it is on the job's Python path."""
 
 
 def application(environ: Mapping[str, str]) -> Path:
-    """The job's entry point, `include/spark/offload_generic.py` beside the plugins folder unless the environment says otherwise.
+    """The job's entry point: OFFLOAD_SPARK_APPLICATION, or `include/spark/offload_generic.py` beside the plugins
+    folder.
 
     Raises:
-        FixConfiguration: it isn't there.
+        FixConfiguration: the file does not exist.
     """
     named = environ.get("OFFLOAD_SPARK_APPLICATION")
     path = Path(named).absolute() if named else PLUGINS.parent / "include" / "spark" / "offload_generic.py"
@@ -43,7 +44,10 @@ def application(environ: Mapping[str, str]) -> Path:
 
 
 def maintenance_application(environ: Mapping[str, str]) -> Path:
-    """The entry point of the tables' maintenance, beside the job's. Raises FixConfiguration."""
+    """The entry point of the tables' maintenance, beside the job's.
+
+    Raises FixConfiguration if the job's does not exist.
+    """
     return application(environ).with_name("offload_maintain.py")
 
 
@@ -55,13 +59,14 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
         "PATH": os.pathsep.join([*folders, environ.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join([str(application(environ).parent), str(PLUGINS)]),
     }
-    # spark-submit starts two JVMs: the first one only writes the command line of the second, and is over before compiling well repays.
+    # spark-submit starts two JVMs. The first one only writes the second one's command line, and ends before good
+    # compilation would pay off.
     launcher = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     archive = environ.get("OFFLOAD_APPCDS_ARCHIVE")
     if archive:
         launcher += _archive_option(launcher_archive(Path(archive)))
     values["SPARK_LAUNCHER_OPTS"] = environ.get("SPARK_LAUNCHER_OPTS", " ".join(launcher))
-    # pydantic would look through every installed package for plugins of its own.
+    # pydantic would search every installed package for plugins.
     values["PYDANTIC_DISABLE_PLUGINS"] = environ.get("PYDANTIC_DISABLE_PLUGINS", "__all__")
     values |= {"SPARK_HOME": home} if home else {}
     values |= {"JAVA_HOME": java} if java else {}
@@ -75,21 +80,21 @@ def launcher_archive(archive: Path) -> Path:
 
 
 def _archive_option(archive: Path) -> list[str]:
-    # Options are cut at blanks, and a JVM without the archive is only slower.
+    # Options are split at blanks, and a JVM without the archive is only slower.
     return [f"-XX:SharedArchiveFile={archive}"] if archive.is_file() and len(str(archive).split()) == 1 else []
 
 
 SECRETS = "(?i)secret|password|token|credential|access[.-]?key"
-"""What Spark hides wherever it shows settings: its own pattern, and the names of Iceberg's S3 and REST keys."""
+"""The settings whose values Spark hides: its own pattern, and the names of Iceberg's S3 and REST keys."""
 
 
 def configuration(environ: Mapping[str, str], *, bulk: bool = False, s3: bool = False) -> dict[str, str]:
-    """The Spark settings that a lean start needs; an installation's own `spark_conf` is laid over them.
+    """The Spark settings of a lean start; the installation's `spark_conf` overrides them.
 
     Args:
         environ: the environment.
-        bulk: True for jobs that work on many rows, which repay a JVM that compiles them well; the others are over before that.
-        s3: True where the warehouse is in S3.
+        bulk: True for jobs that work on many rows, for which the JVM's best compiler pays off; others end too soon.
+        s3: True if the warehouse is in S3.
     """
     jars, s3_jars = environ.get("OFFLOAD_SPARK_JARS"), environ.get("OFFLOAD_SPARK_S3_JARS") if s3 else None
     logging = application(environ).with_name("log4j2.properties")
@@ -97,12 +102,13 @@ def configuration(environ: Mapping[str, str], *, bulk: bool = False, s3: bool = 
         "-XX:+UseSerialGC",
         *([] if bulk else ["-XX:TieredStopAtLevel=1"]),
         "-Xshare:auto",
-        # Hadoop runs chmod twice for each metadata file of a local warehouse: so without the JDK's intermediate process.
+        # Hadoop runs chmod twice for each metadata file of a local warehouse; this saves the JDK's intermediate
+        # process.
         "-Djdk.lang.Process.launchMechanism=VFORK",
         f"-Dlog4j2.configurationFile={logging.as_uri()}",
     ]
     archive = environ.get("OFFLOAD_APPCDS_ARCHIVE")
-    # With another class path the JVM refuses the archive, and says so at every start.
+    # With another class path, the JVM refuses the archive and warns of it at every start.
     if archive and not s3_jars:
         options += _archive_option(Path(archive))
     values = {

@@ -1,4 +1,4 @@
-"""Reading the `.sql` files of the project: statements end with a semicolon at the end of a line, comments fill whole lines."""
+"""Reads the project's `.sql` files: a statement ends with a semicolon at a line's end, a comment fills whole lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sql_files(folder: Path) -> list[Path]:
     """A folder's `.sql` files, in name order.
 
     Raises:
-        FixConfiguration: there are none; a deployment that forgot the folder must not look like one that is set up.
+        FixConfiguration: there are none; a deployment that lacks the folder must not look complete.
     """
     files = sorted(folder.glob("*.sql"))
     if not files:
@@ -25,7 +25,10 @@ def sql_files(folder: Path) -> list[Path]:
 
 
 def statements(folder: Path) -> Iterator[str]:
-    """The statements of a folder's files, in name order, without comments. Raises FixConfiguration if there are no files."""
+    """The statements of a folder's files, in name order and without comments.
+
+    Raises FixConfiguration if there are no files.
+    """
     for path in sql_files(folder):
         for statement in _END.split(_COMMENT.sub("", path.read_text(encoding="utf-8"))):
             if statement.strip():

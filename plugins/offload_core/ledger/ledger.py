@@ -1,7 +1,7 @@
-"""The ledger in PostgreSQL: the append-only history of watermarks.
+"""Writing the ledger in PostgreSQL, the append-only history of watermarks.
 
-Rows are only ever inserted. A row names the row it followed (`started_from`), and only one valid row may follow another:
-of two writers that started from the same watermark, the second gets `StartOver`.
+Rows are only ever inserted. A row names the row that it followed (`started_from`), and only one valid row may follow
+another: of two writers that started from the same watermark, the second gets `StartOver`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,89 @@ from offload_core.failpoints import Failpoint, reach
 from offload_core.ledger.cleanup import delete_old_rows
 from offload_core.ledger.ddl import sql_files
 from offload_core.ledger.reader import LedgerReader
-from offload_core.ledger.rows import COLUMNS, VALID, LedgerRow, Step
+from offload_core.ledger.rows import (
+    BEHIND_KINDS,
+    COLUMNS,
+    VALID_ROWS,
+    LedgerRow,
+    RowStatus,
+    Step,
+    StepKind,
+    sql_list,
+)
 from offload_core.ledger.session import ledger_errors, table_lock
 from offload_core.protocol.window import ORIGIN, Cursor
 
-__all__ = ["Ledger", "LedgerRow", "Step"]
+_TABLE = "FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s"
+# Looked up in the whole history, so that an operator's plain INSERT doesn't make the table look as if it had never been
+# offloaded.
+_LAST_SUCCESS = f"(SELECT max(last_successful_run) {_TABLE})"
+_FAILURES = f"(SELECT failure_count {_TABLE} ORDER BY id DESC LIMIT 1)"
 
-# Looked up in the whole history, so that an operator's plain INSERT doesn't make the table look as if it had never been offloaded.
-_LAST_SUCCESS = "(SELECT max(last_successful_run) FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s)"
-_FAILURES = (
-    "(SELECT failure_count FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s "
-    "ORDER BY id DESC LIMIT 1)"
+_WRITTEN = (
+    "max_timestamp",
+    "max_sequence_number",
+    "status",
+    "kind",
+    "generation",
+    "source_uuid",
+    "window_lower",
+    "window_upper",
+    "row_count",
+    "snapshot_id",
+    "total_records",
+    "run_id",
+    "attempt",
+    "last_run_duration_seconds",
 )
+"""The columns whose values a valid row brings along; `_APPEND` works out the others."""
+
+_APPEND = f"""
+INSERT INTO offload_watermarks (
+    pipeline_id, table_name, started_from, last_successful_run, failure_count, {", ".join(_WRITTEN)}
+)
+SELECT
+    %(pipeline)s,
+    %(table)s,
+    %(started_from)s,
+    -- The lag clock: a run that has read ahead restarts it; an operator's row, and a commit behind the watermark, leave
+    -- it as it was.
+    CASE
+        WHEN %(status)s = '{RowStatus.SUCCESS.value}' AND %(kind)s NOT IN {sql_list(BEHIND_KINDS)}
+            THEN clock_timestamp()
+        ELSE {_LAST_SUCCESS}
+    END,
+    -- The failed attempts in a row: a commit behind the watermark says nothing about whether the table gets ahead
+    -- again.
+    CASE WHEN %(kind)s IN {sql_list(BEHIND_KINDS)} THEN {_FAILURES} ELSE 0 END,
+    {", ".join(f"%({name})s" for name in _WRITTEN)}
+WHERE
+    -- Compare-and-set: nothing valid has followed the row that the writer started from.
+    (SELECT max(id) {_TABLE} AND {VALID_ROWS}) IS NOT DISTINCT FROM %(started_from)s
+    -- A table that was halted meanwhile takes operators' rows only.
+    AND NOT (
+        %(status)s = '{RowStatus.SUCCESS.value}'
+        AND EXISTS (SELECT 1 {_TABLE} AND status = '{RowStatus.HALTED.value}' AND id > %(started_from)s)
+    )
+RETURNING {COLUMNS}
+"""  # noqa: S608 - constants only
+
+_APPEND_FAILURE = f"""
+INSERT INTO offload_watermarks (
+    pipeline_id, table_name, max_timestamp, max_sequence_number, status, kind, started_from, generation, source_uuid,
+    run_id, attempt, last_successful_run, failure_count, error_kind, last_error_message
+)
+SELECT
+    pipeline_id, table_name, max_timestamp, max_sequence_number, %(status)s, %(kind)s, id, generation, source_uuid,
+    %(run_id)s, %(attempt)s, {_LAST_SUCCESS}, {_FAILURES} + 1, %(error_kind)s, %(message)s
+{_TABLE} AND {VALID_ROWS}
+ORDER BY id DESC
+LIMIT 1
+"""
 
 
 class Ledger(LedgerReader):
-    """The watermarks of one pipeline, read and written, over one PostgreSQL session that the caller opens and closes."""
+    """Reads and writes the watermarks of one pipeline, over one PostgreSQL session that the caller opens and closes."""
 
     def create(self, ddl_folder: Path) -> None:
         """Create the ledger's tables where they are missing, from the `.sql` files of `ddl_folder` in name order."""
@@ -58,7 +125,7 @@ class Ledger(LedgerReader):
             {
                 "max_timestamp": step.cursor.timestamp,
                 "max_sequence_number": step.cursor.sequence,
-                "status": "success",
+                "status": RowStatus.SUCCESS,
                 "kind": step.kind,
                 "generation": step.generation,
                 "source_uuid": step.source_uuid,
@@ -74,21 +141,24 @@ class Ledger(LedgerReader):
         )
 
     def initialize(self, table: str) -> bool:
-        """Give a table its first watermark, 1970; False if it has a history already."""
+        """Give a table its first watermark, 1970. Returns False if it has a history already."""
         if self.newest(table) is not None:
             return False
-        self._insert(table, None, self._operator_values("init", ORIGIN, generation=0, source_uuid=None))
+        self._insert(table, None, self._operator_values(StepKind.INIT, ORIGIN, generation=0, source_uuid=None))
         return True
 
     def reset(self, table: str, cursor: Cursor) -> LedgerRow:
-        """Move a table's watermark to `cursor` by an operator's word. Rows already in Iceberg are not doubled by it."""
-        newest = self._newest(table, "true")
-        valid = self._newest(table, f"status IN {VALID}")
+        """Move a table's watermark to `cursor`, as an operator wants it.
+
+        Rows that are already in Iceberg are not inserted twice.
+        """
+        newest = self.newest(table)
+        valid = self._newest(table, VALID_ROWS)
         return self._insert(
             table,
             valid.id if valid else None,
             self._operator_values(
-                "reset",
+                StepKind.RESET,
                 cursor,
                 generation=newest.generation if newest else 0,
                 source_uuid=newest.source_uuid if newest else None,
@@ -99,50 +169,45 @@ class Ledger(LedgerReader):
         """Accept a halted table as it is now: its watermark stays, a replaced source starts a new generation.
 
         Raises:
-            WatermarkNotFound: the table has no watermark to go on from.
+            WatermarkNotFound: the table has no watermark to continue from.
         """
-        valid = self._newest(table, f"status IN {VALID}")
+        valid = self._newest(table, VALID_ROWS)
         if valid is None:
             raise WatermarkNotFound(table)
         return self._insert(
             table,
             valid.id,
-            self._operator_values("resume", valid.cursor, generation=valid.generation + 1, source_uuid=None),
+            self._operator_values(StepKind.RESUME, valid.cursor, generation=valid.generation + 1, source_uuid=None),
         )
 
     def record_failure(
         self, table: str, kind: str, message: str, *, run_id: str, attempt: int, halt: bool = False
     ) -> None:
-        """Record a failed attempt, or that the table is halted; the watermark stays where it was (R16).
+        """Record a failed attempt, or that the table is halted; the watermark stays where it was.
 
         A table without any watermark gets no row: there is nothing true to repeat.
         """
         values = {
             **self._scope(table),
-            "status": "halted" if halt else "failed",
-            "kind": "halt" if halt else "failure",
+            "status": RowStatus.HALTED if halt else RowStatus.FAILED,
+            "kind": StepKind.HALT if halt else StepKind.FAILURE,
             "error_kind": kind,
             "message": message,
             "run_id": run_id,
             "attempt": attempt,
         }
-        query = (
-            "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, max_sequence_number, status, kind, started_from, "  # noqa: S608 - constants only
-            "generation, source_uuid, run_id, attempt, last_successful_run, failure_count, error_kind, last_error_message) "
-            "SELECT pipeline_id, table_name, max_timestamp, max_sequence_number, %(status)s, %(kind)s, id, generation, source_uuid, "
-            f"%(run_id)s, %(attempt)s, {_LAST_SUCCESS}, {_FAILURES} + 1, %(error_kind)s, %(message)s "
-            f"FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {VALID} "
-            "ORDER BY id DESC LIMIT 1"
-        )
         with ledger_errors():
-            self._connection.execute(query, values)
+            self._connection.execute(_APPEND_FAILURE, values)
 
     def clean_up(self, before: datetime) -> int:
-        """Delete the pipeline's rows from before a moment (zone-aware) that nothing looks up any more; how many that were."""
+        """Delete the pipeline's rows from before a moment (zone-aware) that nothing needs any more.
+
+        Returns how many.
+        """
         return delete_old_rows(self._connection, self._pipeline, before)
 
     def is_alive(self) -> bool:
-        """Whether the session, and with it every lock it holds, is still there."""
+        """Whether the session, and with it every lock that it holds, still exists."""
         try:
             with ledger_errors():
                 self._connection.execute("SELECT 1")
@@ -165,57 +230,30 @@ class Ledger(LedgerReader):
             yield
 
     def _operator_values(
-        self, kind: str, cursor: Cursor, generation: int, source_uuid: uuid.UUID | None
+        self, kind: StepKind, cursor: Cursor, generation: int, source_uuid: uuid.UUID | None
     ) -> dict[str, Any]:
         return {
+            **dict.fromkeys(_WRITTEN),
             "max_timestamp": cursor.timestamp,
             "max_sequence_number": cursor.sequence,
-            "status": "initialized",
+            "status": RowStatus.INITIALIZED,
             "kind": kind,
             "generation": generation,
             "source_uuid": source_uuid,
-            "window_lower": None,
-            "window_upper": None,
             "row_count": 0,
-            "snapshot_id": None,
-            "total_records": None,
-            "run_id": None,
-            "attempt": None,
-            "last_run_duration_seconds": None,
         }
 
     def _insert(self, table: str, started_from: int | None, values: dict[str, Any]) -> LedgerRow:
-        columns = ", ".join(values)
-        placeholders = ", ".join(f"%({name})s" for name in values)
-        newest_valid = (
-            "(SELECT max(id) FROM offload_watermarks "  # noqa: S608 - constants only
-            f"WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s AND status IN {VALID})"
-        )
-        halted_since = (
-            "(%(status)s = 'success' AND EXISTS (SELECT 1 FROM offload_watermarks WHERE pipeline_id = %(pipeline)s "
-            "AND table_name = %(table)s AND status = 'halted' AND id > %(started_from)s))"
-        )
-        # New rows offloaded restart the lag clock; an operator's row, and a commit behind the watermark, leave it as it was.
-        behind = "%(kind)s IN ('repair', 'restate')"
-        last_success = (
-            f"CASE WHEN %(status)s = 'success' AND NOT {behind} THEN clock_timestamp() ELSE {_LAST_SUCCESS} END"
-        )
-        failures = f"CASE WHEN {behind} THEN {_FAILURES} ELSE 0 END"
-        query = (
-            f"INSERT INTO offload_watermarks (pipeline_id, table_name, started_from, last_successful_run, failure_count, {columns}) "  # noqa: S608
-            f"SELECT %(pipeline)s, %(table)s, %(started_from)s, {last_success}, {failures}, {placeholders} "
-            f"WHERE {newest_valid} IS NOT DISTINCT FROM %(started_from)s AND NOT {halted_since} RETURNING {COLUMNS}"
-        )
         parameters = {**values, **self._scope(table), "started_from": started_from}
         try:
             with ledger_errors(), self._connection.transaction():
-                record = self._connection.execute(query, parameters).fetchone()
+                record = self._connection.execute(_APPEND, parameters).fetchone()
                 reach(Failpoint.IN_LEDGER_TRANSACTION)
         except psycopg.errors.UniqueViolation:
             record = None
         if record is None:
             raise StartOver(
                 f"The ledger of {table} has moved on from row {started_from} in the meantime; nothing was recorded.",
-                "A run starts again from the newest row by itself; a command by hand has to be given again.",
+                "A run starts again from the newest row by itself; repeat a command that you gave by hand.",
             )
         return LedgerRow.from_record(record)

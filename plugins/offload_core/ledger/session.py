@@ -23,9 +23,10 @@ _FIRST_MOMENT, _LAST_MOMENT = datetime.min.replace(tzinfo=timezone.utc), datetim
 
 
 class _Timestamps(TimestamptzLoader):
-    """Reads a `timestamptz` that Python has no value for (`infinity`, years before 1 and after 9999) as the nearest one it has.
+    """Reads a `timestamptz` that Python cannot represent (`infinity`, years before 1 and after 9999) as the nearest
+    value that it can.
 
-    No watermark can be either, so the row is refused where it counts, and can still be looked at and reset.
+    Neither is a possible watermark, so the row is refused where it counts, and can still be shown and reset.
     """
 
     def load(self, data: Buffer) -> datetime:
@@ -41,7 +42,7 @@ def connect(connection: PostgresConnection, application_name: str = "offload") -
 
     Raises:
         FixCredentials: PostgreSQL refused the user or the password.
-        LedgerUnavailable: it can't be reached.
+        LedgerUnavailable: PostgreSQL cannot be reached.
     """
     try:
         session: LedgerConnection = psycopg.connect(
@@ -56,7 +57,10 @@ def connect(connection: PostgresConnection, application_name: str = "offload") -
             keepalives_idle=20,
             keepalives_interval=10,
             keepalives_count=3,
-            options="-c timezone=UTC -c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+            # PostgreSQL's side of the same: it frees the locks of a job whose host has vanished.
+            options=(
+                "-c timezone=UTC -c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+            ),
             autocommit=True,
             row_factory=dict_row,
         )
@@ -77,9 +81,9 @@ _REFUSALS = (
 
 def _connect_error(error: psycopg.OperationalError, connection: PostgresConnection) -> Exception:
     where = f"{connection.host}:{connection.port}/{connection.database}"
-    # libpq adds its questions to the reader ("Is the server running ...?") as lines that begin with a tab.
-    told = [line for line in str(error).strip().splitlines() if not line.startswith("\t")]
-    reason = told[-1].removeprefix("connection failed: ") if told else type(error).__name__
+    # libpq adds questions to its reader ("Is the server running ...?") as lines that begin with a tab.
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("\t")]
+    reason = lines[-1].removeprefix("connection failed: ") if lines else type(error).__name__
     if any(refusal in reason for refusal in _REFUSALS):
         return FixCredentials(
             f"PostgreSQL at {where} refused user {connection.user}: {reason}.",
@@ -107,18 +111,26 @@ def ledger_errors() -> Iterator[None]:
     except psycopg.errors.InsufficientPrivilege as error:
         raise FixCredentials(
             f"PostgreSQL does not let this user work on the ledger: {_first_line(error)}.",
-            "Grant the ledger's user SELECT and INSERT on offload_watermarks, and CREATE on its schema for `offload init`.",
+            "Grant the ledger's user SELECT and INSERT on offload_watermarks, and CREATE on its schema for "
+            "`offload init`.",
         ) from error
     except psycopg.errors.CheckViolation as error:
         raise WatermarkInvalid(
             f"PostgreSQL refuses the ledger row: {_first_line(error)}.",
-            "Look at the newest rows (`offload history`), then choose a watermark with `offload reset`.",
+            "Check the newest rows (`offload history`), then choose a watermark with `offload reset`.",
         ) from error
     except psycopg.OperationalError as error:
         raise LedgerUnavailable(
             f"The connection to PostgreSQL broke: {_first_line(error)}.",
-            "See that PostgreSQL is up; the next attempt carries on from the same watermark.",
+            "Make sure that PostgreSQL is up; the next attempt carries on from the same watermark.",
         ) from error
+
+
+def table_exists(session: LedgerConnection, name: str) -> bool:
+    """Whether the database has a table; a ledger that an older version set up may lack the newer ones."""
+    with ledger_errors():
+        record = session.execute("SELECT to_regclass(%s) IS NOT NULL AS found", (name,)).fetchone()
+    return bool(record and record["found"])
 
 
 def _first_line(error: psycopg.Error) -> str:
@@ -172,7 +184,7 @@ def _holder(connection: LedgerConnection, key: int) -> str:
     with ledger_errors():
         record = connection.execute(query, (key,)).fetchone()
     if record is None:
-        return "it was freed this moment"
+        return "it has just been freed"
     session = f"PostgreSQL session {record['pid']}"
     if record["backend_start"] is None:
         return f"{session} of another PostgreSQL user"

@@ -1,6 +1,6 @@
-"""The marker: what every offload commit writes into its Iceberg snapshot's summary.
+"""The marker, which every commit of the offload writes into the summary of its Iceberg snapshot.
 
-Iceberg is the truth and the ledger is repaired from it, so the marker holds all that a ledger row needs.
+Iceberg is the truth, and the ledger is repaired from it: the marker holds everything that a ledger row needs.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Marker:
         window: the window the commit covers.
         cursor: greatest (timestamp, sequence) of the window's rows; becomes the watermark.
         rows: rows of the window in ClickHouse.
-        run_id: Airflow's run id, or what an operator's run calls itself.
+        run_id: Airflow's run id, or the name of a run by hand.
         attempt: number of the try, from 1.
-        attempt_id: unique to the attempt; tells an own commit from that of a zombie with the same run and try.
+        attempt_id: unique to the attempt; distinguishes its commits from those of a zombie with the same run and try.
         ledger_id: the ledger row the attempt started from.
         kind: `increment`; `repair` or `restate` for a commit that leaves the watermark where it is.
     """
@@ -99,7 +99,8 @@ class Marker:
         except (KeyError, ValueError, OverflowError) as error:
             raise WatermarkInvalid(
                 f"A snapshot of this pipeline carries an unreadable marker ({error}).",
-                "Somebody edited the snapshot's summary; compare it with `offload history` and choose a watermark with `offload reset`.",
+                "Somebody edited the snapshot's summary; compare it with `offload history` and choose a watermark with "
+                "`offload reset`.",
             ) from error
 
 

@@ -1,7 +1,7 @@
-"""What one run has to do with a table: which rows lie ahead of the watermark and which interval behind it is looked at again.
+"""What one run has to do with a table: which rows lie ahead of the watermark, and which interval behind it is compared.
 
-The contract of every run: after it succeeded, Iceberg holds exactly ClickHouse's rows up to its interval's end minus the buffer. Pure
-functions, shared by the sensor and the job, so that both always mean the same.
+The contract of every run: once it has succeeded, Iceberg holds exactly ClickHouse's rows up to its interval's end minus
+the buffer. The sensor and the job share these pure functions, so that both always decide alike.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class RunMode(str, Enum):
     """What a run is for."""
 
     OFFLOAD = "offload"
-    """Move what is new; an interval that has been offloaded before is compared, and what is missing inserted."""
+    """Move new rows; compare an interval that has been offloaded before, and insert what is missing."""
     REPAIR = "repair"
-    """The same for an interval that somebody named, wherever it lies."""
+    """Compare an interval that somebody named, wherever it lies, and insert what is missing."""
     RESTATE = "restate"
-    """Replace an offloaded interval by what ClickHouse holds now."""
+    """Replace an offloaded interval by the rows that ClickHouse holds now."""
     VERIFY = "verify"
     """Only compare; change nothing."""
 
@@ -33,8 +33,8 @@ class RunPlan:
 
     Attributes:
         ahead: rows past the watermark; None if the run doesn't reach that far.
-        behind: an interval that has been offloaded; None if there is nothing to look at again. With one, the run is a re-run: an
-            empty window ahead is then no news, and not recorded.
+        behind: an interval that has been offloaded before and is compared; None if there is none. With one, the run is
+            a re-run, and an empty window ahead is not recorded.
     """
 
     ahead: Window | None
@@ -47,8 +47,8 @@ class Progress:
 
     Attributes:
         watermark: the newest valid ledger row's cursor.
-        seen_until: the latest moment up to which a run has read (UTC); it lies past the watermark where the last rows were older than
-            their window's end. None if no run has since an operator set the watermark.
+        seen_until: the latest moment up to which a run has read (UTC); it lies past the watermark if the last rows were
+            older than their window's end. None if no run has read since an operator set the watermark.
     """
 
     watermark: Cursor
@@ -56,7 +56,7 @@ class Progress:
 
     @property
     def done_until(self) -> datetime:
-        """Up to here (UTC, inclusive) there is nothing that an increment could still bring."""
+        """The moment (UTC, inclusive) up to which an increment cannot bring any more rows."""
         return max(self.watermark.timestamp, self.seen_until or self.watermark.timestamp)
 
 
@@ -72,9 +72,9 @@ def plan_run(
 
     Args:
         mode: what the run is for.
-        start, end: in mode `offload` the run's data interval, None for a run by hand, which goes up to now. In the other modes the
-            interval that somebody named, in the rows' own time.
-        progress: how far the table is.
+        start, end: in mode `offload` the run's data interval, None for a run by hand, which goes up to now. In the
+            other modes the interval that somebody named, in the rows' own time.
+        progress: how far the table has been offloaded.
         source_now: ClickHouse's clock.
         buffer: how long rows may take to arrive.
 
@@ -96,6 +96,6 @@ def plan_run(
     behind = named.up_to(progress.done_until)
     if mode is not RunMode.REPAIR:
         return RunPlan(None, behind)
-    # The named times are the rows' own: the buffer only keeps the run away from ClickHouse's present.
+    # The named times are the rows' own: the buffer applies to ClickHouse's present only, so it is added back here.
     window = plan_window(progress.watermark, source_now, named.end + buffer - MICROSECOND, buffer)
     return RunPlan(None if window.is_behind else window, behind)

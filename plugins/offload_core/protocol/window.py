@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from enum import Enum
 from functools import total_ordering
 
 from offload_core.errors import FixConfiguration, WatermarkInvalid
@@ -17,16 +16,16 @@ EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)
 """The first moment that ClickHouse's DateTime64 holds."""
 MICROSECOND = timedelta(microseconds=1)
 CLOCK_TOLERANCE = timedelta(minutes=15)
-"""How far a watermark may lie ahead of ClickHouse's clock before it can't be true: one period, more than servers drift apart."""
+"""How far a watermark may lie ahead of ClickHouse's clock: one period, more than servers' clocks drift apart."""
 
 
 def from_iso(text: str) -> datetime:
-    """The moment that ISO 8601 names, with its zone or without one as it is written.
+    """The moment that a text in ISO 8601 names, with a zone only if the text has one.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a timestamp.
     """
-    # Python 3.10 does not read the Z that everybody writes.
+    # Python 3.10 does not read the Z for UTC.
     return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
 
 
@@ -56,7 +55,7 @@ def from_micros(micros: int) -> datetime:
 @total_ordering
 @dataclass(frozen=True)
 class Cursor:
-    """A position in a source table: the timestamp (UTC, microseconds) and, as the tie-breaker, the sequence number (0 to 2^64 - 1)."""
+    """A position in a source table: timestamp (UTC, microseconds) and sequence number (0 to 2^64 - 1)."""
 
     timestamp: datetime
     sequence: int = 0
@@ -74,7 +73,7 @@ class Cursor:
 
 
 ORIGIN = Cursor(EPOCH, 0)
-"""The first watermark of a table (R18)."""
+"""The first watermark of a table."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +94,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Interval:
-    """Rows that a re-run compares and repairs: from `start` (inclusive) to `end` (exclusive), UTC.
+    """The rows that a re-run compares and repairs: from `start` (inclusive) to `end` (exclusive), UTC.
 
     Attributes:
-        by_close: True where the interval is one of the schedule's: candles belong to the run in whose interval they closed. False
-            where somebody named the times: rows count by their own timestamp.
+        by_close: True if the interval is one of the schedule's: candles belong to the run in whose interval they
+            closed. False if somebody named the times: rows belong to it by their own timestamp.
     """
 
     start: datetime
@@ -112,7 +111,7 @@ class Interval:
         if self.start >= self.end:
             raise FixConfiguration(
                 f"The interval from {self.start.isoformat(sep=' ')} to {self.end.isoformat(sep=' ')} holds nothing.",
-                "Let it end after it starts; the end itself does not belong to it.",
+                "Choose an end after the start; the end itself does not belong to the interval.",
             )
 
     @classmethod
@@ -136,16 +135,16 @@ class Interval:
 
 
 def plan_window(watermark: Cursor, source_now: datetime, interval_end: datetime | None, buffer: timedelta) -> Window:
-    """The window of one run: from the watermark to `min(interval end, source's clock) - buffer` (R19).
+    """The window of one run: from the watermark to `min(interval end, source's clock) - buffer`.
 
     Args:
         watermark: the newest valid ledger row's cursor.
-        source_now: ClickHouse's clock, so that a worker whose clock runs ahead can't skip rows.
+        source_now: ClickHouse's clock, so that a worker whose clock is fast cannot skip rows.
         interval_end: end of the run's data interval, or None for a run by hand, which goes up to now.
         buffer: how long rows may take to arrive.
 
     Raises:
-        WatermarkInvalid: the watermark lies in the future, or before all time that ClickHouse knows.
+        WatermarkInvalid: the watermark lies in the future, or before the first moment that ClickHouse can hold.
     """
     now = require_utc(source_now, "ClickHouse's clock")
     if watermark.timestamp < EARLIEST:
@@ -156,43 +155,8 @@ def plan_window(watermark: Cursor, source_now: datetime, interval_end: datetime 
     if watermark.timestamp > now + CLOCK_TOLERANCE:
         raise WatermarkInvalid(
             f"The watermark {watermark} lies in the future: ClickHouse's clock says {now.isoformat(sep=' ')}.",
-            "Check the clocks and the table's newest ledger rows (`offload history`), then choose a watermark with `offload reset`.",
+            "Check the clocks and the table's newest ledger rows (`offload history`), then choose a watermark with "
+            "`offload reset`.",
         )
     end = now if interval_end is None else min(now, require_utc(interval_end, "The interval's end"))
     return Window(lower=watermark, upper=end - buffer)
-
-
-class Partition(str, Enum):
-    """The hidden Iceberg transform of the timestamp column."""
-
-    HOUR = "hour"
-    DAY = "day"
-    MONTH = "month"
-    YEAR = "year"
-
-    def floor(self, moment: datetime) -> datetime:
-        """The start of the partition that holds `moment` (UTC, inclusive)."""
-        moment = moment.astimezone(timezone.utc).replace(minute=0, second=0, microsecond=0)
-        if self is Partition.HOUR:
-            return moment
-        if self is Partition.DAY:
-            return moment.replace(hour=0)
-        if self is Partition.MONTH:
-            return moment.replace(hour=0, day=1)
-        return moment.replace(hour=0, day=1, month=1)
-
-    def next(self, moment: datetime) -> datetime:
-        """The start of the partition after the one that holds `moment` (UTC)."""
-        start = self.floor(moment)
-        if self is Partition.HOUR:
-            return start + timedelta(hours=1)
-        if self is Partition.DAY:
-            return start + timedelta(days=1)
-        if self is Partition.MONTH:
-            return self.floor(start + timedelta(days=32))
-        return start.replace(year=start.year + 1)
-
-    def path_value(self, moment: datetime) -> str:
-        """The partition's value as Iceberg writes it into paths, for example `2026-11-19` for a day."""
-        formats = {"hour": "%Y-%m-%d-%H", "day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
-        return self.floor(moment).strftime(formats[self.value])

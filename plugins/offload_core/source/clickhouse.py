@@ -1,6 +1,7 @@
 """A small ClickHouse client over HTTP: queries with bound parameters, and results streamed into a file.
 
-Values travel as query parameters (`{name:Type}`), identifiers through `quote_identifier`; neither is ever pasted into SQL.
+Values are passed as query parameters (`{name:Type}`), identifiers through `quote_identifier`; neither is ever pasted
+into SQL.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from urllib.parse import urlencode
 import urllib3
 
 from offload_core.config.connections import ClickHouseConnection
+from offload_core.config.settings import Settings
 from offload_core.errors import ClickHouseUnavailable, FixCredentials, FixSource, OffloadError, QueryFailed
+from offload_core.source.quoting import quote_table
 
 _AUTHENTICATION_FAILED = {192, 193, 194, 516}
 _ACCESS_DENIED = 497
@@ -34,33 +37,18 @@ _BUSY = {
     439: "CANNOT_SCHEDULE_TASK",
     999: "KEEPER_EXCEPTION",
 }
-"""What a server answers that has too much to do, is going down or has lost its peers: a minute later it may not."""
+"""Errors of a server that is overloaded, is shutting down or has lost its peers: they may be gone a minute later."""
 _CHUNK = 1 << 20
 _ERROR_TAIL = 16 << 10
 
 
-def quote_identifier(name: str) -> str:
-    """`name` as a ClickHouse identifier, in backticks."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def quote_table(name: str) -> str:
-    """`table` or `database.table` as quoted ClickHouse identifiers."""
-    return ".".join(quote_identifier(part) for part in name.split("."))
-
-
-def quote_text(text: str) -> str:
-    """`text` as a ClickHouse string literal, for where nothing can be bound: type names, paths, and the text of views."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 class ClickHouse:
-    """A pool of HTTP connections to one server, safe to use from several threads.
+    """A pool of HTTP connections to one server; threads may share it.
 
     Args:
-        connection: where it is and how to log in.
+        connection: where the server is and how to log in.
         timeout_seconds: longest silence before a query fails.
-        settings: ClickHouse settings for every query.
+        settings: ClickHouse settings of every query.
         pool_size: connections kept open.
     """
 
@@ -89,6 +77,26 @@ class ClickHouse:
             },
         )
 
+    @classmethod
+    def from_settings(
+        cls,
+        connection: ClickHouseConnection,
+        settings: Settings,
+        *,
+        timeout_seconds: float | None = None,
+        pool_size: int = 4,
+    ) -> ClickHouse:
+        """A client with the pipeline's settings.
+
+        Args:
+            connection: where the server is and how to log in.
+            settings: the pipeline's settings.
+            timeout_seconds: longest silence before a query fails; None: the setting's.
+            pool_size: connections kept open.
+        """
+        seconds = settings.clickhouse_timeout_seconds if timeout_seconds is None else timeout_seconds
+        return cls(connection, seconds, settings.clickhouse_settings, pool_size)
+
     def close(self) -> None:
         """Close the pool's connections."""
         self._pool.close()
@@ -99,13 +107,13 @@ class ClickHouse:
         """Run a query and return its rows as JSON objects; 64-bit and larger integers and decimals arrive as strings.
 
         Raises:
-            ClickHouseUnavailable: not reachable, silent for too long, or broken off.
-            FixCredentials: user or password refused.
-            FixSource: table, database or column missing.
-            QueryFailed: any other error of ClickHouse's.
+            ClickHouseUnavailable: the server is unreachable or silent for too long, or its answer broke off.
+            FixCredentials: it refused the user or the password.
+            FixSource: a table, database or column does not exist.
+            QueryFailed: it answered with any other error.
         """
         body = self._call(f"{query} FORMAT JSONEachRow", parameters, {**_JSON_SETTINGS, **(settings or {})})
-        # Not splitlines(): text may hold other line breaks than the one between rows.
+        # Not splitlines(): values may contain other line breaks than the one between rows.
         return [json.loads(line) for line in body.split("\n") if line]
 
     def command(self, statement: str) -> None:
@@ -128,7 +136,7 @@ class ClickHouse:
                 self._open(query.encode(), self._url_parameters(parameters, settings)) as response,
                 partial.open("wb") as file,
             ):
-                # Not read(): it would lose what came just before the stream broke, which is where ClickHouse says why.
+                # Not read(): it would lose the bytes just before the stream broke, where ClickHouse's error is.
                 for piece in response.stream(_CHUNK):
                     file.write(piece)
             partial.rename(path)
@@ -173,18 +181,18 @@ class ClickHouse:
         raise server_error(code, text, self._connection.user)
 
     def _measured(self, response: urllib3.response.BaseHTTPResponse) -> urllib3.response.BaseHTTPResponse:
-        """The answer, if it tells where it ends.
+        """The answer, if it declares its end.
 
-        One that just stops when the connection closes could be cut anywhere, even within its head, and a count without rows would
-        look like an empty window.
+        An answer that ends where the connection closes could be cut anywhere, even within its head, and a count without
+        rows would look like an empty window.
         """
         if response.headers.get("Transfer-Encoding", "").lower() == "chunked" or "Content-Length" in response.headers:
             return response
         response.close()
-        raise self._unavailable("the answer doesn't tell where it ends, or its head broke off")
+        raise self._unavailable("the answer does not declare its end, or its head broke off")
 
     def _broken_off(self, partial: Path, error: Exception) -> OffloadError:
-        # An error after the first byte comes as text at the end of a stream that then breaks.
+        # ClickHouse reports an error after the first byte as text at the end of the stream, which then breaks.
         with partial.open("rb") as file:
             file.seek(max(0, partial.stat().st_size - _ERROR_TAIL))
             tail = file.read().decode(errors="replace")
@@ -196,18 +204,21 @@ class ClickHouse:
     def _unavailable(self, reason: Exception | str) -> ClickHouseUnavailable:
         where = f"{self._connection.host}:{self._connection.http_port}"
         return ClickHouseUnavailable(
-            f"ClickHouse at {where} can't be reached or broke off: {reason if isinstance(reason, str) else _reason(reason)}.",
-            "Start it or correct its Connection (`clickhouse_http`, else `clickhouse_default`); the next attempt reads the same window.",
+            f"ClickHouse at {where} can't be reached or broke off: "
+            f"{reason if isinstance(reason, str) else _reason(reason)}.",
+            "Start it or correct its Connection (`clickhouse_http`, else `clickhouse_default`); the next attempt reads "
+            "the same "
+            "window.",
         )
 
 
 def server_error(code: int, text: str, user: str) -> OffloadError:
-    """The error for an exception that ClickHouse answered with, over either protocol.
+    """The error for an exception with which ClickHouse answered, over either protocol.
 
     Args:
-        code: ClickHouse's error code; 0 takes it from the text.
+        code: ClickHouse's error code; 0: take it from the text.
         text: the server's message.
-        user: who was logged in.
+        user: the user that was logged in.
     """
     match = re.search(r"Code: (\d+)", text)
     code = code or int(match.group(1) if match else 0)
@@ -215,7 +226,7 @@ def server_error(code: int, text: str, user: str) -> OffloadError:
     if code in _AUTHENTICATION_FAILED:
         return FixCredentials(
             f"ClickHouse refused user {user}: {reason}",
-            "Correct user and password in its Connections (`clickhouse_default` and, where it exists, `clickhouse_http`).",
+            "Correct user and password in its Connections (`clickhouse_default` and, if it exists, `clickhouse_http`).",
         )
     if code == _ACCESS_DENIED:
         return FixCredentials(
@@ -224,8 +235,8 @@ def server_error(code: int, text: str, user: str) -> OffloadError:
     if code in _BUSY:
         return ClickHouseUnavailable(
             f"ClickHouse can't do that now: {reason}",
-            "The next attempt reads the same window; if it happens often, give ClickHouse more room "
-            "or the offload less at once (`clickhouse_settings`, `max_rows_per_commit`, `fetch_parallelism`).",
+            "The next attempt reads the same window. If this happens often, give ClickHouse more resources, or let the "
+            "offload read less at once (`clickhouse_settings`, `max_rows_per_commit`, `fetch_parallelism`).",
         )
     if code in _NO_SUCH_TABLE_OR_DATABASE:
         return FixSource(
@@ -240,7 +251,7 @@ def server_error(code: int, text: str, user: str) -> OffloadError:
     )
 
 
-# A profile that cuts results off instead of failing would cut count and rows alike, and nobody would notice.
+# A profile that truncates results instead of failing would truncate count and rows alike, and nobody would notice.
 _COMPLETE = {name: "throw" for name in ("read_overflow_mode", "result_overflow_mode", "timeout_overflow_mode")}
 _JSON_SETTINGS = {
     "output_format_json_quote_64bit_integers": "1",
@@ -262,8 +273,8 @@ def _escaped(value: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    # A broken stream comes with its cause as the second argument.
+    # A broken stream has its cause as the second argument.
     if isinstance(error, urllib3.exceptions.ProtocolError) and len(error.args) > 1:
         return str(error.args[1])
-    # Other messages of urllib3 begin with the connection object's address, which says nothing to the reader.
+    # Other messages of urllib3 begin with the connection object's address, which means nothing to the reader.
     return str(error).rsplit(": ", 1)[-1] or type(error).__name__

@@ -1,6 +1,6 @@
-"""Which Iceberg type each ClickHouse type becomes, and the SELECT expression that makes it arrive exactly.
+"""The Iceberg type of each ClickHouse type, and the SELECT expression that carries its values over exactly.
 
-A type that would lose something is refused with its column's name, unless the table's entry says how to carry it.
+A type that would lose something is refused with its column's name, unless the table's entry says how to convert it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from offload_core.config.tables import TableConfig
 from offload_core.errors import FixColumn
-from offload_core.source.clickhouse import quote_identifier, quote_text
+from offload_core.source.quoting import quote_identifier, quote_text
 
 _TYPE = re.compile(r"^(\w+)(?:\((.*)\))?$", re.DOTALL)
 
@@ -26,7 +26,7 @@ _UNCHANGED = {
     "Float32": "float",
     "Float64": "double",
 }
-# Parquet has no unsigned or 8-bit type that every reader takes for the same number: they go through the next larger signed one.
+# Parquet has no unsigned or 8-bit type that all readers read alike: these become the next larger signed type.
 _CASTS = {"Int8": "Int32", "Int16": "Int32", "UInt8": "Int32", "UInt16": "Int32", "UInt32": "Int64"}
 _AS_TEXT = {"Enum8", "Enum16", "UUID", "IPv4", "IPv6"}
 _SEQUENCES = {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
@@ -36,7 +36,7 @@ _MAX_TIME_DIGITS = 6
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """A column of the ClickHouse table, as `system.columns` has it."""
+    """A column of the ClickHouse table, as in `system.columns`."""
 
     name: str
     type: str
@@ -51,7 +51,7 @@ class Column:
         expression: the SELECT expression, without alias, identifiers quoted.
         iceberg_type: Iceberg's name of the type, such as `decimal(38, 8)`.
         required: True if it can't be NULL.
-        field_id: the Iceberg column's id; None until the Iceberg table has been looked at. It is no part of what a projection is.
+        field_id: the Iceberg column's id; None until the Iceberg table has been read. Comparisons ignore it.
     """
 
     name: str
@@ -77,7 +77,8 @@ def project(table: TableConfig, columns: list[SourceColumn]) -> list[Column]:
     missing = [name for name in (*configured, *table.allow_precision_loss, *table.as_text) if name not in names]
     if missing:
         raise FixColumn(
-            f"{table.source} has no column {', '.join(map(repr, dict.fromkeys(missing)))}; it has {', '.join(sorted(names))}.",
+            f"{table.source} has no column {', '.join(map(repr, dict.fromkeys(missing)))}; "
+            f"it has {', '.join(sorted(names))}.",
             f"Correct the entry of {table.name} in the Variable `iceberg_offload_tables`.",
         )
     _require_order(table, {column.name: column for column in columns})
@@ -85,7 +86,10 @@ def project(table: TableConfig, columns: list[SourceColumn]) -> list[Column]:
 
 
 def _require_order(table: TableConfig, columns: dict[str, SourceColumn]) -> None:
-    """The columns that select and identify rows must compare exactly; a NULL or a lost digit would lose or repeat rows."""
+    """Require that the columns that select and identify rows compare exactly.
+
+    A NULL or a lost digit would lose or repeat rows.
+    """
     for option, name in (("timestamp_col", table.timestamp_col), ("closed_col", table.closed_col)):
         if name is not None:
             kind, arguments, nullable, _ = _unwrapped(columns[name].type)
@@ -125,7 +129,7 @@ def project_column(table: TableConfig, column: SourceColumn) -> Column:
 
 
 def _unwrapped(kind: str) -> tuple[str, list[str], bool, bool]:
-    """A type's name and arguments without what is around it, and whether that was Nullable and LowCardinality."""
+    """The innermost type's name and arguments, and whether it is wrapped in Nullable and in LowCardinality."""
     nullable = low_cardinality = False
     while True:
         name, arguments = _split(kind)
@@ -181,24 +185,24 @@ def _time(
 
 
 def _text(name: str, expression: str) -> str:
-    # ClickHouse strings are bytes, Iceberg's are UTF-8: what isn't must not arrive as something else.
+    # ClickHouse's strings are bytes, Iceberg's are UTF-8: bytes that are not UTF-8 must not arrive as something else.
     message = quote_text(f"{INVALID_TEXT} {name}")
     return f"if(throwIf(ifNull(NOT isValidUTF8({expression}), 0), {message}) = 0, {expression}, '')"
 
 
 INVALID_TEXT = "column holds bytes that are not UTF-8:"
-"""What ClickHouse's error says when a text column can't be carried over; the column's name follows."""
+"""The text of ClickHouse's error for a text column that cannot be carried over; the column's name follows."""
 
 
 def _refused(table: TableConfig, column: SourceColumn, reason: str, option: str) -> FixColumn:
     return FixColumn(
         f"Column {column.name!r} of {table.source} can't be offloaded exactly: {column.type} {reason}.",
-        f"Name it in `{option}` of the table's entry to carry it that way, or leave it out with a view.",
+        f"Name it in `{option}` of the table's entry to convert it that way, or leave it out with a view.",
     )
 
 
 def _split(kind: str) -> tuple[str, list[str]]:
-    """`Decimal(38, 8)` as its name and its arguments, which may be types themselves."""
+    """The name and the arguments of a type such as `Decimal(38, 8)`; arguments may be types themselves."""
     match = _TYPE.match(kind.strip())
     if match is None:
         return kind, []

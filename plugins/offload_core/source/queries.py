@@ -1,6 +1,6 @@
-"""The SQL that says which source rows a window holds: one place for the sensor, the job and the command line.
+"""The SQL that selects the source rows of a window, for the sensor, the job and the command line.
 
-The statements are the same over both ClickHouse protocols; only the way to bind a value differs, so it is an argument.
+The statements are the same over both ClickHouse protocols. Only the way to bind a value differs, so it is an argument.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 from offload_core.config.tables import TableConfig
 from offload_core.protocol.window import Cursor, Interval, Window
-from offload_core.source.clickhouse import quote_identifier, quote_table
+from offload_core.source.quoting import quote_identifier, quote_table
 
 Placeholder = Callable[[str], str]
 
@@ -48,10 +48,10 @@ def bind_time(name: str, placeholder: Placeholder) -> str:
 
 
 def source_column(table: TableConfig, name: str) -> str:
-    """A column of the source table as such, whatever the SELECT list calls by the same name.
+    """A column of the source table itself, even if the SELECT list has an alias of the same name.
 
-    In a WHERE, ClickHouse takes a bare name for the SELECT list's alias of that name: the condition would then be about the converted
-    value, and the primary index could not be used.
+    In a WHERE, ClickHouse resolves a bare name to the SELECT list's alias of that name: the condition would then be
+    about the converted value, and could not use the primary index.
     """
     return f"{quote_identifier(table.source.rpartition('.')[2])}.{quote_identifier(name)}"
 
@@ -59,8 +59,8 @@ def source_column(table: TableConfig, name: str) -> str:
 def window_condition(table: TableConfig, placeholder: Placeholder = http_placeholder) -> str:
     """The WHERE condition of a window's rows; bind it with `window_parameters`.
 
-    For `append` tables: `(timestamp, sequence) > lower` and `timestamp <= upper`. For `upsert` tables: rows of closed periods only,
-    that is `timestamp > lower` and `closed_col <= upper`.
+    For `append` tables: `(timestamp, sequence) > lower` and `timestamp <= upper`. For `upsert` tables, only rows of
+    closed periods: `timestamp > lower` and `closed_col <= upper`.
     """
     timestamp, lower, upper = (
         source_column(table, table.timestamp_col),
@@ -97,7 +97,8 @@ def done_condition(
 ) -> str:
     """The WHERE condition of rows that have been offloaded; bind it with `done_parameters`.
 
-    `(timestamp, sequence) <= watermark` as a pair, inside the interval, if there is one, and with `from_start` also `timestamp >= start`.
+    It is `(timestamp, sequence) <= watermark` as a pair, inside the interval if there is one, and with `from_start`
+    also `timestamp >= start`.
     """
     timestamp, mark = source_column(table, table.timestamp_col), bind_time("watermark", placeholder)
     conditions = [f"{timestamp} <= {mark}"]
@@ -119,9 +120,10 @@ def done_parameters(start: datetime | None, watermark: Cursor, interval: Interva
     """The values that `done_condition` needs.
 
     Args:
-        start: from this timestamp on (UTC, inclusive) ClickHouse is known to hold every row; None for a condition without `from_start`.
+        start: from this timestamp on (UTC, inclusive), ClickHouse is known to hold every row; None for a condition
+            without `from_start`.
         watermark: how far the table has been offloaded.
-        interval: the one given to `done_condition`.
+        interval: the interval of `done_condition`.
     """
     values = {
         "watermark": format_time(watermark.timestamp),
@@ -135,10 +137,11 @@ def done_parameters(start: datetime | None, watermark: Cursor, interval: Interva
 
 
 def interval_column(table: TableConfig, interval: Interval) -> str:
-    """The column whose times an interval is about."""
+    """The column by whose times rows belong to an interval."""
     return table.closed_col if interval.by_close and table.closed_col else table.timestamp_col
 
 
 def any_row_query(table: TableConfig, placeholder: Placeholder = http_placeholder) -> str:
-    """A query that returns one row if the window holds any, reading as little as it can."""
-    return f"SELECT 1 AS found FROM {quote_table(table.source)} WHERE {window_condition(table, placeholder)} LIMIT 1"  # noqa: S608
+    """A query that returns one row if the window holds any, and reads as little as possible."""
+    condition = window_condition(table, placeholder)
+    return f"SELECT 1 AS found FROM {quote_table(table.source)} WHERE {condition} LIMIT 1"  # noqa: S608

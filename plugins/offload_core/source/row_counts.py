@@ -1,4 +1,4 @@
-"""How many source rows a command is about: what it would skip, read again or move."""
+"""Counts of the source rows that a command would skip, read again or move."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from offload_core.config.tables import TableConfig
 from offload_core.protocol.window import Cursor, Window
-from offload_core.source.clickhouse import ClickHouse, quote_table
+from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.queries import (
     bind_time,
     format_time,
@@ -15,21 +15,22 @@ from offload_core.source.queries import (
     window_condition,
     window_parameters,
 )
+from offload_core.source.quoting import quote_table
 
 
 def count(client: ClickHouse, table: TableConfig, condition: str, parameters: Mapping[str, str]) -> int:
-    """Rows of a source table that a WHERE condition names."""
+    """Count the rows of a source table that meet a WHERE condition."""
     query = f"SELECT count() AS offload_rows FROM {quote_table(table.source)} WHERE {condition}"  # noqa: S608 - quoted
     return int(client.rows(query, parameters)[0]["offload_rows"])
 
 
 def rows_in(client: ClickHouse, table: TableConfig, window: Window) -> int:
-    """Rows that a run with this window would move."""
+    """Count the rows that a run with this window would move."""
     return count(client, table, window_condition(table), window_parameters(window))
 
 
 def rows_between(client: ClickHouse, table: TableConfig, low: Cursor, high: Cursor) -> int:
-    """Rows after one watermark up to another, as pairs of timestamp and sequence; of candles, open ones too."""
+    """Count the rows after one watermark up to another, compared as pairs; open candles are among them."""
     condition = f"{_is_after(table, 'low')} AND NOT {_is_after(table, 'high')}"
     parameters = {
         "low": format_time(low.timestamp),

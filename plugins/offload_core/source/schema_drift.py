@@ -1,14 +1,15 @@
-"""How an Iceberg table follows its ClickHouse table when columns change there. Pure functions; the one place that has these rules.
+"""How an Iceberg table follows its ClickHouse table when columns change there. Pure functions.
 
 | in ClickHouse | `evolve` | `freeze` |
 |---|---|---|
 | a column is added | added to Iceberg, NULL in the rows before it | error |
 | a type is widened as Iceberg allows it (int to long, float to double, a decimal to more digits) | widened | error |
 | a column becomes Nullable | optional in Iceberg | error |
-| a column is no longer Nullable, columns change places | nothing to do: everything goes by name | nothing to do |
+| a column is no longer Nullable, or columns change places | nothing: columns are matched by name | nothing |
 | a column is renamed or dropped, or gets any other type | error | error |
 
-An error names the column. `offload init` is an operator's own decision: it follows as under `evolve`, whatever the contract.
+An error names the column. `offload init` is the operator's decision: it applies the rules of `evolve` whatever the
+contract.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from offload_core.errors import FixColumn
 from offload_core.source.projection import Column
 
 NAME_MAPPING = "schema.name-mapping.default"
-"""The table property by which readers find the columns of files without field ids: older ones of ours, and those of others."""
+"""The table property that maps names to field ids, for files without ids: older ones of ours, and those of others."""
 
 _PROMOTIONS = {("int", "long"), ("float", "double")}
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
@@ -49,7 +50,7 @@ class IcebergField:
 
 @dataclass(frozen=True)
 class AddColumn:
-    """Add a column, as an optional one: the rows before it have no value."""
+    """Add an optional column: the rows before it have no value."""
 
     name: str
     type: str
@@ -60,7 +61,7 @@ class AddColumn:
 
 @dataclass(frozen=True)
 class WidenColumn:
-    """Give a column a wider type; files keep what they have, readers convert."""
+    """Give a column a wider type; existing files keep theirs, and readers convert."""
 
     name: str
     before: str
@@ -96,7 +97,7 @@ def plan_changes(
     contract: SchemaContract,
     retired: Collection[str] = (),
 ) -> list[Change]:
-    """What the Iceberg table needs to hold the projection's rows; nothing if it is as it should be.
+    """The changes that the Iceberg table needs to hold the projection's rows; an empty list if it needs none.
 
     Args:
         table: the table's entry, for its names.
@@ -106,7 +107,7 @@ def plan_changes(
         retired: names that columns had before they were renamed or dropped in Iceberg; older data files still use them.
 
     Raises:
-        FixColumn: names every column that can't be followed, or that may not be. Nothing is to be changed then.
+        FixColumn: some changes are impossible, or the contract forbids them; the message names every such column.
     """
     cold = {field.name: field for field in fields}
     changes: list[Change] = []
@@ -129,12 +130,12 @@ def plan_changes(
 
 
 def complete_name_mapping(text: str | None, fields: Mapping[str, int]) -> str | None:
-    """The name mapping with every column in it, or None where nothing is missing.
+    """The name mapping with every column in it, or None if nothing is missing.
 
-    A column that is not in it would read as NULL from every file without field ids. Further names that a column has had stay.
+    A column that is not in it would read as NULL from every file without field ids. Earlier names of a column stay.
 
     Args:
-        text: the table's property `NAME_MAPPING`, None where it has none.
+        text: the table's property `NAME_MAPPING`, None if it has none.
         fields: the columns' field ids by their names.
     """
     entries: list[dict[str, Any]] = json.loads(text) if text else []
@@ -150,7 +151,7 @@ def complete_name_mapping(text: str | None, fields: Mapping[str, int]) -> str | 
 
 
 def mapped_names(text: str | None) -> set[str]:
-    """Every name in a name mapping, those included that no column has any more."""
+    """Every name in a name mapping, including those that no column has any more."""
     return {name for entry in (json.loads(text) if text else []) for name in entry["names"]}
 
 
@@ -167,17 +168,19 @@ def _not_addable(
     table: TableConfig, column: Column, cold: Mapping[str, IcebergField], retired: Collection[str]
 ) -> _Refusal | None:
     if column.name in retired:
-        # Files without field ids are read by name: what they hold under this name would become the new column's values.
+        # Files without field ids are read by name: their values under this name would become the new column's.
         return _Refusal(
-            f"Column {column.name!r} of {table.source} can't be added to Iceberg's {table.target}: a column of that name was dropped "
-            "or renamed there, and the old values in its files would come back as the new column's.",
+            f"Column {column.name!r} of {table.source} can't be added to Iceberg's {table.target}: a column of that "
+            "name was "
+            "dropped or renamed there, and the old values in its files would come back as the new column's.",
             "Give the column another name in ClickHouse, or offload a view that does.",
         )
     alike = next((name for name in cold if name.casefold() == column.name.casefold()), None)
     if alike is not None:
         return _Refusal(
-            f"Column {column.name!r} of {table.source} can't be added to Iceberg's {table.target}: it differs from {alike!r} only in case, "
-            "which Spark does not tell apart.",
+            f"Column {column.name!r} of {table.source} can't be added to Iceberg's {table.target}: it differs from "
+            f"{alike!r} "
+            "only in case, which Spark ignores.",
             "Give the column another name in ClickHouse, or offload a view that does.",
         )
     return None
@@ -186,20 +189,22 @@ def _not_addable(
 def _not_followable(table: TableConfig, column: Column, field: IcebergField) -> _Refusal | None:
     if field.type != column.iceberg_type and not _is_promotion(field.type, column.iceberg_type):
         return _Refusal(
-            f"Column {column.name!r} is {field.type} in Iceberg's {table.target}, but ClickHouse's type needs {column.iceberg_type}, "
-            "and Iceberg can't change the one into the other.",
+            f"Column {column.name!r} is {field.type} in Iceberg's {table.target}, but ClickHouse's type needs "
+            f"{column.iceberg_type}, and Iceberg can't change the one into the other.",
             f"Change the column back in ClickHouse, or offload a view that converts it to {field.type}.",
         )
     if field.required and not column.required and field.identifier:
         return _Refusal(
-            f"Column {column.name!r} of {table.source} may be NULL now, but it identifies the rows of Iceberg's {table.target}.",
-            f"Change it back in ClickHouse, or run `ALTER TABLE … DROP IDENTIFIER FIELDS {column.name}` on the Iceberg table.",
+            f"Column {column.name!r} of {table.source} may be NULL now, but it identifies the rows of Iceberg's "
+            f"{table.target}.",
+            f"Change it back in ClickHouse, or run `ALTER TABLE … DROP IDENTIFIER FIELDS {column.name}` on the Iceberg "
+            "table.",
         )
     return None
 
 
 def _is_promotion(before: str, after: str) -> bool:
-    """Whether Iceberg can read files of the one type as the other."""
+    """Whether Iceberg can read files of the type `before` as the type `after`."""
     narrow, wide = _DECIMAL.fullmatch(before), _DECIMAL.fullmatch(after)
     if narrow and wide:
         return narrow[2] == wide[2] and int(narrow[1]) < int(wide[1])
@@ -207,7 +212,7 @@ def _is_promotion(before: str, after: str) -> bool:
 
 
 def _dropped(table: TableConfig, columns: Sequence[Column], cold: Mapping[str, IcebergField]) -> list[_Refusal]:
-    """A refusal for each column that only Iceberg has; it says so where it looks like a rename."""
+    """A refusal for each column that only Iceberg has; it mentions if the column looks renamed."""
     names = {column.name for column in columns}
     added = [column for column in columns if column.name not in cold]
     gone = [field for name, field in cold.items() if name not in names]
@@ -219,16 +224,18 @@ def _dropped(table: TableConfig, columns: Sequence[Column], cold: Mapping[str, I
             refused.append(
                 _Refusal(
                     f"{problem} It looks as if it was renamed to {same[0]!r}.",
-                    f"If so, rename it in Iceberg too (`ALTER TABLE … RENAME COLUMN {field.name} TO {same[0]}`), which keeps its values; "
-                    "if not, add the old column again in ClickHouse.",
+                    f"If so, rename it in Iceberg, too (`ALTER TABLE … RENAME COLUMN {field.name} TO {same[0]}`), "
+                    "which keeps "
+                    "its values; if not, add the old column again in ClickHouse.",
                 )
             )
         else:
             refused.append(
                 _Refusal(
                     problem,
-                    "Add it again in ClickHouse (as a Nullable column that stays empty it keeps what Iceberg has of the past), "
-                    f"or give it up in Iceberg (`ALTER TABLE … DROP COLUMN {field.name}`).",
+                    "Add it again in ClickHouse (as a Nullable column that stays empty, to keep Iceberg's past "
+                    "values), or "
+                    f"drop it in Iceberg (`ALTER TABLE … DROP COLUMN {field.name}`).",
                 )
             )
     return refused
@@ -237,6 +244,8 @@ def _dropped(table: TableConfig, columns: Sequence[Column], cold: Mapping[str, I
 def _frozen(table: TableConfig, changes: Sequence[Change]) -> _Refusal:
     wanted = "; ".join(map(str, changes))
     return _Refusal(
-        f"The columns of {table.source} have changed, and the contract of {table.target} is `freeze`. It would need: {wanted}.",
-        "Run `offload init` to let Iceberg follow this once, or set `schema_contract` of the table's entry to `evolve`.",
+        f"The columns of {table.source} have changed, and the contract of {table.target} is `freeze`. Needed: "
+        f"{wanted}.",
+        "Run `offload init` to let Iceberg follow this once, or set `schema_contract` of the table's entry to "
+        "`evolve`.",
     )

@@ -1,4 +1,4 @@
-"""What ClickHouse says of a source table: its columns, its identity, its retention and the server's clock."""
+"""A source table as ClickHouse describes it: columns, identity, retention, and the server's clock."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 
 from offload_core.config.tables import TableConfig
 from offload_core.errors import FixSource
-from offload_core.source.clickhouse import ClickHouse, quote_table
+from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.projection import SourceColumn
 from offload_core.source.queries import NOW, parse_time, source_column
+from offload_core.source.quoting import quote_table
 
 COMPARISON = timedelta(minutes=10)
 """Longer than a comparison of both tiers takes."""
@@ -24,10 +25,10 @@ class SourceTable:
 
     Attributes:
         now: ClickHouse's clock, UTC.
-        uuid: the table's UUID; another one means that it was dropped and made again.
+        uuid: the table's UUID; it changes when the table is dropped and created again.
         columns: its stored columns in order.
-        ttl: the retention its TTL states, as ClickHouse SQL (`INTERVAL 7 DAY`), None without one.
-        stores_rows: False for a view and the like, whose rows lie in other tables with a retention of their own.
+        ttl: the retention of its TTL, as ClickHouse SQL (`INTERVAL 7 DAY`); None without one.
+        stores_rows: False for views and the like, whose rows are in other tables with their own retention.
     """
 
     now: datetime
@@ -41,7 +42,8 @@ def oldest_time(client: ClickHouse, table: TableConfig) -> datetime | None:
     """The timestamp of a table's oldest row (UTC), None for an empty table."""
     timestamp = source_column(table, table.timestamp_col)
     rows = client.rows(
-        f"SELECT count() AS offload_rows, toString(toDateTime64(min({timestamp}), 6, 'UTC')) AS offload_oldest "  # noqa: S608 - quoted
+        f"SELECT count() AS offload_rows, toString(toDateTime64(min({timestamp}), 6, 'UTC')) AS "  # noqa: S608 - quoted
+        "offload_oldest "
         f"FROM {quote_table(table.source)}"
     )
     return parse_time(rows[0]["offload_oldest"]) if int(rows[0]["offload_rows"]) else None
@@ -54,10 +56,11 @@ def expires_before(client: ClickHouse, ttl: str) -> datetime:
 
 
 def holds_all_since(client: ClickHouse, table: TableConfig, described: SourceTable) -> datetime | None:
-    """The timestamp from which on (UTC, inclusive) ClickHouse still holds every row it ever had; None for an empty table.
+    """The timestamp (UTC, inclusive) from which on ClickHouse still holds every row that it ever had; None for an empty
+    table.
 
-    TTL takes rows part by part, so an old row that is still there says nothing of its neighbours: what the TTL allows to be taken
-    counts as taken, and so does what it will allow within the next minutes, while somebody compares.
+    TTL removes rows part by part, so an old row that is still there says nothing about its neighbors. Rows that the TTL
+    may remove count as removed, and so do those that it may remove within the next minutes, during a comparison.
     """
     oldest = oldest_time(client, table)
     if oldest is None or described.ttl is None:
@@ -66,7 +69,7 @@ def holds_all_since(client: ClickHouse, table: TableConfig, described: SourceTab
 
 
 def describe(client: ClickHouse, table: TableConfig, default_database: str) -> SourceTable:
-    """Ask ClickHouse what a table is.
+    """Let ClickHouse describe a table.
 
     Raises:
         FixSource: there is no such table.
@@ -74,7 +77,8 @@ def describe(client: ClickHouse, table: TableConfig, default_database: str) -> S
     database, _, name = table.source.rpartition(".")
     parameters = {"database": database or default_database, "name": name}
     tables = client.rows(
-        f"SELECT toString(uuid) AS uuid, engine, engine_full, ({NOW}) AS now FROM system.tables "  # noqa: S608 - constants only
+        f"SELECT toString(uuid) AS uuid, engine, engine_full, ({NOW}) AS now FROM "  # noqa: S608 - constants only
+        "system.tables "
         "WHERE database = {database:String} AND name = {name:String}",
         parameters,
     )

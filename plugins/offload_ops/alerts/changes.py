@@ -1,9 +1,11 @@
-"""What has to be told now, and what has been told already. Pure functions; the present is an argument.
+"""What has changed since the last notification. Pure functions; the present is an argument.
 
-- Lag: one message at each level of the matrix (R85) from Warning on, and one when it is over.
-- Problems: one message per table and kind of error, after the last attempt; a server that is down is told once, not once per table.
-- A halted table is told as that; how late it is by now is told no more, except when its rows may soon expire.
-- Over is over when the table has been offloaded since. While a cycle is at work, what others are still waiting for is told together.
+- Lag: one message at each level from Warning on, and one when it is over.
+- Issues: one message per table and kind of error, after the last attempt. A server that is down is reported once, not
+  once per table.
+- A halted table is reported as halted. Its lag is no longer reported, unless its rows may soon expire.
+- An alert is over when the table has been offloaded since. While a cycle is running, this waits for the other tables,
+  so that one message reports all of them.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ from offload_core.errors import (
     FreeDiskSpace,
     LedgerUnavailable,
 )
-from offload_ops.alerts.model import OVER, Item, Memory, News, Told, Topic
-from offload_ops.table_state import Condition, Problem, TableState
+from offload_core.ledger.alert_log import OVER
+from offload_core.ledger.rows import StepKind
+from offload_ops.alerts.model import Change, NotificationState, NotificationStates, StateChanges, Topic
+from offload_ops.table_state import Condition, Issue, TableState
 
 AT_RISK = "Rows at risk"
-"""The level above all others: the lag comes near the 24 hours after which ClickHouse's TTL may take rows (R68)."""
+"""The level above all others: the lag approaches 24 hours, after which ClickHouse's TTL may delete rows."""
 RISK_AFTER = timedelta(hours=20)
-"""Four hours are left then to act."""
+"""This leaves four hours to act."""
 LEVELS = (
     LagLevel.WARNING.value,
     LagLevel.CRITICAL.value,
@@ -34,152 +38,151 @@ LEVELS = (
     LagLevel.EMERGENCY.value,
     AT_RISK,
 )
-"""The levels that are told. Below lies what a healthy table reaches before each cycle's end (X22)."""
-_OF_ALL = frozenset(
+"""The levels that are reported. Every healthy table passes through the levels below before its cycle ends."""
+_SHARED_SERVERS = frozenset(
     error.kind
     for error in (ClickHouseUnavailable, LedgerUnavailable, CatalogUnavailable, FreeDiskSpace, FixCredentials)
 )
-"""Kinds of errors that are not about a table, but about a server that all of them need."""
-_NOTHING = Told()
+"""Kinds of errors that concern a server which all tables need."""
+_NOTHING = NotificationState()
 
 
-def news(
+def state_changes(
     states: Sequence[TableState],
-    memory: Memory,
+    notified: NotificationStates,
     now: datetime,
     *,
     is_running: bool,
-    given_up: Mapping[str, Problem] | None = None,
-) -> News:
-    """What one channel is to be told.
+    failed: Mapping[str, Issue] | None = None,
+) -> StateChanges:
+    """What one channel has to be notified of.
 
     Args:
         states: the configured tables.
-        memory: what it has been told.
+        notified: what the channel has been sent.
         now: the present (UTC).
-        is_running: whether a cycle is at work.
-        given_up: problems of tables whose task has just failed for good, by name; the ledger may not know them.
+        is_running: whether a cycle is running.
+        failed: issues of tables whose task has just failed for good, by name; the ledger may not have them yet.
     """
-    given_up = given_up or {}
     watched = [state for state in states if state.is_watched]
-    late = _late(watched, memory, now)
-    problems = list(_problems(watched, memory, given_up))
-    telling = {item.state.name for item in (*late, *problems)}
+    late = _late(watched, notified, now)
+    issues = list(_issues(watched, notified, failed or {}))
+    affected = {change.state.name for change in (*late, *issues)}
     over = [
-        Item(state, topic, OVER, memory[state.name])
+        Change(state, topic, OVER, notified[state.name])
         for state in states
-        if state.name not in telling and _is_over(state, memory.get(state.name, _NOTHING))
-        for topic in _open_topics(memory[state.name])
+        if state.name not in affected and _is_over(state, notified.get(state.name, _NOTHING))
+        for topic in _open_topics(notified[state.name])
     ]
-    finished = {item.state.name for item in over}
+    finished = {change.state.name for change in over}
     waiting = [
         state
         for state in watched
         if state.condition is not Condition.HALTED
         and state.name not in finished
-        and (memory.get(state.name, _NOTHING).is_open or state.name in telling)
+        and (notified.get(state.name, _NOTHING).is_open or state.name in affected)
     ]
-    return News(late, problems, [] if is_running and waiting else over)
+    return StateChanges(late, issues, [] if is_running and waiting else over)
 
 
 def level_of(state: TableState, now: datetime) -> str | None:
-    """The level to tell of a table's lag; None below Warning. A table that was resumed gets the time that a cycle needs."""
+    """The level of a table's lag to report; None below Warning. A resumed table gets the time that a cycle needs."""
     if state.lag is None:
         return None
     value = state.lag
     if value >= RISK_AFTER:
         return AT_RISK
-    if state.row is not None and state.row.kind == "resume":
+    if state.row is not None and state.row.kind is StepKind.RESUME:
         value = min(value, max(now - state.row.created_at, timedelta()))
     level = state.bounds.level(value).value
     return level if level in LEVELS else None
 
 
-def problem_key(state: TableState, problem: Problem) -> str:
-    """What is remembered of a problem."""
-    return f"{'halted' if state.condition is Condition.HALTED else 'failed'} {problem.kind}"
+def issue_key(state: TableState, issue: Issue) -> str:
+    """The key by which the log of notifications records an issue."""
+    return f"{'halted' if state.condition is Condition.HALTED else 'failed'} {issue.kind}"
 
 
-def _late(watched: Sequence[TableState], memory: Memory, now: datetime) -> list[Item]:
-    crossed = [item for state in watched for item in _crossing(state, memory, level_of(state, now))]
-    levels = {item.told for item in crossed}
-    names = {item.state.name for item in crossed}
+def _late(watched: Sequence[TableState], notified: NotificationStates, now: datetime) -> list[Change]:
+    changes = [change for state in watched for change in _crossing(state, notified, level_of(state, now))]
+    levels = {change.key for change in changes}
+    names = {change.state.name for change in changes}
     for state in watched:
-        if crossed and state.name not in names and state.lag is not None:
-            soon = level_of(_later(state), now + _together(state))
-            if soon in levels:
-                crossed += _crossing(state, memory, soon, is_ahead=True)
-    return crossed
+        if changes and state.name not in names and state.lag is not None:
+            soon = _soon(state)
+            upcoming = level_of(replace(state, lag=state.lag + soon), now + soon)
+            if upcoming in levels:
+                changes += _crossing(state, notified, upcoming, is_upcoming=True)
+    return changes
 
 
-def _crossing(state: TableState, memory: Memory, level: str | None, *, is_ahead: bool = False) -> Iterator[Item]:
-    before = memory.get(state.name, _NOTHING)
+def _crossing(
+    state: TableState, notified: NotificationStates, level: str | None, *, is_upcoming: bool = False
+) -> Iterator[Change]:
+    before = notified.get(state.name, _NOTHING)
     if level is None or level == before.level:
         return
     if state.condition is Condition.HALTED and level != AT_RISK:
         return
-    # A lower level than was told: it has been offloaded since, and is late again. Or it was told ahead of its time.
+    # A level below the reported one is new only if the table has been offloaded since and is late again.
+    # Otherwise the higher level was reported early, together with that of other tables.
     if _rank(level) < _rank(before.level) and not _offloaded_since(state, before):
         return
-    yield Item(state, Topic.LAG, level, before, is_ahead=is_ahead)
+    yield Change(state, Topic.LAG, level, before, is_upcoming=is_upcoming)
 
 
-def _problems(watched: Sequence[TableState], memory: Memory, given_up: Mapping[str, Problem]) -> Iterator[Item]:
-    known = {key for told in memory.values() for key in told.problems}
+def _issues(
+    watched: Sequence[TableState], notified: NotificationStates, failed: Mapping[str, Issue]
+) -> Iterator[Change]:
+    known = {key for sent in notified.values() for key in sent.issues}
     for state in watched:
-        problem = _final(state, given_up.get(state.name))
-        if problem is None:
+        issue = _final(state, failed.get(state.name))
+        if issue is None:
             continue
-        key, before = problem_key(state, problem), memory.get(state.name, _NOTHING)
-        if key not in before.problems:
-            yield Item(
-                _with(state, problem),
-                Topic.PROBLEM,
-                key,
-                before,
-                is_loud=not (problem.kind in _OF_ALL and key in known),
-            )
+        key, before = issue_key(state, issue), notified.get(state.name, _NOTHING)
+        if key not in before.issues:
+            is_known = issue.kind in _SHARED_SERVERS and key in known
+            yield Change(_with(state, issue), Topic.ISSUE, key, before, needs_message=not is_known)
 
 
-def _final(state: TableState, given_up: Problem | None) -> Problem | None:
-    recorded = state.problem
+def _final(state: TableState, failed: Issue | None) -> Issue | None:
+    recorded = state.issue
     if state.condition is Condition.FAILED and recorded is not None and not recorded.is_final:
-        return recorded if given_up else None
-    return recorded or given_up
+        return recorded if failed else None
+    return recorded or failed
 
 
-def _with(state: TableState, problem: Problem) -> TableState:
-    if state.problem is problem:
+def _with(state: TableState, issue: Issue) -> TableState:
+    if state.issue is issue:
         return state
-    return replace(state, condition=Condition.FAILED, problem=problem)
+    return replace(state, condition=Condition.FAILED, issue=issue)
 
 
-def _is_over(state: TableState, told: Told) -> bool:
-    if not told.is_open:
+def _is_over(state: TableState, sent: NotificationState) -> bool:
+    if not sent.is_open:
         return False
-    return not state.is_watched or (state.condition is Condition.GOOD and _offloaded_since(state, told))
+    return not state.is_watched or (state.condition is Condition.OK and _offloaded_since(state, sent))
 
 
-def _offloaded_since(state: TableState, told: Told) -> bool:
+def _offloaded_since(state: TableState, sent: NotificationState) -> bool:
     success = state.last_success
-    return success is not None and (told.told_at is None or success > told.told_at)
+    return success is not None and (sent.notified_at is None or success > sent.notified_at)
 
 
-def _open_topics(told: Told) -> Iterator[Topic]:
-    if told.level is not None:
+def _open_topics(sent: NotificationState) -> Iterator[Topic]:
+    if sent.level is not None:
         yield Topic.LAG
-    if told.problems:
-        yield Topic.PROBLEM
+    if sent.issues:
+        yield Topic.ISSUE
 
 
 def _rank(level: str | None) -> int:
     return -1 if level is None else LEVELS.index(level)
 
 
-def _later(state: TableState) -> TableState:
-    return replace(state, lag=(state.lag or timedelta()) + _together(state))
+def _soon(state: TableState) -> timedelta:
+    """Tables that will reach a level this soon are reported with the first one: 3 minutes of 15.
 
-
-def _together(state: TableState) -> timedelta:
-    """Tables that reach a level this soon after another one are told with it: those of one cycle end minutes apart, 3 of 15."""
+    The tables of one cycle end minutes apart.
+    """
     return state.bounds.bound(LagLevel.ELEVATED) / 5

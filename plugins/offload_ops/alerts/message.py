@@ -1,289 +1,308 @@
-"""An alert in words: subject, mail page and plain text."""
+"""The text of an alert: subject, HTML mail and plain text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from pathlib import Path
 
 from offload_core.config.lag import LagLevel
 from offload_core.errors import ColdRowsLost, HotRowsExpired, LedgerAhead
-from offload_ops.alerts.cause import Cause
+from offload_ops.alerts.cause import Cause, Runbook
 from offload_ops.alerts.changes import AT_RISK, LEVELS
-from offload_ops.alerts.model import Item, News, Topic
+from offload_ops.alerts.model import Change, StateChanges, Topic
 from offload_ops.html_mail import render
 from offload_ops.table_state import Condition, TableState
-from offload_ops.text import amount, clock, duration, in_words, listed
+from offload_ops.text import (
+    NOT_AVAILABLE,
+    RunbookLink,
+    amount,
+    clock,
+    duration,
+    duration_in_words,
+    name_list,
+    runbook_link,
+)
 
 _MINUTE = timedelta(minutes=1)
 _LOST = frozenset(error.kind for error in (ColdRowsLost, HotRowsExpired, LedgerAhead))
-"""Kinds of halts behind which rows are missing, or may be."""
-_AT_ONCE = frozenset({LagLevel.EMERGENCY.value, AT_RISK})
+"""Kinds of errors that halt a table because rows are missing, or may be."""
+_PAGED_LEVELS = frozenset({LagLevel.EMERGENCY.value, AT_RISK})
 _REACTIONS = {
     LagLevel.WARNING.value: "Find out why, in business hours.",
     LagLevel.CRITICAL.value: "Act at once: the objective of {objective} is missed.",
-    LagLevel.SEVERE.value: "Act at once; have it caught up by hand.",
-    LagLevel.EMERGENCY.value: "Escalate, and have it caught up.",
-    AT_RISK: "Act at once: what TTL takes before it is offloaded is lost.",
+    LagLevel.SEVERE.value: "Act at once: catch up by hand.",
+    LagLevel.EMERGENCY.value: "Escalate, and catch up by hand.",
+    AT_RISK: "Act at once: rows that TTL deletes before they are offloaded are lost.",
 }
 
 
+class Urgency(str, Enum):
+    """How fast somebody should act."""
+
+    NORMAL = "normal"
+    """In business hours."""
+    URGENT = "urgent"
+    """At once."""
+    PAGE = "page"
+    """At once; the message goes to the pager as well."""
+
+
 @dataclass(frozen=True)
-class Link:
-    """A runbook: its file name, and its address where the settings know one."""
-
-    name: str
-    address: str | None
-
-    def __str__(self) -> str:
-        return self.address or f"docs/runbooks/{self.name}"
-
-
-@dataclass(frozen=True)
-class Why:
-    """A likely cause of several tables' lateness."""
+class CauseText:
+    """The likely cause of the lag or failure of some tables."""
 
     tables: str
     finding: str
     remedy: str
-    runbook: Link
+    runbook: RunbookLink | None = None
 
 
 @dataclass(frozen=True)
-class Line:
-    """One table in an alert: all of it is text."""
+class TableText:
+    """One table in an alert.
+
+    Attributes:
+        state: its level of lag, or its condition.
+        last_success: when it was last offloaded with success (UTC).
+        lag: the time since then; if the alert is over, the longest lag.
+        waiting: rows in ClickHouse that are not in Iceberg yet.
+    """
 
     table: str
     state: str
-    since: str
-    missed: str
-    waiting: str
+    last_success: str = ""
+    lag: str = ""
+    waiting: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alert:
     """A message.
 
     Attributes:
-        headline: what is the matter, in a sentence without its full stop.
-        subject: the mail's subject.
-        reaction: how fast somebody should act; empty if it is over.
-        is_page: whether it goes to those who are paged as well.
-        is_urgent: whether it can't wait.
-        is_over: whether there is nothing left to do.
-        why: likely causes, those of most tables first.
-        late, over: the tables.
-        others: how the other tables do.
+        pipeline: the pipeline's id.
+        at: the time of the message (UTC).
+        headline: the issue in a sentence without its full stop.
+        urgency: how fast somebody should act; if the alert is over, how fast it was.
+        is_over: whether nothing is left to do.
+        reaction: what to do first; empty if it is over.
+        causes: likely causes, those of most tables first.
+        tables: the tables with an issue.
+        resolved: the tables whose alert is over.
+        others: how many of the other tables are on time.
     """
 
+    pipeline: str
+    at: datetime
     headline: str
-    subject: str
-    reaction: str
-    is_page: bool
-    is_urgent: bool
-    is_over: bool
-    scope: str
-    why: Sequence[Why]
-    late: Sequence[Line]
-    over: Sequence[Line]
-    others: str
+    urgency: Urgency
+    is_over: bool = False
+    reaction: str = ""
+    causes: Sequence[CauseText] = ()
+    tables: Sequence[TableText] = ()
+    resolved: Sequence[TableText] = ()
+    others: str = ""
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it goes to the pager as well."""
+        return self.urgency is Urgency.PAGE
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody should act at once."""
+        return self.urgency is not Urgency.NORMAL
+
+    @property
+    def subject(self) -> str:
+        """The mail's subject."""
+        # Only messages about tables have the mark: mail filters may depend on the exact subjects.
+        mark = "PAGE: " if self.is_page and self.tables else ""
+        return f"[{self.pipeline}] {mark}{self.headline}"
+
+    @property
+    def scope(self) -> str:
+        """The pipeline and the time."""
+        return f"Pipeline {self.pipeline}, {clock(self.at)} UTC"
 
     def html(self) -> str:
-        """The mail's page."""
+        """The mail as HTML."""
         return render(Path(__file__).parent, "alert.html.j2", title=self.headline, scope=self.scope, alert=self)
 
     def text(self) -> str:
-        """The same for programs that show no HTML, and for Slack."""
+        """The message as plain text, for Slack and for mail programs that show no HTML."""
         return render(Path(__file__).parent, "alert.txt.j2", alert=self)
 
 
-def compose(
-    pipeline: str,
-    news: News,
-    states: Sequence[TableState],
-    causes: Mapping[str, Cause],
-    waiting: Mapping[str, str],
-    runbook_url: str | None,
-    now: datetime,
-) -> Alert:
-    """The message about these news.
+@dataclass(frozen=True)
+class AlertContext:
+    """The pipeline that a message is about.
 
-    Args:
-        pipeline: the pipeline's id.
-        news: what is to be told.
+    Attributes:
+        pipeline: its id.
         states: all configured tables.
-        causes: the likely causes of those that are late or fail, by table.
-        waiting: their rows in ClickHouse that are not in Iceberg yet, in words, by table.
-        runbook_url: where the runbooks can be read.
+        runbook_url: the address of the runbooks, if the settings have one.
         now: the present (UTC).
     """
-    told = {item.state.name: item for item in (*news.problems, *news.late)}
-    headline = _headline(news)
-    is_page = _is_page(news)
-    mark = "PAGE: " if is_page and not _is_over(news) else ""
+
+    pipeline: str
+    states: Sequence[TableState]
+    runbook_url: str | None
+    now: datetime
+
+
+def compose(
+    changes: StateChanges, causes: Mapping[str, Cause], waiting: Mapping[str, str], context: AlertContext
+) -> Alert:
+    """The message about some changes.
+
+    Args:
+        changes: what to notify of.
+        causes: the likely causes, by table.
+        waiting: rows in ClickHouse that are not in Iceberg yet, as text, by table.
+        context: the pipeline.
+    """
+    affected = {change.state.name: change for change in (*changes.issues, *changes.late)}
+    resolved = {change.state.name: change for change in changes.over}
     return Alert(
-        headline=headline,
-        subject=f"[{pipeline}] {mark}{headline}",
-        reaction=_reaction(news),
-        is_page=is_page,
-        is_urgent=is_page or any(item.told != LagLevel.WARNING.value for item in news.late),
-        is_over=_is_over(news),
-        scope=f"Pipeline {pipeline}, {clock(now)} UTC",
-        why=_why(list(told.values()), causes, runbook_url, sum(state.is_watched for state in states)),
-        late=[_late_line(item, waiting.get(item.state.name, "unknown")) for item in told.values()],
-        over=[_over_line(item) for item in _one_per_table(news.over)],
-        others=_others(states, told, {item.state.name for item in news.over}),
+        pipeline=context.pipeline,
+        at=context.now,
+        headline=_headline(changes),
+        urgency=_urgency(changes),
+        is_over=changes.is_over,
+        reaction=_reaction(changes),
+        causes=_causes([change.state.name for change in affected.values()], causes, context),
+        tables=[_table(change, waiting.get(name, "unknown")) for name, change in affected.items()],
+        resolved=[_resolved_table(change) for change in resolved.values()],
+        others=_others([state for state in context.states if state.name not in affected | resolved]),
     )
 
 
 def ledger_alert(pipeline: str, problem: str, remedy: str, runbook_url: str | None, now: datetime) -> Alert:
-    """The message that the ledger can't be reached, so that nothing can be said of any table."""
-    headline = "The ledger can't be reached: nothing is offloaded"
-    runbook = runbook_link("iceberg-offload-watermark-recovery.md", runbook_url)
+    """The message that the ledger can't be reached, so that the state of all tables is unknown."""
     return Alert(
-        headline=headline,
-        subject=f"[{pipeline}] {headline}",
-        reaction="Act at once: while the ledger is away, every table's lag grows and can't be told.",
-        is_page=True,
-        is_urgent=True,
-        is_over=False,
-        scope=f"Pipeline {pipeline}, {clock(now)} UTC",
-        why=[Why("All tables", problem, remedy, runbook)],
-        late=[],
-        over=[],
-        others="",
+        pipeline=pipeline,
+        at=now,
+        headline="The ledger can't be reached: nothing is offloaded",
+        urgency=Urgency.PAGE,
+        reaction="Act at once: while the ledger is unreachable, every table's lag grows and is not measured.",
+        causes=[CauseText("All tables", problem, remedy, runbook_link(Runbook.WATERMARK.value, runbook_url))],
     )
 
 
 def ledger_over(pipeline: str, now: datetime) -> Alert:
     """The message that the ledger can be reached again."""
     headline = "Over: the ledger can be reached again"
-    scope = f"Pipeline {pipeline}, {clock(now)} UTC"
-    return Alert(headline, f"[{pipeline}] {headline}", "", True, False, True, scope, [], [], [], "")
+    return Alert(pipeline=pipeline, at=now, headline=headline, urgency=Urgency.PAGE, is_over=True)
 
 
 def job_alert(pipeline: str, dag_id: str, problem: str, now: datetime) -> Alert:
     """The message that a run of another DAG of the package has failed."""
-    headline = f"A run of {dag_id} has failed"
-    remedy = f"See the logs of its failed tasks in Airflow, then clear them in {dag_id}."
+    remedy = f"Read the logs of its failed tasks in Airflow, then clear them in {dag_id}."
     return Alert(
-        headline=headline,
-        subject=f"[{pipeline}] {headline}",
-        reaction="Look at it today; the offload itself goes on.",
-        is_page=False,
-        is_urgent=False,
-        is_over=False,
-        scope=f"Pipeline {pipeline}, {clock(now)} UTC",
-        why=[Why("This run", problem, remedy, Link("", None))],
-        late=[],
-        over=[],
-        others="",
+        pipeline=pipeline,
+        at=now,
+        headline=f"A run of {dag_id} has failed",
+        urgency=Urgency.NORMAL,
+        reaction="Check it today; the offload itself continues.",
+        causes=[CauseText("This run", problem, remedy)],
     )
 
 
-def _headline(news: News) -> str:
-    halted = [item for item in news.problems if item.state.condition is Condition.HALTED]
-    lost = [item for item in halted if item.state.problem and item.state.problem.kind in _LOST]
+def _headline(changes: StateChanges) -> str:
+    halted = [change for change in changes.issues if change.state.condition is Condition.HALTED]
+    lost = [change for change in halted if change.state.issue and change.state.issue.kind in _LOST]
     if lost:
-        return f"Data loss: {_names(lost)} {_are(lost)} halted"
+        return f"Data loss: {_subject(lost)} halted"
     if halted:
-        return f"{_names(halted)} {_are(halted)} halted"
-    if news.late:
-        level = _worst(news)
-        late = [item for item in news.late if item.told == level and not item.is_ahead]
-        return f"{level}: {_names(late)} {_are(late)} {_how_late(late[0])}"
-    if news.problems:
-        kinds = sorted({item.state.problem.kind for item in news.problems if item.state.problem})
-        return f"The offload of {_names(news.problems)} failed ({', '.join(kinds)})"
-    tables = _one_per_table(news.over)
-    return f"Over: {_names(tables)} {_are(tables)} offloaded again"
+        return f"{_subject(halted)} halted"
+    if changes.late:
+        level = _worst(changes)
+        late = [change for change in changes.late if change.key == level and not change.is_upcoming]
+        return f"{level}: {_subject(late)} {_how_late(late[0])}"
+    if changes.issues:
+        kinds = sorted({change.state.issue.kind for change in changes.issues if change.state.issue})
+        return f"The offload of {_names(changes.issues)} failed ({', '.join(kinds)})"
+    resolved = {change.state.name: change for change in changes.over}
+    return f"Over: {_subject(list(resolved.values()))} offloaded again"
 
 
-def _reaction(news: News) -> str:
-    if any(item.state.condition is Condition.HALTED for item in news.problems):
-        return "Act at once: nothing of it is offloaded until somebody says so."
-    if news.late:
-        objective = in_words(news.late[0].state.bounds.bound(LagLevel.CRITICAL))
-        return _REACTIONS[_worst(news)].format(objective=objective)
-    return "See why; the next cycle tries again by itself." if news.problems else ""
-
-
-def _how_late(item: Item) -> str:
-    """The bound that a table has crossed, in words."""
-    if item.told == AT_RISK:
-        return "more than 20 hours late: ClickHouse may soon delete rows that are not in Iceberg"
-    return f"more than {in_words(item.state.bounds.bound(LagLevel(item.told)))} late"
-
-
-def _worst(news: News) -> str:
-    # What is only on the point of crossing a level is not the headline.
-    return max((item.told for item in news.late if not item.is_ahead), key=LEVELS.index)
-
-
-def _is_over(news: News) -> bool:
-    return not news.late and not news.problems
-
-
-def _is_page(news: News) -> bool:
-    """Halted tables, and the worst levels; and that those are over."""
-    return (
-        any(item.state.condition is Condition.HALTED for item in news.problems)
-        or any(item.told in _AT_ONCE for item in news.late)
-        or any(
-            item.before.level in _AT_ONCE or any(key.startswith("halted ") for key in item.before.problems)
-            for item in news.over
-        )
+def _urgency(changes: StateChanges) -> Urgency:
+    is_page = (
+        any(change.state.condition is Condition.HALTED for change in changes.issues)
+        or any(change.key in _PAGED_LEVELS for change in changes.late)
+        # The end of a page goes to the pager too.
+        or any(change.before.level in _PAGED_LEVELS or change.before.has_halt for change in changes.over)
     )
+    if is_page:
+        return Urgency.PAGE
+    is_urgent = any(change.key != LagLevel.WARNING.value for change in changes.late)
+    return Urgency.URGENT if is_urgent else Urgency.NORMAL
 
 
-def _why(items: Sequence[Item], causes: Mapping[str, Cause], runbook_url: str | None, watched: int) -> list[Why]:
+def _reaction(changes: StateChanges) -> str:
+    if any(change.state.condition is Condition.HALTED for change in changes.issues):
+        return "Act at once: a halted table is not offloaded until an operator resumes it."
+    if changes.late:
+        objective = duration_in_words(changes.late[0].state.bounds.bound(LagLevel.CRITICAL))
+        return _REACTIONS[_worst(changes)].format(objective=objective)
+    return "Find out why; the next cycle tries again by itself." if changes.issues else ""
+
+
+def _how_late(change: Change) -> str:
+    """The bound that a table has crossed."""
+    if change.key == AT_RISK:
+        return "more than 20 hours late: ClickHouse may soon delete rows that are not in Iceberg"
+    return f"more than {duration_in_words(change.state.bounds.bound(LagLevel(change.key)))} late"
+
+
+def _worst(changes: StateChanges) -> str:
+    # A table that is only about to cross a level does not make the headline.
+    return max((change.key for change in changes.late if not change.is_upcoming), key=LEVELS.index)
+
+
+def _causes(names: Sequence[str], causes: Mapping[str, Cause], context: AlertContext) -> list[CauseText]:
+    watched = sum(state.is_watched for state in context.states)
     tables: dict[Cause, list[str]] = {}
-    for item in items:
-        tables.setdefault(causes[item.state.name], []).append(item.state.name)
+    for name in names:
+        tables.setdefault(causes[name], []).append(name)
     return [
-        Why(
-            "All tables" if len(names) == watched > 1 else listed(names),
+        CauseText(
+            "All tables" if len(names) == watched > 1 else name_list(names),
             cause.finding,
             cause.remedy,
-            runbook_link(cause.runbook.value, runbook_url),
+            runbook_link(cause.runbook.value, context.runbook_url),
         )
         for cause, names in sorted(tables.items(), key=lambda entry: -len(entry[1]))
     ]
 
 
-def runbook_link(name: str, runbook_url: str | None) -> Link:
-    """A runbook, with its address below the one that the settings have for all of them."""
-    return Link(name, f"{runbook_url.rstrip('/')}/{name}" if runbook_url else None)
-
-
-def _late_line(item: Item, waiting: str) -> Line:
-    state = item.state
-    halted = state.condition is Condition.HALTED
-    what = "halted" if halted else item.told if item.topic is Topic.LAG else "failed"
-    if item.is_ahead:
-        what = f"soon {what}"
-    success = state.last_success
-    return Line(
+def _table(change: Change, waiting: str) -> TableText:
+    state, success = change.state, change.state.last_success
+    shown = change.key if change.topic is Topic.LAG else "failed"
+    if state.condition is Condition.HALTED:
+        shown = "halted"
+    return TableText(
         table=state.name,
-        state=what,
-        since=clock(success) if success else "never yet",
-        missed=_minutes(state.lag) if state.lag is not None else "n/a",
+        state=f"soon {shown}" if change.is_upcoming else shown,
+        last_success=clock(success) if success else "never",
+        lag=_minutes(state.lag) if state.lag is not None else NOT_AVAILABLE,
         waiting=waiting,
     )
 
 
-def _over_line(item: Item) -> Line:
-    before, success = item.before, item.state.last_success
-    if not item.state.is_watched:
-        return Line(item.state.name, "switched off", "", "", "")
-    began = before.late_since
-    return Line(
-        table=item.state.name,
-        state=before.level or ("halted" if any(key.startswith("halted ") for key in before.problems) else "failed"),
-        since=clock(success) if success else "",
-        missed=_minutes(success - began) if success and began else "n/a",
-        waiting="",
+def _resolved_table(change: Change) -> TableText:
+    before, success = change.before, change.state.last_success
+    if not change.state.is_watched:
+        return TableText(change.state.name, "switched off")
+    return TableText(
+        table=change.state.name,
+        state=before.level or ("halted" if before.has_halt else "failed"),
+        last_success=clock(success) if success else "",
+        lag=_minutes(success - before.late_since) if success and before.late_since else NOT_AVAILABLE,
     )
 
 
@@ -292,31 +311,24 @@ def _minutes(value: timedelta) -> str:
     return duration(value - value % _MINUTE) if value >= _MINUTE else "less than a minute"
 
 
-def _others(states: Sequence[TableState], told: Mapping[str, Item], over: set[str]) -> str:
-    rest = [state for state in states if state.is_watched and state.name not in told and state.name not in over]
-    bad = [
-        state
-        for state in rest
-        if state.condition is not Condition.GOOD or (state.level and state.level.value in LEVELS)
-    ]
-    if not rest:
+def _others(states: Sequence[TableState]) -> str:
+    watched = [state for state in states if state.is_watched]
+    if not watched:
         return ""
-    words = [
-        f"Of the other tables, {amount(len(rest) - len(bad))} {'is' if len(rest) - len(bad) == 1 else 'are'} in time"
-    ]
-    if bad:
-        words.append(f"and still told of earlier: {listed([state.name for state in bad])}")
-    return f"{' '.join(words)}."
+    late = [state.name for state in watched if not _is_on_time(state)]
+    number = len(watched) - len(late)
+    summary = f"Of the other tables, {amount(number)} {'is' if number == 1 else 'are'} on time."
+    return f"{summary} Reported earlier and not over yet: {name_list(late)}." if late else summary
 
 
-def _one_per_table(items: Sequence[Item]) -> list[Item]:
-    return list({item.state.name: item for item in items}.values())
+def _is_on_time(state: TableState) -> bool:
+    return state.condition is Condition.OK and (state.level is None or state.level.value not in LEVELS)
 
 
-def _names(items: Sequence[Item]) -> str:
-    names = [item.state.name for item in items]
-    return names[0] if len(names) == 1 else f"{len(names)} tables"
+def _names(changes: Sequence[Change]) -> str:
+    return changes[0].state.name if len(changes) == 1 else f"{len(changes)} tables"
 
 
-def _are(items: Sequence[Item]) -> str:
-    return "is" if len(items) == 1 else "are"
+def _subject(changes: Sequence[Change]) -> str:
+    """The tables as the subject of a sentence, with its verb."""
+    return f"{_names(changes)} {'is' if len(changes) == 1 else 'are'}"

@@ -1,4 +1,4 @@
-"""What an alert is made of."""
+"""The data of alerts."""
 
 from __future__ import annotations
 
@@ -11,89 +11,95 @@ from offload_ops.table_state import TableState
 
 
 class Topic(str, Enum):
-    """A table's lag and its problem are told each for itself."""
+    """A notification is about a table's lag or about its issue; each has a history of its own."""
 
     LAG = "lag"
-    PROBLEM = "problem"
-
-
-OVER = "over"
-"""What is remembered as told when an alert is over."""
+    ISSUE = "problem"
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one channel has been told of one table since its last alert was over.
+class NotificationState:
+    """What one channel has been sent about one table since its last alert was over.
 
     Attributes:
-        level: the lag's level that was told last; None: none.
-        problems: the problems that were told.
-        late_since: when the table had last been offloaded, when its lag was told first (UTC); None: never, or no lag was told.
-        told_at: when it was told last (UTC).
+        level: the level of lag that was sent last; None: none.
+        issues: the issues that were sent.
+        late_since: last success before the first notification about its lag (UTC); None without either.
+        notified_at: when the last notification was sent (UTC).
     """
 
     level: str | None = None
-    problems: frozenset[str] = frozenset()
+    issues: frozenset[str] = frozenset()
     late_since: datetime | None = None
-    told_at: datetime | None = None
+    notified_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something that is not over."""
-        return self.level is not None or bool(self.problems)
+        """Whether something that was sent is not over."""
+        return self.level is not None or bool(self.issues)
+
+    @property
+    def has_halt(self) -> bool:
+        """Whether one of the issues is a halt."""
+        return any(issue.startswith("halted ") for issue in self.issues)
 
 
 @dataclass(frozen=True)
-class Item:
-    """One thing to tell of one table.
+class Change:
+    """A change of one table since the last notification.
 
     Attributes:
         state: the table.
         topic: what it is about.
-        told: what is remembered: a level, a problem, or `OVER`.
-        before: what had been told until now.
-        is_loud: whether it needs a message; what another table's message says already is only remembered.
-        is_ahead: whether the table is on the point of crossing a level that others have crossed.
+        key: what the log of notifications records: a level, an issue's key, or `alert_log.OVER`.
+        before: what has been sent so far.
+        needs_message: whether it needs a message; what another table's message already says is only recorded.
+        is_upcoming: whether the table is about to cross a level that others have crossed.
     """
 
     state: TableState
     topic: Topic
-    told: str
-    before: Told
-    is_loud: bool = True
-    is_ahead: bool = False
+    key: str
+    before: NotificationState
+    needs_message: bool = True
+    is_upcoming: bool = False
 
 
 @dataclass(frozen=True)
-class News:
-    """All that one channel is to be told now."""
+class StateChanges:
+    """All that one channel has to be notified of now."""
 
-    late: Sequence[Item] = ()
-    problems: Sequence[Item] = ()
-    over: Sequence[Item] = ()
-
-    @property
-    def items(self) -> list[Item]:
-        """All of it, the worst first."""
-        return [*self.problems, *self.late, *self.over]
+    late: Sequence[Change] = ()
+    issues: Sequence[Change] = ()
+    over: Sequence[Change] = ()
 
     @property
-    def is_loud(self) -> bool:
-        """Whether any of it needs a message."""
-        return any(item.is_loud for item in self.items)
+    def all(self) -> list[Change]:
+        """All changes, the worst first."""
+        return [*self.issues, *self.late, *self.over]
+
+    @property
+    def needs_message(self) -> bool:
+        """Whether any of them needs a message."""
+        return any(change.needs_message for change in self.all)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing new is wrong: all changes are ends of alerts."""
+        return not self.late and not self.issues
 
 
 @dataclass(frozen=True)
 class Cycles:
-    """How the offload's DAG does, as Airflow has it; None as a whole where Airflow can't be asked. Times are UTC.
+    """The state of the offload's DAG according to Airflow; times are UTC. Callers use None if Airflow can't be queried.
 
     Attributes:
         dag_id: the DAG.
-        scheduler_alive: whether a scheduler gave a sign of life lately.
-        heartbeat: its last one.
-        is_known, is_paused: whether Airflow has the DAG, and has it switched off.
+        scheduler_alive: whether a scheduler has a recent heartbeat.
+        heartbeat: the newest one.
+        is_known, is_paused: whether Airflow has the DAG, and whether it is paused.
         import_errors: why its file could not be imported.
-        running_since: when the oldest run began that is still at work.
+        running_since: when the oldest run in progress began.
         last_started: when the newest run began.
     """
 
@@ -107,5 +113,5 @@ class Cycles:
     last_started: datetime | None = None
 
 
-Memory = Mapping[str, Told]
-"""What one channel has been told, by table."""
+NotificationStates = Mapping[str, NotificationState]
+"""What one channel has been sent, by table."""

@@ -1,1 +1,1 @@
-"""The audit: do both tiers still hold the same rows? `compare` is where to begin."""
+"""The audit: do both tiers still hold the same rows? Start with `compare`."""

@@ -1,9 +1,9 @@
 """The audit: do both tiers still hold the same rows, hour by hour, and if not, what does that mean?
 
-It never raises a false alarm, by its order: the ledger's watermark first; then one Iceberg snapshot, which holds at least all up to that
-watermark; then ClickHouse, which holds at least all that the snapshot has. What both must hold is bounded by ClickHouse's TTL and the
-watermark, and leaves out what an operator's watermark jumped over. A window that differs is looked at once more with everything fresh, row
-by row, before anything is said.
+Its order excludes false alarms. It reads the ledger's watermark first; then one Iceberg snapshot, which holds at least
+all rows up to that watermark; then ClickHouse, which holds at least all rows of the snapshot. What both tiers must hold
+is bounded by ClickHouse's TTL and by the watermark, without the intervals that an operator's watermark skipped. A
+window that differs is read again, everything fresh and row by row, before it is reported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from offload_core.config.tables import TableConfig
 from offload_core.protocol.window import Interval
 from offload_ops.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
-from offload_ops.audit.snapshot import Auditor, take_look
+from offload_ops.audit.snapshot import Auditor, take_snapshot
 from offload_ops.audit.windows import Grain
 
 __all__ = [
@@ -35,13 +35,14 @@ def audit_table(auditor: Auditor, table: TableConfig, run_id: str, span: Interva
     Args:
         auditor: the servers.
         table: the table's entry.
-        run_id: who asks: Airflow's run id, or what an operator's command calls itself.
-        span: what to look at, in the rows' own time, rounded to whole windows; None for the last `audit_hours` before the watermark.
+        run_id: the id under which the audit is recorded: Airflow's run id, or one of an operator's command.
+        span: what to audit, in the rows' own time, extended to whole windows; None for the last `audit_hours` before
+            the watermark.
 
     Raises:
-        RetryLater: a server can't be reached.
+        RetryLater: a server cannot be reached.
         RunInit: the table has no watermark yet, or `offload_audits` is missing.
-        FixSource, FixColumn, FixConfiguration, FixCredentials
+        FixSource, FixColumn, FixConfiguration, FixCredentials: the configuration does not fit the servers.
     """
     audit = compare_windows(auditor, table, span)
     auditor.store.append(audit, run_id)
@@ -51,23 +52,26 @@ def audit_table(auditor: Auditor, table: TableConfig, run_id: str, span: Interva
 def compare_windows(
     auditor: Auditor, table: TableConfig, span: Interval | None = None, grain: Grain = Grain.HOUR
 ) -> TableAudit:
-    """Compare one table's tiers window by window, and record nothing. Arguments and errors as of `audit_table`."""
+    """Compare one table's tiers window by window, and record nothing.
+
+    Arguments and errors are those of `audit_table`; `grain` is the width of the windows.
+    """
     started = time.monotonic()
-    look = take_look(auditor, table, span, grain)
-    compared = look.compare()
-    doubtful = {window.window for window in compared if not window.is_equal}
-    windows = {window.window: look.judged(window) for window in compared if window.is_equal}
+    snapshot = take_snapshot(auditor, table, span, grain)
+    comparisons = snapshot.compare()
+    doubtful = {comparison.window for comparison in comparisons if not comparison.is_equal}
+    windows = {comparison.window: snapshot.classify(comparison) for comparison in comparisons if comparison.is_equal}
     if doubtful:
-        # A window that has nothing left to compare, because TTL or a reset has come that far, is no longer doubtful.
-        fresh = take_look(auditor, table, look.past.span, grain)
+        # A window that has nothing left to compare, because a TTL or a reset has reached it, is no longer doubtful.
+        fresh = take_snapshot(auditor, table, snapshot.history.span, grain)
         windows |= {audited.window: audited for audited in fresh.compare_rows(doubtful)}
     return TableAudit(
         table=table,
-        watermark=look.past.watermark,
-        held_since=look.ttl_floor,
-        snapshot_id=look.cold.snapshot_id,
-        source_uuid=str(look.described.uuid),
-        audited_at=look.described.now,
+        watermark=snapshot.history.watermark,
+        held_since=snapshot.ttl_floor,
+        snapshot_id=snapshot.cold.snapshot_id,
+        source_uuid=str(snapshot.described.uuid),
+        audited_at=snapshot.described.now,
         seconds=time.monotonic() - started,
         windows=tuple(sorted(windows.values(), key=lambda audited: audited.window.start)),
     )

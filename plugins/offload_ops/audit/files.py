@@ -1,4 +1,4 @@
-"""Telling data that is gone from a store that can't be reached: the first is a loss, the second an error that passes."""
+"""Distinguishing lost data from a file store that cannot be reached: the second is a temporary error."""
 
 from __future__ import annotations
 
@@ -19,56 +19,69 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
-_BROKEN = ("thrift", "parquet", "snappy", "zstd", "end of stream", "end of file", "corrupt", "decompress", "avro")
-"""Words of the messages in which Arrow and Avro's readers say that a file's content makes no sense."""
+_CORRUPTION_WORDS = (
+    "thrift",
+    "parquet",
+    "snappy",
+    "zstd",
+    "end of stream",
+    "end of file",
+    "corrupt",
+    "decompress",
+    "avro",
+)
+"""Words in the messages of Arrow's and Avro's readers about files whose content is invalid."""
 
 
-class Unreadable(Exception):
-    """Data that Iceberg's metadata names is missing or broken; the message names it."""
+class UnreadableFile(Exception):
+    """A file that Iceberg's metadata names is missing or broken, or the table is; the message names it."""
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Read data of Iceberg's.
+def storage_errors(what: str) -> Iterator[None]:
+    """Translate the errors of reading Iceberg's files.
+
+    Args:
+        what: what is read, for the messages.
 
     Raises:
-        Unreadable: it is missing or broken.
-        FixCredentials: the store refuses to show it.
-        CatalogUnavailable: the store can't be reached.
+        UnreadableFile: it is missing or broken.
+        FixCredentials: the store denies access to it.
+        CatalogUnavailable: the store cannot be reached.
     """
     import pyarrow as pa
 
     try:
         yield
     except FileNotFoundError as error:
-        raise Unreadable(f"{what} is missing{_details(what, error)}") from error
+        raise UnreadableFile(f"{what} is missing{_details(what, error)}") from error
     except PermissionError as error:
         raise FixCredentials(
-            f"The file store refuses to show {what}: {error}.",
+            f"The file store denies access to {what}: {error}.",
             "Give the offload's user the right to read the warehouse.",
         ) from error
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, EOFError, struct.error, zlib.error) as error:
-        raise Unreadable(f"{what} is broken ({_first_line(error)})") from error
+        raise UnreadableFile(f"{what} is broken ({_first_line(error)})") from error
     except OSError as error:
-        if error.errno is None and any(word in str(error).lower() for word in _BROKEN):
-            raise Unreadable(f"{what} is broken ({_first_line(error)})") from error
+        if error.errno is None and any(word in str(error).lower() for word in _CORRUPTION_WORDS):
+            raise UnreadableFile(f"{what} is broken ({_first_line(error)})") from error
         raise CatalogUnavailable(
-            f"{what} can't be read: {_first_line(error)}.", "See that the file store is up and reachable from here."
+            f"{what} cannot be read: {_first_line(error)}.", "See that the file store is up and reachable from here."
         ) from error
 
 
 def open_table(connection: IcebergConnection, target: str, *, has_commits: bool) -> Table:
-    """The table as its catalog has it now.
+    """Open a table as its catalog has it now.
 
     Args:
         connection: the catalog.
         target: the table.
-        has_commits: whether the ledger records commits to it, so that it has to be there.
+        has_commits: whether the ledger records commits to it, so that it must exist.
 
     Raises:
-        Unreadable: its metadata is gone, or the catalog no longer has it.
-        TargetTableMissing: there is none yet.
-        LedgerUnavailable, CatalogUnavailable, FixCredentials, FixConfiguration
+        UnreadableFile: its metadata is lost, or the catalog no longer has it.
+        TargetTableMissing: it was never created.
+        LedgerUnavailable, CatalogUnavailable, FixCredentials, FixConfiguration: as in `open_cold_table`.
     """
     require_warehouse(connection)
     try:
@@ -76,39 +89,39 @@ def open_table(connection: IcebergConnection, target: str, *, has_commits: bool)
     except TargetTableMissing as error:
         if not has_commits:
             raise
-        raise Unreadable(f"the catalog has no table {target} any more") from error
+        raise UnreadableFile(f"the catalog has no table {target} any more") from error
     except CatalogUnavailable as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-        raise Unreadable(f"the metadata file of {target} is missing") from error
+        raise UnreadableFile(f"the metadata file of {target} is missing") from error
     except ValueError as error:
-        raise Unreadable(f"the metadata file of {target} is broken ({_first_line(error)})") from error
+        raise UnreadableFile(f"the metadata file of {target} is broken ({_first_line(error)})") from error
 
 
 def require_warehouse(connection: IcebergConnection) -> None:
-    """See that a warehouse in a folder is there: a disk that isn't mounted must not look like one whose files are gone.
+    """Require that a warehouse in a folder exists: a disk that is not mounted must not look like lost files.
 
     Raises:
-        CatalogUnavailable
+        CatalogUnavailable: the folder does not exist.
     """
     folder = urlsplit(connection.warehouse)
     if folder.scheme in ("", "file") and not Path(unquote(folder.path)).is_dir():
         raise CatalogUnavailable(
-            f"The warehouse {connection.warehouse} is not there.",
+            f"The warehouse {connection.warehouse} does not exist.",
             "Mount the disk, or correct the catalog's Connection.",
         )
 
 
-def presence(io: FileIO, file: DataFile) -> str | None:
-    """What is wrong with a file by its name and size alone; None if nothing is.
+def file_defect(io: FileIO, file: DataFile) -> str | None:
+    """What is wrong with a file, judged by its existence and size alone; None if nothing is.
 
     Raises:
-        CatalogUnavailable, FixCredentials
+        CatalogUnavailable, FixCredentials: the file store cannot be read.
     """
     try:
-        with reading(file.file_path):
+        with storage_errors(file.file_path):
             size = len(io.new_input(file.file_path))
-    except Unreadable as error:
+    except UnreadableFile as error:
         return str(error)
     if size != file.file_size_in_bytes:
         return f"{file.file_path} is broken (it has {size:,} bytes instead of {file.file_size_in_bytes:,})"
@@ -116,9 +129,9 @@ def presence(io: FileIO, file: DataFile) -> str | None:
 
 
 def _details(what: str, error: OSError) -> str:
-    """What the error says beyond the name that is known."""
-    said = _first_line(error)
-    return "" if what in said else f" ({said})"
+    """The message of an error, unless it only repeats the name of the file."""
+    message = _first_line(error)
+    return "" if what in message else f" ({message})"
 
 
 def _first_line(error: BaseException) -> str:

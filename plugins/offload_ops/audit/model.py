@@ -1,4 +1,4 @@
-"""What an audit says: per table and window both tiers' counts and hashes, and what their difference means."""
+"""The result of an audit: both tiers' counts and hashes by table and window, and what their difference means."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from offload_ops.tiers.row_hash import RowHash
 
 
 class Finding(str, Enum):
-    """What a window's comparison means, from harmless to worst."""
+    """What the comparison of a window means, from harmless to worst."""
 
     EQUAL = "equal"
     """Both tiers hold the same rows."""
     LATE = "late"
-    """ClickHouse holds rows that Iceberg never had: they arrived after their window had been offloaded. A repair inserts them."""
+    """ClickHouse holds rows that Iceberg never had: they came after their window's offload. A repair inserts them."""
     CHANGED = "changed"
-    """A row of the same key has other values. Candles: late trades changed them, a repair merges them. Append tables: somebody changed
-    one tier, and an operator decides (`offload restate`)."""
+    """Rows with the same key have other values. Candles: late trades changed them, and a repair merges them. Append
+    tables: somebody changed one tier, and an operator decides (`offload restate`)."""
     SURPLUS = "surplus"
-    """Iceberg holds rows that ClickHouse should still have and hasn't, or rows more than once. An operator decides."""
+    """Iceberg holds rows that ClickHouse lacks but should still have, or rows more than once. An operator decides."""
     LOST = "lost"
-    """Iceberg lacks rows that it had, or data that it names can't be read. The table has to stop (R66)."""
+    """Iceberg lacks rows that it held before, or files that it names cannot be read. The table is halted."""
 
 
 class ColdSource(str, Enum):
-    """Where Iceberg's figures of a window come from."""
+    """Where Iceberg's count and hash of a window come from."""
 
     METADATA = "metadata"
-    """The manifests: no file may hold a row of the window, or its files can't be read."""
+    """The manifests: no file may hold a row of the window, or the table cannot be read."""
     STORED = "stored"
-    """An earlier audit of the very same files, all of which are still there."""
+    """An earlier audit of the very same files, all of which still exist."""
     DATA = "data"
     """The files themselves."""
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How many rows two sets of rows differ in, by key.
+    """How many rows of the two tiers differ, by key.
 
     Attributes:
         missing: rows that ClickHouse holds and Iceberg lacks.
         surplus: rows that Iceberg holds and ClickHouse lacks.
         changed: rows that both hold, with other values.
-        duplicates: rows that Iceberg holds once more than it should.
+        duplicates: rows that Iceberg holds in addition to one with the same key.
     """
 
     missing: int = 0
@@ -80,10 +80,10 @@ class WindowAudit:
         compared: the part of it that both tiers must hold alike: from ClickHouse's TTL to the watermark.
         hot, cold: each tier's count and hash of that part.
         finding: what that means.
-        differences: in how many rows the tiers differ.
-        unreadable: files of Iceberg's that are missing or broken.
+        differences: how many rows differ.
+        unreadable: what is wrong with files that are missing or broken.
         explanation: the finding in a sentence; empty for `equal`.
-        fingerprint: identifies files, bounds and projection behind `cold`.
+        fingerprint: identifies the files, bounds and projection behind `cold`.
         cold_source: where `cold` comes from.
     """
 
@@ -105,13 +105,13 @@ class TableAudit:
 
     Attributes:
         table: the table's entry.
-        watermark: up to where both tiers were compared.
-        held_since: the moment (UTC) from which on ClickHouse still has to hold every row; None if it has no such bound.
-        snapshot_id: the Iceberg snapshot that was looked at; None for a table without one.
+        watermark: both tiers were compared up to here.
+        held_since: the moment (UTC) from which on ClickHouse must still hold every row; None if there is no such bound.
+        snapshot_id: the Iceberg snapshot that was read; None for a table without one.
         source_uuid: the ClickHouse table's UUID.
         audited_at: ClickHouse's clock when the audit began (UTC).
         seconds: how long it took.
-        windows: in order of time; empty if there is nothing that both tiers must hold.
+        windows: in order of time; empty if there is nothing to compare.
     """
 
     table: TableConfig
@@ -146,7 +146,7 @@ class TableAudit:
 
     @property
     def late_rows(self) -> int:
-        """Rows that came late (candles: or were changed late); not those of windows where Iceberg lost some."""
+        """Rows that arrived late (candles: or were changed late), except in windows where Iceberg lost rows."""
         return sum(
             audited.differences.missing + (audited.differences.changed if self._is_upsert else 0)
             for audited in self.windows
@@ -155,11 +155,11 @@ class TableAudit:
 
     @property
     def to_repair(self) -> tuple[Interval, ...]:
-        """The intervals that a run in mode `repair` brings up to date, neighbours joined; none where rows were lost.
+        """The intervals for a run in mode `repair`, adjacent ones merged. Lost windows are not among them.
 
-        A lost window is left to the operator, who finds out first what took its rows.
+        Lost windows are left to the operator, who first has to find out why their rows are gone.
         """
-        return joined(
+        return merge_intervals(
             audited.window
             for audited in self.windows
             if audited.finding is not Finding.LOST
@@ -168,15 +168,16 @@ class TableAudit:
 
     @property
     def loss(self) -> ColdRowsLost | None:
-        """The error to halt the table with, None if nothing was lost."""
+        """The error that halts the table; None if nothing was lost."""
         lost = [audited for audited in self.windows if audited.finding is Finding.LOST]
         if not lost:
             return None
         name = self.table.name
         return ColdRowsLost(
             " ".join(audited.explanation for audited in lost),
-            "Find out what took them (the table's `snapshots` metadata table, the file store's log); bring the snapshot or the files "
-            f"back, or let `offload repair {name}` insert again what ClickHouse still holds; then run `offload resume {name}`.",
+            "Find out why they are gone (the table's `snapshots` metadata table, the file store's log). "
+            f"Restore the snapshot or the files, or let `offload repair {name}` insert what ClickHouse still holds. "
+            f"Then run `offload resume {name}`.",
         )
 
     @property
@@ -184,12 +185,12 @@ class TableAudit:
         return self.table.write_mode is WriteMode.UPSERT
 
 
-def joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """Intervals in order of time with those that meet made one."""
-    found: list[Interval] = []
+def merge_intervals(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    """Intervals in order of time, with those merged that overlap or are adjacent."""
+    merged: list[Interval] = []
     for interval in sorted(intervals, key=lambda interval: interval.start):
-        if found and interval.start <= found[-1].end:
-            found[-1] = Interval(found[-1].start, max(found[-1].end, interval.end))
+        if merged and interval.start <= merged[-1].end:
+            merged[-1] = Interval(merged[-1].start, max(merged[-1].end, interval.end))
         else:
-            found.append(interval)
-    return tuple(found)
+            merged.append(interval)
+    return tuple(merged)

@@ -1,4 +1,4 @@
-"""Rows as pairs of numbers, one for the whole row and one for its key, and what two sets of them differ in."""
+"""Rows as pairs of numbers, one for the whole row and one for its key, and the differences of two sets of them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one tier in any order.
+    """Rows of one tier, in any order.
 
     Attributes:
-        rows: each row's number (`offload_ops.tiers.row_hash`).
+        rows: the number of each row (`offload_ops.tiers.row_hash`).
         keys: the number of the same row's key.
     """
 
@@ -38,7 +38,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Labels:
-    """The numbers of the rows in which two sets differ; see `audit_model.Differences`.
+    """The numbers of the rows that differ; see `offload_ops.audit.model.Differences`.
 
     Attributes:
         missing, changed: rows of the hot tier.
@@ -56,8 +56,8 @@ class Labels:
         return Differences(len(self.missing), len(self.surplus), len(self.changed), len(self.duplicates))
 
 
-def joined_rows(parts: list[Rows]) -> Rows:
-    """Several sets of rows as one."""
+def concat_rows(parts: list[Rows]) -> Rows:
+    """Several sets of rows as one set."""
     import numpy as np
 
     nothing = np.empty(0, np.uint64)
@@ -67,30 +67,31 @@ def joined_rows(parts: list[Rows]) -> Rows:
     )
 
 
-def labelled(hot: Rows, cold: Rows) -> Labels:
-    """Tell by row and by key in what two sets differ, each row matched once."""
+def label_differences(hot: Rows, cold: Rows) -> Labels:
+    """Find the differences of two sets, by row and by key. Each row is matched at most once."""
     import numpy as np
 
     only_hot, only_cold = unmatched(hot.rows, cold.rows), unmatched(cold.rows, hot.rows)
     hot_keys, cold_keys = hot.keys[only_hot], cold.keys[only_cold]
-    gone, added = unmatched(hot_keys, cold_keys), unmatched(cold_keys, hot_keys)
-    is_double = np.isin(cold_keys[added], hot.keys)
+    # Rows that match neither by row nor by key are missing or additional; those that match by key alone have changed.
+    missing, added = unmatched(hot_keys, cold_keys), unmatched(cold_keys, hot_keys)
+    is_duplicate = np.isin(cold_keys[added], hot.keys)
     return Labels(
-        missing=hot.rows[only_hot[gone]],
-        changed=hot.rows[np.delete(only_hot, gone)],
-        surplus=cold.rows[only_cold[added[~is_double]]],
-        duplicates=cold.rows[only_cold[added[is_double]]],
+        missing=hot.rows[only_hot[missing]],
+        changed=hot.rows[np.delete(only_hot, missing)],
+        surplus=cold.rows[only_cold[added[~is_duplicate]]],
+        duplicates=cold.rows[only_cold[added[is_duplicate]]],
     )
 
 
 def unmatched(numbers: Numbers, others: Numbers) -> Positions:
-    """Where `numbers` holds what `others` doesn't, each occurrence matched once: positions."""
+    """The positions at which `numbers` holds what `others` lacks. Each occurrence is matched once."""
     import numpy as np
 
     order = np.argsort(numbers, kind="stable")
-    ordered, there = numbers[order], np.sort(others)
-    # The how-manieth of its kind each number is, from 0, against how often the others have it.
+    ordered, others = numbers[order], np.sort(others)
+    # Of equal numbers, the first ones match: as many as `others` holds. The rank counts equal numbers from 0.
     rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered, side="left")
-    count = np.searchsorted(there, ordered, side="right") - np.searchsorted(there, ordered, side="left")
-    found: Positions = order[rank >= count]
-    return found
+    count = np.searchsorted(others, ordered, side="right") - np.searchsorted(others, ordered, side="left")
+    positions: Positions = order[rank >= count]
+    return positions

@@ -1,4 +1,4 @@
-"""Which rows both tiers must hold alike, as a condition for each of them."""
+"""The rows that both tiers must hold alike, as a condition for each tier."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ class Scope:
         table: its entry.
         columns: the projection.
         since: ClickHouse holds every row from here on (UTC, inclusive).
-        watermark: both sides are compared up to here, inclusive, as a pair.
-        closed_by: upsert tables: only periods that had closed by then (UTC, inclusive) have been offloaded; None for append tables.
-        skipped: intervals that an operator's watermark jumped over, so that no run has read them.
+        watermark: the tiers are compared up to here, inclusive, by timestamp and sequence.
+        closed_by: upsert tables: only periods that had closed by this moment (UTC, inclusive) have been offloaded; None
+            for append tables.
+        skipped: intervals that an operator's watermark skipped, so that no run has read them.
     """
 
     table: TableConfig
@@ -47,18 +48,18 @@ class Scope:
 
     @property
     def key_columns(self) -> list[Column]:
-        """The columns that identify a row; all of them where the entry names none."""
+        """The columns that identify a row; all columns if the entry names no keys."""
         return [column for column in self.columns if column.name in self.table.keys] or list(self.columns)
 
     def part(self, window: Interval) -> Interval | None:
-        """The part of a window that is compared, None if there is none."""
+        """The part of a window that is compared; None if nothing is."""
         start, end = max(window.start, self.since), min(window.end, self.watermark.timestamp + MICROSECOND)
         if start >= end or any(skip.start <= start and end <= skip.end for skip in self.skipped):
             return None
         return Interval(start, end)
 
     def hot_condition(self, span: Interval) -> tuple[str, dict[str, str]]:
-        """The WHERE condition of a span's rows, and what it binds."""
+        """The WHERE condition of a span's rows for ClickHouse, and its parameters."""
         timestamp = source_column(self.table, self.table.timestamp_col)
         conditions = [done_condition(self.table, span, http_placeholder)]
         values = done_parameters(self.since, self.watermark, span)
@@ -76,15 +77,17 @@ class Scope:
         return " AND ".join(conditions), values
 
     def cold_condition(self, span: Interval) -> BooleanExpression:
-        """The counterpart for pyiceberg."""
+        """The condition of a span's rows for pyiceberg."""
         from pyiceberg.expressions import And, GreaterThanOrEqual, LessThan, LessThanOrEqual, Or
 
-        # pyiceberg's expressions are pydantic models with positional arguments, which mypy doesn't see.
+        # pyiceberg's expressions are pydantic models with positional arguments, which mypy does not see.
         conditions = [cold_filter(self.table, list(self.columns), self.since, self.watermark, span)]
         column = self.table.timestamp_col
         if self.closed_by is not None:
-            conditions.append(LessThanOrEqual(str(self.table.closed_col), self.closed_by.isoformat()))  # type: ignore[call-arg, arg-type]
+            closed_col, closed_by = str(self.table.closed_col), self.closed_by.isoformat()
+            conditions.append(LessThanOrEqual(closed_col, closed_by))  # type: ignore[call-arg, arg-type]
         for skip in self.skipped:
-            before, after = LessThan(column, skip.start.isoformat()), GreaterThanOrEqual(column, skip.end.isoformat())  # type: ignore[call-arg, arg-type]
+            before = LessThan(column, skip.start.isoformat())  # type: ignore[call-arg, arg-type]
+            after = GreaterThanOrEqual(column, skip.end.isoformat())  # type: ignore[call-arg, arg-type]
             conditions.append(Or(before, after))
         return reduce(And, conditions)

@@ -1,4 +1,4 @@
-"""One look at both tiers of one table, everything read afresh in the order that rules out false alarms."""
+"""Reading both tiers of one table for an audit, everything fresh and in the order that excludes false alarms."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.projection import project
 from offload_core.source.schema_drift import plan_changes
 from offload_core.source.table import SourceTable, describe
-from offload_ops.audit.classify import Compared, judge
+from offload_ops.audit.classify import WindowComparison, classify
 from offload_ops.audit.cold import ColdTier
-from offload_ops.audit.files import Unreadable, open_table
+from offload_ops.audit.files import UnreadableFile, open_table
 from offload_ops.audit.hot import held_since, hot_hashes, hot_rows
-from offload_ops.audit.ledger_history import Past, read_past
-from offload_ops.audit.lineage import NO_LINEAGE, Lineage, lineage
+from offload_ops.audit.ledger_history import OffloadHistory, read_history
+from offload_ops.audit.lineage import NO_LINEAGE, Lineage, trace_lineage
 from offload_ops.audit.model import NO_DIFFERENCE, Differences, WindowAudit
-from offload_ops.audit.rows import labelled
+from offload_ops.audit.rows import label_differences
 from offload_ops.audit.scope import Scope
 from offload_ops.audit.store import AuditStore, StoredAudit
-from offload_ops.audit.windows import Grain, grid, recent
+from offload_ops.audit.windows import Grain, recent_span, window_grid
 from offload_ops.tiers.row_hash import NO_ROWS
 from offload_ops.tiers.verify import cold_fields, meaning_of_null
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 _ROWS_AT_ONCE = 2_000_000
-"""Rows that are told apart in one go; each takes some 100 bytes."""
+"""Rows that are compared one by one at once; each needs about 100 bytes of memory."""
 
 
 @dataclass(frozen=True)
 class Auditor:
-    """What audits work with; opened and closed by the caller.
+    """What audits work with; the caller opens and closes it.
 
     Attributes:
         client: ClickHouse.
@@ -61,23 +61,23 @@ class Auditor:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at one table.
+class AuditSnapshot:
+    """Both tiers of one table at one time.
 
     Attributes:
         auditor: the servers.
-        past: the ledger's side.
+        history: the ledger's side.
         described: the ClickHouse table.
         scope: what both tiers must hold alike.
         cold: Iceberg's side.
-        lineage: where its snapshot comes from.
-        parts: the windows that have something to compare, in order of time, and what it is.
+        lineage: where Iceberg's snapshot comes from.
+        parts: the windows that have something to compare, in order of time, and the part of each that is compared.
         stored: the newest earlier audits, by their window.
-        ttl_floor: before this moment a TTL may have taken rows.
+        ttl_floor: a TTL may have removed rows from before this moment (UTC).
     """
 
     auditor: Auditor
-    past: Past
+    history: OffloadHistory
     described: SourceTable
     scope: Scope
     cold: ColdTier
@@ -86,79 +86,90 @@ class Look:
     stored: dict[Interval, StoredAudit]
     ttl_floor: datetime | None
 
-    def compare(self) -> list[Compared]:
+    def compare(self) -> list[WindowComparison]:
         """Compare all windows by count and hash."""
         if not self.parts:
             return []
-        windows, parts = list(self.parts), list(self.parts.values())
-        hot = hot_hashes(self.auditor.client, self.scope, windows)
-        cold = self.cold.figures(windows, parts, self.stored)
-        return [Compared(*figures) for figures in zip(windows, parts, hot, cold, strict=True)]
+        hot = hot_hashes(self.auditor.client, self.scope, list(self.parts))
+        cold = self.cold.hash_windows(self.parts, self.stored)
+        return [WindowComparison(window, part, hot[window], cold[window]) for window, part in self.parts.items()]
 
     def compare_rows(self, windows: set[Interval]) -> list[WindowAudit]:
-        """Compare some of the windows row by row; those that have nothing to compare are left out."""
+        """Compare some of the windows row by row. Windows that have nothing to compare are left out."""
         return [self._compare_rows(window, part) for window, part in self.parts.items() if window in windows]
 
-    def judged(self, compared: Compared, found: Differences = NO_DIFFERENCE) -> WindowAudit:
-        """Say what a window's comparison means."""
-        part = compared.part
+    def classify(self, comparison: WindowComparison, differences: Differences = NO_DIFFERENCE) -> WindowAudit:
+        """Say what the comparison of a window means."""
+        part = comparison.part
         is_restated = any(other.start < part.end and part.start < other.end for other in self.lineage.restated)
-        held_before = 0 if is_restated else self.past.rows_at_least(part, self.stored.get(compared.window))
-        return judge(self.past.table, compared, found, held_before, self.lineage)
+        # A restate may have deleted rows on purpose, so the ledger no longer says how many there must be.
+        held_before = 0 if is_restated else self.history.rows_at_least(part, self.stored.get(comparison.window))
+        return classify(self.history.table, comparison, differences, held_before, self.lineage)
 
     def _compare_rows(self, window: Interval, part: Interval) -> WindowAudit:
-        found, hot, cold = NO_DIFFERENCE, NO_ROWS, NO_ROWS
-        (counted,) = hot_hashes(self.auditor.client, self.scope, [window])
-        (figures,) = self.cold.figures([window], [part], {})
-        broken = dict.fromkeys(figures.unreadable)
-        for piece in _pieces(part, max(counted.rows, figures.rows.rows)):
-            held, unreadable = self.cold.rows(piece)
-            there = hot_rows(self.auditor.client, self.scope, piece)
-            found, hot, cold = found + labelled(there, held).counts, hot + there.hash, cold + held.hash
-            broken |= dict.fromkeys(unreadable)
-        return self.judged(Compared(window, part, hot, replace(figures, rows=cold, unreadable=tuple(broken))), found)
+        differences, hot, cold = NO_DIFFERENCE, NO_ROWS, NO_ROWS
+        hot_hash = hot_hashes(self.auditor.client, self.scope, [window])[window]
+        cold_hash = self.cold.hash_windows({window: part}, {})[window]
+        # A dictionary keeps the reasons in order and each only once.
+        unreadable = dict.fromkeys(cold_hash.unreadable)
+        for piece in _pieces(part, max(hot_hash.rows, cold_hash.rows.rows)):
+            cold_piece, unreadable_files = self.cold.rows(piece)
+            hot_piece = hot_rows(self.auditor.client, self.scope, piece)
+            differences += label_differences(hot_piece, cold_piece).counts
+            hot, cold = hot + hot_piece.hash, cold + cold_piece.hash
+            unreadable |= dict.fromkeys(unreadable_files)
+        cold_hash = replace(cold_hash, rows=cold, unreadable=tuple(unreadable))
+        return self.classify(WindowComparison(window, part, hot, cold_hash), differences)
 
 
-def take_look(auditor: Auditor, table: TableConfig, span: Interval | None, grain: Grain) -> Look:
-    """Read the ledger, then open one Iceberg snapshot, then ask ClickHouse; see `offload_ops.audit.compare.audit_table`."""
-    settings, windows = auditor.settings, grid(table, auditor.settings, grain)
-    past = read_past(
+def take_snapshot(auditor: Auditor, table: TableConfig, span: Interval | None, grain: Grain) -> AuditSnapshot:
+    """Read the ledger, then open one Iceberg snapshot, then query ClickHouse.
+
+    Arguments and errors are those of `offload_ops.audit.compare.compare_windows`.
+    """
+    settings, grid = auditor.settings, window_grid(table, auditor.settings, grain)
+    history = read_history(
         auditor.session,
         settings.pipeline_id,
         table,
-        lambda watermark: windows.rounded(span or recent(watermark, settings.audit_hours, windows)),
+        lambda watermark: grid.round_out(span or recent_span(watermark, settings.audit_hours, grid)),
     )
-    stored = auditor.store.newest(table.name, past.span) if grain is Grain.HOUR else []
-    opened, gone = _open(auditor, past)
+    earlier = auditor.store.newest(table.name, history.span) if grain is Grain.HOUR else []
+    cold_table, unreadable_reason = _open(auditor, history)
     described = describe(auditor.client, table, auditor.connections.clickhouse.database)
-    since, ttl_floor = _since(auditor, past, described)
+    since, ttl_floor = _since(auditor, history, described)
     columns = project(table, described.columns)
-    scope = Scope(table, columns, since or EARLIEST, past.watermark, past.closed_by, past.skipped)
-    parts = {} if since is None else _parts(scope, windows.windows(past.span))
-    nulls = _meaning_of_null(auditor, scope, described, opened) if opened is not None else {}
-    cold = ColdTier(opened, scope, nulls, gone)
+    scope = Scope(table, columns, since or EARLIEST, history.watermark, history.closed_by, history.skipped)
+    parts = {} if since is None else _parts(scope, grid.windows(history.span))
+    nulls = _meaning_of_null(auditor, scope, described, cold_table) if cold_table is not None else {}
+    cold = ColdTier(cold_table, scope, nulls, unreadable_reason)
     if parts:
         cold.plan(Interval(min(part.start for part in parts.values()), max(part.end for part in parts.values())))
-    way = lineage(opened, settings.pipeline_id, past.last_commit) if opened is not None else NO_LINEAGE
-    known = {audit.window: audit for audit in stored if audit.source_uuid == str(described.uuid)}
-    return Look(auditor, past, described, scope, cold, way, parts, known, ttl_floor)
+    lineage = NO_LINEAGE
+    if cold_table is not None:
+        lineage = trace_lineage(cold_table, settings.pipeline_id, history.last_commit)
+    # What an audit found in another ClickHouse table says nothing about this one.
+    stored = {audit.window: audit for audit in earlier if audit.source_uuid == str(described.uuid)}
+    return AuditSnapshot(auditor, history, described, scope, cold, lineage, parts, stored, ttl_floor)
 
 
-def _open(auditor: Auditor, past: Past) -> tuple[Table | None, str | None]:
-    """The Iceberg table, or why nothing of it can be read."""
-    has_commits = past.last_commit is not None
+def _open(auditor: Auditor, history: OffloadHistory) -> tuple[Table | None, str | None]:
+    """The Iceberg table, or the reason why it cannot be read."""
+    has_commits = history.last_commit is not None
     try:
-        return open_table(auditor.connections.iceberg, past.table.target, has_commits=has_commits), None
-    except Unreadable as error:
+        return open_table(auditor.connections.iceberg, history.table.target, has_commits=has_commits), None
+    except UnreadableFile as error:
         return None, str(error)
 
 
-def _since(auditor: Auditor, past: Past, described: SourceTable) -> tuple[datetime | None, datetime | None]:
-    """From when on ClickHouse has to hold every row that was offloaded from it, and its TTL's part in that."""
+def _since(
+    auditor: Auditor, history: OffloadHistory, described: SourceTable
+) -> tuple[datetime | None, datetime | None]:
+    """From when on ClickHouse must hold every row that was offloaded from it, and the part of a TTL in that."""
     uuid = str(described.uuid)
-    earlier = auditor.store.held(past.table.name, uuid)
-    since, ttl_floor = held_since(auditor.client, past.table, described, past.held_from(uuid), earlier)
-    replaced_until = past.replaced_until(uuid)
+    earlier = auditor.store.source_bounds(history.table.name, uuid)
+    since, ttl_floor = held_since(auditor.client, history.table, described, history.held_from(uuid), earlier)
+    replaced_until = history.replaced_until(uuid)
     if since is not None and replaced_until is not None:
         since = max(since, replaced_until + MICROSECOND)
     return since, ttl_floor
@@ -171,13 +182,13 @@ def _parts(scope: Scope, windows: Sequence[Interval]) -> dict[Interval, Interval
 
 def _meaning_of_null(auditor: Auditor, scope: Scope, described: SourceTable, cold: Table) -> dict[str, list[int]]:
     fields = {field.name: field for field in cold_fields(cold)}
-    # A change that the next run will follow is no difference; any other is an error here too.
+    # A schema change that the next run will apply is not a difference; any other is an error here too.
     plan_changes(scope.table, list(scope.columns), list(fields.values()), SchemaContract.EVOLVE)
     return meaning_of_null(auditor.client, described, list(scope.columns), fields)
 
 
 def _pieces(part: Interval, rows: int) -> list[Interval]:
-    """A part cut into so many even pieces that each holds about as many rows as can be told apart at once."""
+    """A part cut into pieces of equal length, each with about as many rows as can be compared at once."""
     count = max(1, ceil(rows / _ROWS_AT_ONCE))
     width = max((part.end - part.start) // count, MICROSECOND)
     edges = [part.start + number * width for number in range(count)]

@@ -1,8 +1,9 @@
 """The windows that an audit compares one by one: an even grid of days, hours or minutes.
 
-A run moves `(start - buffer, end - buffer]` of an append table, so its hours are shifted back by the buffer: the files of regular cycles
-then fall whole into one window, and the next audit of that window finds the very same files. Candles are counted by the start of their
-period and rewritten by the partition; their hours, and all days and minutes, are those of the clock.
+A run moves `(start - buffer, end - buffer]` of an append table, so the hours of append tables are shifted back by the
+buffer. The files of a regular cycle then lie within one window, and the next audit of that window finds the very same
+files. Candles are counted by the start of their period and rewritten by partition; their hours, and all days and
+minutes, are those of the clock.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from offload_core.errors import FixConfiguration
 from offload_core.protocol.window import EPOCH, MICROSECOND, Cursor, Interval
 
 _MOST_WINDOWS = 20_000
+"""Windows that one audit compares at most."""
 
 
 class Grain(str, Enum):
-    """How wide the windows are."""
+    """The width of the windows."""
 
     DAY = "day"
     HOUR = "hour"
@@ -37,8 +39,8 @@ class Grid:
     """All windows of one width.
 
     Attributes:
-        width: of each window.
-        origin: the start of one of them (UTC).
+        width: the length of each window.
+        origin: the start of any of them (UTC).
     """
 
     width: timedelta
@@ -48,8 +50,8 @@ class Grid:
         """The start of the window that holds a moment."""
         return self.origin + (moment - self.origin) // self.width * self.width
 
-    def rounded(self, span: Interval) -> Interval:
-        """A span extended to whole windows."""
+    def round_out(self, span: Interval) -> Interval:
+        """The span extended to whole windows."""
         return Interval(self.start(span.start), self.start(span.last) + self.width)
 
     def windows(self, span: Interval) -> list[Interval]:
@@ -70,17 +72,18 @@ class Grid:
         ]
 
 
-def grid(table: TableConfig, settings: Settings, grain: Grain) -> Grid:
-    """The windows of a table."""
+def window_grid(table: TableConfig, settings: Settings, grain: Grain) -> Grid:
+    """The grid of a table's windows."""
     shifted = grain is Grain.HOUR and table.write_mode is WriteMode.APPEND
     shift = MICROSECOND - timedelta(minutes=settings.buffer_minutes) if shifted else timedelta()
     return Grid(grain.width, EPOCH + shift)
 
 
-def recent(watermark: Cursor, hours: int, windows: Grid) -> Interval:
-    """The window that holds the watermark and as many hours before it.
+def recent_span(watermark: Cursor, hours: int, grid: Grid) -> Interval:
+    """The window that holds the watermark, and the hours before it.
 
-    Counting back from the watermark, not from the clock, also finds the newest candle of a table whose periods are longer than that.
+    It counts back from the watermark, not from the clock, so that it also finds the newest candle of a table with
+    longer periods.
     """
-    newest = windows.start(watermark.timestamp)
-    return Interval(newest - timedelta(hours=hours), newest + windows.width)
+    newest = grid.start(watermark.timestamp)
+    return Interval(newest - timedelta(hours=hours), newest + grid.width)

@@ -1,1 +1,1 @@
-"""The commands of `offload`; `offload_ops.cli.app` gives them their names."""
+"""The commands of `offload`. `offload_ops.cli.app` gives them their names."""

@@ -1,7 +1,7 @@
-"""`python -m offload_core`: the operator's command without Airflow; connections, tables and settings come from the environment.
+"""`python -m offload_ops.cli`: the operator's command without Airflow.
 
-`OFFLOAD_CONNECTIONS` or `OFFLOAD_CONNECTIONS_FILE` say where the servers are; `OFFLOAD_TABLES` and `OFFLOAD_SETTINGS` hold the same JSON as
-the Airflow Variables and default to what is shipped.
+Everything comes from the environment. `OFFLOAD_CONNECTIONS` or `OFFLOAD_CONNECTIONS_FILE` name the servers.
+`OFFLOAD_TABLES` and `OFFLOAD_SETTINGS` hold the same JSON as the Airflow Variables; the defaults are the shipped ones.
 """
 
 from __future__ import annotations

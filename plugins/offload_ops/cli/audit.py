@@ -1,4 +1,4 @@
-"""The command `audit`: where the tiers differ, from days down to the rows themselves."""
+"""The command `offload audit`: where the tiers differ, from days down to single rows."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from offload_ops.cli.context import (
     OptionalFrom,
     OptionalTo,
     context_of,
-    parse_interval,
+    parse_optional_interval,
 )
 from offload_ops.cli.output import Fields, print_rows
+from offload_ops.text import clock_seconds
 
 _COLUMNS = ("table", "from", "to", "hot_rows", "cold_rows", "finding")
 _FINER = {Grain.DAY: "--by hour", Grain.HOUR: "--by minute", Grain.MINUTE: "--by minute --keys"}
@@ -35,23 +36,26 @@ def audit(
     tables: Names = None,
     start: OptionalFrom = None,
     end: OptionalTo = None,
-    by: Annotated[Grain, typer.Option(help="How wide the windows are that are compared one by one.")] = Grain.HOUR,
+    by: Annotated[Grain, typer.Option(help="The width of the compared windows.")] = Grain.HOUR,
     keys: Annotated[
-        bool, typer.Option("--keys", help="List the keys of the rows that differ; for minutes that differ.")
+        bool, typer.Option("--keys", help="List the keys of the differing rows; needs --by minute.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many keys of each kind, with --keys, per window.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, help="With --keys: the maximum number of keys of each kind per window.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
-    """Compare hot and cold tier window by window, and say what a difference means: late, changed, surplus or lost rows.
+    """Compare both tiers window by window, and classify each difference: late, changed, surplus or lost rows.
 
-    Without --from and --to: the hours before the watermark that the hourly audit compares (`audit_hours`). Windows are whole ones: hours of
-    append tables begin `buffer_minutes` before the full hour, so that they hold whole runs. What TTL may have taken is left out. Audits by
-    the hour are recorded in `offload_audits`; nothing else is changed. Exit status 1 if anything differs.
+    Without --from and --to, the command compares the hours before the watermark that the hourly audit also compares
+    (`audit_hours`). It compares whole windows. For append tables, an hour starts `buffer_minutes` before the full hour,
+    so that it contains whole runs. Rows that TTL may have deleted are left out. Audits by hour are recorded in
+    `offload_audits`; nothing else is changed. The exit status is 1 if anything differs.
     """
     context = context_of(ctx)
-    span = _span(start, end)
+    span = parse_optional_interval(start, end)
     if keys and by is not Grain.MINUTE:
-        raise FixConfiguration("--keys lists the rows of minutes.", "Add --by minute.")
+        raise FixConfiguration("--keys lists the rows of single minutes.", "Add --by minute.")
     chosen = context.chosen(tables)
     with context.clickhouse() as client, closing(connect(context.connections.postgres, "offload audit")) as session:
         auditor = Auditor(client, context.connections, session, context.settings)
@@ -60,33 +64,32 @@ def audit(
             _show_keys(auditor, audits, limit, as_json)
     if not keys:
         _show_windows(audits, by, as_json)
-    if not all(found.is_equal for found in audits):
+    if not all(audit.is_equal for audit in audits):
         raise typer.Exit(EXIT_DIFFERENT)
 
 
 def _show_windows(audits: Sequence[TableAudit], by: Grain, as_json: bool) -> None:
-    """All hours or days, but of minutes only those that differ."""
+    """Print all hours or days. Of minutes, only those that differ are printed."""
     rows = [
-        _window_fields(found, audited, by)
-        for found in audits
-        for audited in (found.differing if by is Grain.MINUTE else found.windows)
+        _window_fields(audit, window, by)
+        for audit in audits
+        for window in (audit.differing if by is Grain.MINUTE else audit.windows)
     ]
     print_rows(rows, as_json, f"Hot and cold tier by the {by.value}", _COLUMNS, notes=("explanation", "next_step"))
     if not as_json:
-        for found in audits:
+        for audit in audits:
             print(
-                f"{found.table.name}: {len(found.windows):,} windows up to the watermark "
-                f"{found.watermark.timestamp:%Y-%m-%d %H:%M:%S} compared, {len(found.differing):,} differ."
+                f"{audit.table.name}: compared {len(audit.windows):,} windows up to the watermark "
+                f"{clock_seconds(audit.watermark.timestamp)}; {len(audit.differing):,} differ."
             )
 
 
-def _window_fields(found: TableAudit, audited: WindowAudit, by: Grain) -> Fields:
+def _window_fields(audit: TableAudit, audited: WindowAudit, by: Grain) -> Fields:
     window, differences = audited.window, audited.differences
-    deeper = (
-        f"offload audit {found.table.name} --from {window.start.isoformat()} --to {window.end.isoformat()} {_FINER[by]}"
-    )
+    interval = f"--from {window.start.isoformat()} --to {window.end.isoformat()}"
+    finer = f"offload audit {audit.table.name} {interval} {_FINER[by]}"
     return {
-        "table": found.table.name,
+        "table": audit.table.name,
         "from": window.start,
         "to": window.end,
         "compared_from": audited.compared.start,
@@ -102,21 +105,21 @@ def _window_fields(found: TableAudit, audited: WindowAudit, by: Grain) -> Fields
         "changed": differences.changed,
         "duplicates": differences.duplicates,
         "explanation": audited.explanation,
-        "next_step": None if audited.finding is Finding.EQUAL else f"Look closer: {deeper}",
+        "next_step": None if audited.finding is Finding.EQUAL else f"For more detail: {finer}",
     }
 
 
 def _show_keys(auditor: Auditor, audits: Sequence[TableAudit], limit: int, as_json: bool) -> None:
     rows: list[Fields] = [
         {
-            "table": found.table.name,
-            "minute": audited.window.start,
+            "table": audit.table.name,
+            "minute": window.window.start,
             "difference": row.kind,
             "row": ", ".join(f"{name}={value}" for name, value in row.key.items()),
         }
-        for found in audits
-        for audited in found.differing
-        for row in differing_rows(auditor, found.table, audited.window, limit)
+        for audit in audits
+        for window in audit.differing
+        for row in differing_rows(auditor, audit.table, window.window, limit)
     ]
     print_rows(rows, as_json, "Rows that differ", ("table", "minute", "difference", "row"), notes=())
 
@@ -125,11 +128,3 @@ def _audit(auditor: Auditor, table: TableConfig, span: Interval | None, by: Grai
     if by is not Grain.HOUR:
         return compare_windows(auditor, table, span, by)
     return audit_table(auditor, table, f"audit__{datetime.now(timezone.utc).isoformat(timespec='seconds')}", span)
-
-
-def _span(start: str | None, end: str | None) -> Interval | None:
-    if start is None and end is None:
-        return None
-    if start is None or end is None:
-        raise FixConfiguration("An interval has two ends.", "Give both --from and --to, or neither.")
-    return parse_interval(start, end)

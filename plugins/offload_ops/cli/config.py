@@ -1,4 +1,4 @@
-"""`offload config`: the configuration that applies, in the form in which it is written."""
+"""The command `offload config`: the current configuration, in the form in which it is written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from offload_ops.cli.context import context_of
 
 
 class Part(str, Enum):
-    """One of the two Variables."""
+    """The part of the configuration that is in one Variable."""
 
     TABLES = "tables"
     SETTINGS = "settings"
@@ -20,13 +20,13 @@ class Part(str, Enum):
 
 def config(
     ctx: typer.Context,
-    part: Annotated[Part, typer.Argument(help="The Variable iceberg_offload_tables, or iceberg_offload_settings.")],
-    everything: Annotated[bool, typer.Option("--all", help="Fields that have their defaults too.")] = False,
+    part: Annotated[Part, typer.Argument(help="The Variable iceberg_offload_tables or iceberg_offload_settings.")],
+    everything: Annotated[bool, typer.Option("--all", help="Also print fields with default values.")] = False,
 ) -> None:
-    """Print what applies now as JSON: a value for the Variable, to begin a change with.
+    """Print the current configuration as JSON, as a starting point for a new value of the Variable.
 
-    docs/configuration.md says what the fields mean. The shipped tables apply while the Variable `iceberg_offload_tables` is not set; once
-    it is, only what it lists is offloaded.
+    docs/configuration.md explains the fields. While the Variable `iceberg_offload_tables` is not set, the shipped
+    tables apply. Once it is set, only the tables in it are offloaded.
     """
     context = context_of(ctx)
     models = context.chosen(None) if part is Part.TABLES else [context.settings]
@@ -34,5 +34,5 @@ def config(
     if part is Part.SETTINGS:
         print(json.dumps(values[0], indent=2))
         return
-    # An entry a line: a list of tables is read and edited like a table.
+    # One entry per line, so that the list of tables reads like a table.
     print("[\n" + ",\n".join(f"  {json.dumps(value)}" for value in values) + "\n]")

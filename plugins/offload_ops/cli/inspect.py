@@ -1,4 +1,4 @@
-"""Commands that only look: `status`, `history`, `verify`, `doctor`."""
+"""The commands that only read: `status`, `history`, `verify`, `doctor`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from offload_core.errors import FixConfiguration
-from offload_core.protocol.window import Interval
 from offload_ops.cli.context import (
     EXIT_DIFFERENT,
     Context,
@@ -19,25 +17,26 @@ from offload_ops.cli.context import (
     OptionalTo,
     Table,
     context_of,
-    parse_interval,
+    parse_optional_interval,
 )
 from offload_ops.cli.output import (
-    finding_fields,
     history_fields,
-    print_findings,
+    print_results,
     print_rows,
+    result_fields,
     status_fields,
     verdict_fields,
 )
-from offload_ops.doctor.checks import Surroundings, all_checks
-from offload_ops.doctor.model import CONFIGURATION, Check, Finding, Health, examine
+from offload_ops.doctor.checks import all_checks
+from offload_ops.doctor.context import CheckContext
+from offload_ops.doctor.model import CONFIGURATION, Check, CheckResult, Health, examine
 from offload_ops.table_state import read_states
 from offload_ops.tiers.cold_table import load_libraries
 from offload_ops.tiers.verify import verify
 
 
 def status(ctx: typer.Context, as_json: Json = False) -> None:
-    """Show each table's watermark, last success, lag and state; of halted and failing tables also why, and what to do."""
+    """Show the watermark, last success, lag and state of each table, and what to do about halted and failing tables."""
     context = context_of(ctx)
     with context.ledger() as ledger:
         states = read_states(ledger, context.tables, context.settings.lag_minutes, datetime.now(timezone.utc))
@@ -54,10 +53,10 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
 def history(
     ctx: typer.Context,
     table: Table,
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many rows to show.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Show the newest ledger rows of a table: every step, failure, halt and operator's word, newest first."""
+    """Show the newest ledger rows of a table: steps, failures, halts and changes by operators, newest first."""
     context = context_of(ctx)
     config = context.one(table)
     with context.ledger() as ledger:
@@ -72,12 +71,12 @@ def verify_tables(
     end: OptionalTo = None,
     as_json: Json = False,
 ) -> None:
-    """Compare hot and cold tier up to the watermark, by count and hash: everything, or an interval.
+    """Compare both tiers up to the watermark by count and hash: all rows, or an interval.
 
-    What ClickHouse's TTL may have taken is left out. Changes nothing; `offload repair` mends what differs. Exit status 1 if a table
-    differs.
+    Rows that ClickHouse's TTL may have deleted are left out. The command changes nothing; `offload repair` inserts
+    missing rows. The exit status is 1 if a table differs.
     """
-    interval = _interval(start, end)
+    interval = parse_optional_interval(start, end)
     context = context_of(ctx)
     chosen = context.chosen(tables)
     with context.ledger() as ledger, context.clickhouse() as client:
@@ -88,34 +87,26 @@ def verify_tables(
         raise typer.Exit(EXIT_DIFFERENT)
 
 
-def _interval(start: str | None, end: str | None) -> Interval | None:
-    if start is None and end is None:
-        return None
-    if start is None or end is None:
-        raise FixConfiguration("An interval has two ends.", "Give both --from and --to, or neither.")
-    return parse_interval(start, end)
-
-
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Six checks in a few seconds: scheduler, metrics, lag, last cycles, failures, servers; each with what to do.
+    """Run six checks in a few seconds: scheduler, metrics, lag, last cycles, failures, servers. Each says what to do.
 
-    A server that does not answer turns its check red and does not hold up the others. `watch` needs attention but no hurry. Exit status 1
-    if any check is red.
+    A server that does not answer turns its check red and does not hold up the others. `watch` needs attention, but is
+    not urgent. The exit status is 1 if any check is red.
     """
     loaded: list[Context] = []
 
-    def load() -> list[Finding]:
+    def load() -> list[CheckResult]:
         loaded.append(context_of(ctx))
-        return [Finding(CONFIGURATION, Health.GREEN, "Read.")]
+        return [CheckResult(CONFIGURATION, Health.GREEN, "Read.")]
 
-    remedy = "See that Airflow's database is up, or that the connections file can be read."
-    findings = examine([Check(CONFIGURATION, load, remedy)])
+    remedy = "Check that Airflow's database is up, or that the connections file is readable."
+    results = examine([Check(CONFIGURATION, load, remedy)])
     if loaded:
         context = loaded[0]
         load_libraries()
         now = datetime.now(timezone.utc)
-        around = Surroundings(context.connections, context.tables, context.settings, dict(os.environ), now)
-        findings = examine(all_checks(around, context.airflow_checks))
-    print_findings([finding_fields(finding) for finding in findings], as_json)
-    if any(finding.health is Health.RED for finding in findings):
+        check_context = CheckContext(context.connections, context.tables, context.settings, dict(os.environ), now)
+        results = examine(all_checks(check_context, context.airflow_checks))
+    print_results([result_fields(result) for result in results], as_json)
+    if any(result.health is Health.RED for result in results):
         raise typer.Exit(EXIT_DIFFERENT)

@@ -1,4 +1,4 @@
-"""`offload maintain`: upkeep of one Iceberg table, now."""
+"""The command `offload maintain`: the maintenance of one Iceberg table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offload_core.jobs.arguments import JobArguments
 from offload_core.jobs.spark_run import MASTER_ENV, run_application
 from offload_core.ledger.maintenance_log import MaintenanceLog
 from offload_core.ledger.session import connect
-from offload_ops.cli.context import Context, DryRun, Json, Speaker, Table, Yes, ask, context_of
+from offload_ops.cli.context import Console, Context, DryRun, Json, Table, Yes, confirm, context_of
 
 _DRY_RUN = "--dry-run"
 
@@ -22,27 +22,28 @@ _DRY_RUN = "--dry-run"
 def maintain(
     ctx: typer.Context, table: Table, dry_run: DryRun = False, yes: Yes = False, as_json: Json = False
 ) -> None:
-    """Compact closed partitions of an Iceberg table, rewrite its manifests, expire old snapshots and delete orphan files.
+    """Compact closed partitions of an Iceberg table, rewrite its manifests, expire old snapshots, delete orphan files.
 
-    No row is changed, and the offload may go on meanwhile. Runs the Spark job here, as `repair` does. Tells the table's figures before and
-    after; a dry run tells them as they are, and the partitions that would be compacted.
+    No row is changed, and the offload may run at the same time. The Spark job runs on this machine, as with `repair`.
+    It shows the table's statistics before and after. A dry run shows the current ones, and the partitions that would be
+    compacted.
     """
-    context, speaker = context_of(ctx), Speaker(as_json)
+    context, console = context_of(ctx), Console(as_json)
     config = context.one(table)
     started = datetime.now(timezone.utc)
     arguments = JobArguments(config, context.settings, run_id=f"maintain__{started.isoformat(timespec='seconds')}")
     if not dry_run:
-        ask(f"Run the maintenance of {config.name}?", yes=yes)
+        confirm(f"Run the maintenance of {config.name}?", yes=yes)
     application = spark_submit.maintenance_application(os.environ)
     argv = [*arguments.to_argv(), *([_DRY_RUN] if dry_run else [])]
     master = os.environ.get(MASTER_ENV) or "local[*]"
-    run_application(application, argv, context.connections, context.settings, speaker.log, master, bulk=True)
+    run_application(application, argv, context.connections, context.settings, console.log, master, bulk=True)
     if dry_run:
-        speaker.say("Dry run: nothing was changed.")
-    speaker.result({"table": config.name, "dry_run": dry_run, **({} if dry_run else _figures(context, config))})
+        console.echo("Dry run: nothing was changed.")
+    console.result({"table": config.name, "dry_run": dry_run, **({} if dry_run else _statistics(context, config))})
 
 
-def _figures(context: Context, table: TableConfig) -> dict[str, float]:
+def _statistics(context: Context, table: TableConfig) -> dict[str, float]:
     with closing(connect(context.connections.postgres, "offload command")) as session:
         record = MaintenanceLog(session, context.settings.pipeline_id).newest()[table.name]
     before = {f"{name}_before": value for name, value in record.before.to_json().items()}

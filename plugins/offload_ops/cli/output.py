@@ -1,4 +1,4 @@
-"""How the operator's command shows its results: as a table for people, as JSON for programs."""
+"""The output of the commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from datetime import datetime
 from itertools import groupby
 
 from rich import box
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.table import Table
 
-from offload_core.ledger.ledger import LedgerRow
-from offload_ops.doctor.model import Finding, Health
+from offload_core.ledger.rows import LedgerRow
+from offload_ops.doctor.model import CheckResult, Health
 from offload_ops.table_state import Condition, TableState
+from offload_ops.text import clock_seconds
 from offload_ops.tiers.verify import Verdict
 
 Fields = dict[str, "str | int | float | bool | datetime | None"]
 
 
 def status_fields(state: TableState) -> Fields:
-    """A table's state; a lag is that of a table that has been offloaded before."""
-    row, problem = state.row, state.problem
+    """The state of a table. It has a lag once it has been offloaded."""
+    row, problem = state.row, state.issue
     late = state.lag if state.last_success else None
     return {
         "table": state.name,
-        "state": row.status if row and state.condition is Condition.GOOD else state.condition.value,
+        "state": row.status if row and state.condition is Condition.OK else state.condition.value,
         "watermark": row.cursor.timestamp if row else None,
         "last_success": state.last_success,
         "lag_minutes": round(late.total_seconds() / 60, 1) if late is not None else None,
@@ -37,14 +38,14 @@ def status_fields(state: TableState) -> Fields:
     }
 
 
-def finding_fields(finding: Finding) -> Fields:
-    """One line of the health check."""
+def result_fields(result: CheckResult) -> Fields:
+    """One result of the health check."""
     return {
-        "check": finding.check,
-        "state": finding.health.value,
-        "finding": finding.finding,
-        "what_to_do": finding.remedy,
-        "seconds": finding.seconds,
+        "check": result.check,
+        "state": result.health.value,
+        "finding": result.message,
+        "what_to_do": result.remedy,
+        "seconds": result.seconds,
     }
 
 
@@ -83,14 +84,22 @@ def verdict_fields(verdict: Verdict) -> Fields:
 
 
 def print_json(value: Fields | Sequence[Fields]) -> None:
-    """Print a result, or a list of them; times in ISO 8601, UTC."""
+    """Print a result, or a list of results, as JSON. Times are ISO 8601, UTC."""
     print(json.dumps(value, indent=2, default=lambda moment: moment.isoformat()))
 
 
 def print_rows(
     rows: Sequence[Fields], as_json: bool, title: str, columns: Sequence[str], notes: Sequence[str] = ("error",)
 ) -> None:
-    """Print all fields as JSON, or `columns` as a table, and below it a line for each of the `notes` that a row has; times are UTC."""
+    """Print rows.
+
+    Args:
+        rows: the rows; times are UTC.
+        as_json: print all fields as JSON instead of a table.
+        title: the title of the table.
+        columns: the fields that are columns of the table.
+        notes: the fields that are printed as lines below the table, if a row has them.
+    """
     if as_json:
         print_json(rows)
         return
@@ -117,8 +126,8 @@ _STYLES = {
 }
 
 
-def print_findings(rows: Sequence[Fields], as_json: bool) -> None:
-    """Print the health check as JSON, or as a table in which words, not only colours, tell the state."""
+def print_results(rows: Sequence[Fields], as_json: bool) -> None:
+    """Print the health check as JSON, or as a table that shows the state in words, not only in colors."""
     if as_json:
         print_json(rows)
         return
@@ -126,34 +135,34 @@ def print_findings(rows: Sequence[Fields], as_json: bool) -> None:
     for name, wraps in (("check", False), ("state", False), ("finding", True)):
         table.add_column(name, no_wrap=not wraps, overflow="fold")
     for row in _grouped(rows):
-        found = _text(row["finding"])
+        text = _text(row["finding"])
         if row["what_to_do"]:
-            found = f"{found}\n→ {_text(row['what_to_do'])}"
+            text = f"{text}\n→ {_text(row['what_to_do'])}"
         state = _text(row["state"])
-        table.add_row(escape(_text(row["check"])), state, escape(found), style=_STYLES.get(state))
+        table.add_row(escape(_text(row["check"])), state, escape(text), style=_STYLES.get(state))
     _console().print(table)
 
 
 def _grouped(rows: Sequence[Fields]) -> list[Fields]:
-    """Findings that say the same of several tables become one line: `3 lag: 9 tables`."""
+    """Merge equal results of several tables into one line: `3 lag: 9 tables`."""
 
-    def what_is_said(row: Fields) -> tuple[object, ...]:
+    def text_of(row: Fields) -> tuple[object, ...]:
         return _text(row["check"]).partition(":")[0], row["state"], row["finding"], row["what_to_do"]
 
     lines: list[Fields] = []
-    for said, group in groupby(rows, what_is_said):
+    for text, group in groupby(rows, text_of):
         same = list(group)
-        lines.append(same[0] if len(same) == 1 else {**same[0], "check": f"{said[0]}: {len(same)} tables"})
+        lines.append(same[0] if len(same) == 1 else {**same[0], "check": f"{text[0]}: {len(same)} tables"})
     return lines
 
 
-def _console() -> Console:
-    return Console(width=max(Console().width, 110))
+def _console() -> RichConsole:
+    return RichConsole(width=max(RichConsole().width, 110))
 
 
 def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
+        return clock_seconds(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

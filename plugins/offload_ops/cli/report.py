@@ -1,4 +1,4 @@
-"""`report`: what the weekly mail tells, for any period and at any time."""
+"""The command `offload report`: the content of the weekly mail, for any period and at any time."""
 
 from __future__ import annotations
 
@@ -13,38 +13,43 @@ from offload_core.errors import FixConfiguration
 from offload_core.ledger.history import read_ledger
 from offload_core.ledger.session import connect
 from offload_core.protocol.window import Interval
-from offload_ops.cli.context import Context, Json, Speaker, context_of, parse_moment
-from offload_ops.report.compute import compute
-from offload_ops.report.maintenance import read_upkeep
+from offload_ops.cli.context import Console, Context, Json, context_of, parse_moment
+from offload_ops.report.compute import ReportData, build_report
+from offload_ops.report.maintenance import read_maintenance
 from offload_ops.report.model import WEEK, Report
 
 
 def report(
     ctx: typer.Context,
-    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file as HTML with plots.")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="First moment, by the time of the runs.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="End, itself not part of it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the report to this file, as HTML with plots.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Start of the period (inclusive), by the time of the runs.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of the period (exclusive).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how the last seven days were: uptime, success rate, lag, volumes, late rows, failures, restarts; or another period.
+    """Report on the last seven days or another period: uptime, success rate, lag, volumes, late rows, failures.
 
-    Printed as text unless --out or --json asks for something else. What only Airflow knows is left out where the command runs without it.
+    Without --out and --json, the report is printed as text. If the command runs without Airflow, it leaves out what
+    only Airflow knows.
     """
     now = datetime.now(timezone.utc)
     period = _period(start, end, now)
-    made = _made(context_of(ctx), period, now)
-    # These bring jinja2 along, and plots matplotlib, for which no other command has to wait.
+    created = _build(context_of(ctx), period, now)
+    # These import jinja2, and plots imports matplotlib, which would slow down every other command.
     from offload_ops.report.pages import as_file, as_json_text, as_text, write
 
     if out is not None:
         from offload_ops.report.plots import plots
 
-        write(out, as_file(made, plots(made)))
-        Speaker(as_json).say(f"Written to {out}.")
+        write(out, as_file(created, plots(created)))
+        Console(as_json).echo(f"Written to {out}.")
     if as_json:
-        print(as_json_text(made))
+        print(as_json_text(created))
     elif out is None:
-        print(as_text(made), end="")
+        print(as_text(created), end="")
 
 
 def _period(start: str | None, end: str | None, now: datetime) -> Interval:
@@ -57,11 +62,10 @@ def _period(start: str | None, end: str | None, now: datetime) -> Interval:
     return Interval(parse_moment(start, "--from"), parse_moment(end, "--to"))
 
 
-def _made(context: Context, period: Interval, now: datetime) -> Report:
+def _build(context: Context, period: Interval, now: datetime) -> Report:
+    pipeline, bounds = context.settings.pipeline_id, context.settings.lag_minutes
     with closing(connect(context.connections.postgres, "offload command")) as session:
-        ledger = read_ledger(session, context.settings.pipeline_id, period)
-        upkeep = read_upkeep(session, context.settings.pipeline_id, period)
+        ledger = read_ledger(session, pipeline, period)
+        maintenance = read_maintenance(session, pipeline, period)
     airflow = context.airflow_history(period) if context.airflow_history else None
-    return compute(
-        context.settings.pipeline_id, period, context.tables, ledger, airflow, upkeep, context.settings.lag_minutes, now
-    )
+    return build_report(ReportData(pipeline, period, context.tables, ledger, airflow, maintenance, bounds, now))

@@ -1,4 +1,4 @@
-"""`offload init`: make what is missing, from the ledger to the first watermarks."""
+"""The command `offload init`: create what is missing, from the ledger to the first watermarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from offload_core.errors import FixConfiguration, FixSource, OffloadError, RunIn
 from offload_core.jobs import spark_submit
 from offload_core.jobs.spark_run import run_application
 from offload_core.ledger.ddl import statements
-from offload_core.ledger.ledger import LedgerRow
+from offload_core.ledger.rows import LedgerRow
 from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.projection import project
 from offload_core.source.schema_drift import plan_changes
@@ -33,9 +33,10 @@ def init(
     hot_tier: Annotated[bool, typer.Option(help="Also create the example hot tier in ClickHouse.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Create what is missing: ledger, Iceberg tables, first watermarks. May be run again at any time.
+    """Create what is missing: ledger, Iceberg tables, first watermarks. The command can be repeated at any time.
 
-    Existing tables follow the columns that ClickHouse has added, widened or made Nullable; existing watermarks stay.
+    Existing Iceberg tables get the columns that ClickHouse has added, widened or made Nullable. Existing watermarks
+    stay.
     """
     context = context_of(ctx)
     tables = context.chosen(None)
@@ -48,18 +49,18 @@ def init(
         with context.clickhouse() as client:
             for statement in statements(sql / "clickhouse"):
                 client.command(statement)
-        print("ClickHouse: hot tier is there")
+        print("ClickHouse: the hot tier exists")
     with context.ledger() as ledger:
         ledger.create(sql / "postgres")
-        print("PostgreSQL: ledger is there")
+        print("PostgreSQL: the ledger exists")
         _create_iceberg_tables(context, tables)
         for table in tables:
-            told = "watermark starts in 1970" if ledger.initialize(table.name) else "keeps its watermark"
-            print(f"{table.name}: {told}")
+            effect = "watermark starts in 1970" if ledger.initialize(table.name) else "keeps its watermark"
+            print(f"{table.name}: {effect}")
 
 
 def _create_iceberg_tables(context: Context, tables: Sequence[TableConfig]) -> None:
-    """Run the Spark job `offload_init.py` and tell what it made."""
+    """Run the Spark job `offload_init.py` and print its result."""
     application = spark_submit.application(os.environ).with_name("offload_init.py")
     listed = json.dumps([table.model_dump(mode="json") for table in tables])
     lines: list[str] = []
@@ -70,17 +71,17 @@ def _create_iceberg_tables(context: Context, tables: Sequence[TableConfig]) -> N
     except OffloadError as error:
         output = "\n".join(lines).strip()
         raise FixConfiguration(
-            f"The Iceberg tables could not be made:\n{output}\n{error}", "Mend that and run `offload init` again."
+            f"The Iceberg tables could not be created:\n{output}\n{error}", "Fix that and run `offload init` again."
         ) from error
     for line in lines:
         if line.startswith("{"):
             report = json.loads(line)
-            what = f"Iceberg: {report['table']} {'created' if report['created'] else 'is there'}"
+            what = f"Iceberg: {report['table']} {'created' if report['created'] else 'exists'}"
             print("; ".join([what, *report["changes"]]))
 
 
 def _missing(context: Context, tables: Sequence[TableConfig], hot_tier: bool) -> Iterator[str]:
-    """What `init` would do, line by line."""
+    """The effects that `init` would have, one per line."""
     with context.clickhouse() as client:
         if hot_tier:
             yield _missing_hot_tier(context, client)
@@ -88,14 +89,14 @@ def _missing(context: Context, tables: Sequence[TableConfig], hot_tier: bool) ->
             newest: dict[str, LedgerRow] = {}
             try:
                 newest = ledger.newest_rows()
-                yield "PostgreSQL: ledger is there"
+                yield "PostgreSQL: the ledger exists"
             except RunInit:
                 yield "PostgreSQL: the ledger would be created"
         for table in tables:
             yield f"Iceberg: {_missing_in_iceberg(context, client, table)}"
     for table in tables:
-        told = "keeps its watermark" if table.name in newest else "its watermark would start in 1970"
-        yield f"{table.name}: {told}"
+        effect = "keeps its watermark" if table.name in newest else "its watermark would start in 1970"
+        yield f"{table.name}: {effect}"
 
 
 def _missing_hot_tier(context: Context, client: ClickHouse) -> str:
@@ -104,10 +105,10 @@ def _missing_hot_tier(context: Context, client: ClickHouse) -> str:
         "SELECT name FROM system.tables WHERE database = {database:String}",
         {"database": context.connections.clickhouse.database},
     )
-    there = {row["name"] for row in rows}
-    missing = [name for name in names if name not in there]
+    existing = {row["name"] for row in rows}
+    missing = [name for name in names if name not in existing]
     if not missing:
-        return "ClickHouse: hot tier is there"
+        return "ClickHouse: the hot tier exists"
     return f"ClickHouse: {len(missing)} tables and views would be created: {', '.join(missing)}"
 
 
@@ -118,7 +119,7 @@ def _missing_in_iceberg(context: Context, client: ClickHouse, table: TableConfig
         return f"{table.target} would be created{_without_source(context, client, table)}"
     columns = project(table, describe(client, table, context.connections.clickhouse.database).columns)
     changes = plan_changes(table, columns, cold_fields(cold), SchemaContract.EVOLVE)
-    return "; ".join([f"{table.target} is there", *(f"would be changed: {change}" for change in changes)])
+    return "; ".join([f"{table.target} exists", *(f"would be changed: {change}" for change in changes)])
 
 
 def _without_source(context: Context, client: ClickHouse, table: TableConfig) -> str:

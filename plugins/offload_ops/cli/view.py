@@ -1,4 +1,4 @@
-"""`offload view`: ClickHouse views that show hot and cold rows as one table."""
+"""The command `offload view`: ClickHouse views that show hot and cold rows as one table."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from offload_ops.tiers.cold_table import open_cold_table
 from offload_ops.tiers.verify import cold_fields
 from offload_ops.tiers.view import (
     DEFAULT_COLLECTION,
-    cold_source,
+    iceberg_source,
     require_collection,
-    require_view_or_nothing,
+    require_view_name_free,
     view_name,
     view_statement,
 )
@@ -29,12 +29,13 @@ def view(
         bool, typer.Option("--create/--print", help="Create the views, or only print their SQL.")
     ] = False,
     collection: Annotated[
-        str, typer.Option(help="Named collection of ClickHouse's with url and keys of an S3 warehouse.")
+        str, typer.Option(help="Named collection in ClickHouse with URL and keys of an S3 warehouse.")
     ] = DEFAULT_COLLECTION,
 ) -> None:
-    """Make a ClickHouse view per table, SOURCE_all, that shows its whole history: Iceberg's rows, and past them ClickHouse's own.
+    """Create a ClickHouse view per table, SOURCE_all, that shows its whole history.
 
-    Every row is in it once. Make the views again when a table's columns have changed; existing ones are replaced.
+    The view shows Iceberg's rows up to the watermark, and ClickHouse's rows past it, so it contains every row once.
+    Create the views again after a table's columns have changed; existing views are replaced.
     """
     context = context_of(ctx)
     database = context.connections.clickhouse.database
@@ -51,9 +52,9 @@ def view(
 def _statement(context: Context, client: ClickHouse, table: TableConfig, collection: str, *, create: bool) -> str:
     database, connection = context.connections.clickhouse.database, context.connections.iceberg
     cold = open_cold_table(connection, table.target)
-    source = cold_source(cold, connection, collection)
+    source = iceberg_source(cold, connection, collection)
     statement = view_statement(table, database, describe(client, table, database).columns, cold_fields(cold), source)
     if create:
-        require_view_or_nothing(client, table, database)
+        require_view_name_free(client, table, database)
         require_collection(client, source, connection)
     return statement

@@ -1,1 +1,1 @@
-"""The weekly report: `compute` makes it of what PostgreSQL and Airflow know, `pages` shows it."""
+"""The weekly report: `compute` builds it from the data of PostgreSQL and Airflow, `pages` shows it."""

@@ -1,19 +1,23 @@
-"""A report from rows: pure functions; the present is an argument."""
+"""Computes a report. Pure functions; the present is part of their data."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import groupby
 
 from offload_core.config.lag import LagMinutes
 from offload_core.config.tables import InvalidTable, TableConfig
-from offload_core.ledger.history import OFFLOADED, AirflowHistory, Before, Cycle, Entry, LedgerHistory
+from offload_core.ledger.history import LedgerHistory, TableAtStart
+from offload_core.ledger.rows import OFFLOADED_KINDS, LedgerRow, RowStatus, StepKind
 from offload_core.protocol.window import Interval
-from offload_ops.report.lag import Freshness, freshness
-from offload_ops.report.maintenance import Upkeep
+from offload_ops.report.airflow_history import AirflowHistory, Cycle
+from offload_ops.report.lag import LagPeriod, table_freshness
+from offload_ops.report.maintenance import MaintenanceSummary
 from offload_ops.report.model import (
     DAY,
     CycleReport,
@@ -24,172 +28,158 @@ from offload_ops.report.model import (
     TableReport,
 )
 
-_JUST_NOW = timedelta(minutes=1)
-"""A cycle that was due this short a time ago may not have been started yet."""
+_GRACE = timedelta(minutes=1)
+"""A cycle that was due less than this ago may not have started yet."""
 _STARTED = ("success", "failed", "running")
 
 
-def compute(
-    pipeline: str,
-    period: Interval,
-    tables: Sequence[TableConfig | InvalidTable],
-    ledger: LedgerHistory,
-    airflow: AirflowHistory | None,
-    upkeep: Upkeep,
-    bounds: LagMinutes,
-    now: datetime,
-) -> Report:
-    """The report on a period.
+@dataclass(frozen=True)
+class ReportData:
+    """The data that a report is computed from.
 
-    Args:
+    Attributes:
         pipeline: the pipeline's id.
-        period: what the report is about.
-        tables: the configuration; tables that only the ledger knows are reported as well.
-        ledger: what the ledger holds of the period.
-        airflow: what Airflow knows of it; None where there is none to ask.
-        upkeep: what audits and maintenance left of it.
+        period: the period of the report.
+        tables: the configuration; tables that only the ledger has are reported as well.
+        ledger: the ledger's rows of the period.
+        airflow: the period in Airflow; None without Airflow.
+        maintenance: audits and maintenance in the period.
         bounds: the bounds of the lag's levels.
         now: the present (UTC).
     """
-    days = _days(period)
-    told = tuple(
-        _table(name, config, ledger, period, days, bounds, now) for name, config in _names(tables, ledger.since).items()
-    )
-    failures = _by_day(((entry.at, entry.status == "failed") for entry in ledger.entries), days)
-    installed = min(
-        [*ledger.since.values(), *([airflow.first_due] if airflow and airflow.first_due else [])], default=None
-    )
+
+    pipeline: str
+    period: Interval
+    tables: Sequence[TableConfig | InvalidTable]
+    ledger: LedgerHistory
+    airflow: AirflowHistory | None
+    maintenance: MaintenanceSummary
+    bounds: LagMinutes
+    now: datetime
+
+    @cached_property
+    def days(self) -> list[Interval]:
+        """The calendar days of the period; the first and the last may be parts of a day."""
+        midnights = []
+        midnight = self.period.start.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+        while midnight < self.period.end:
+            midnights.append(midnight)
+            midnight += DAY
+        ends = [*midnights, self.period.end]
+        return [Interval(start, end) for start, end in zip([self.period.start, *midnights], ends, strict=True)]
+
+    @cached_property
+    def installed_at(self) -> datetime | None:
+        """When the pipeline was installed: its first ledger row or its first due cycle."""
+        first_due = [self.airflow.first_due] if self.airflow and self.airflow.first_due else []
+        return min([*self.ledger.since.values(), *first_due], default=None)
+
+    @property
+    def entries(self) -> dict[str, TableConfig | InvalidTable | None]:
+        """The configuration by table; None for tables that only the ledger has."""
+        configured = {table.name: table for table in self.tables}
+        return configured | dict.fromkeys(self.ledger.since.keys() - configured.keys())
+
+
+def build_report(data: ReportData) -> Report:
+    """The report on a period."""
+    tables = tuple(_table(name, entry, data) for name, entry in data.entries.items())
+    since, start = data.ledger.since, data.period.start
     return Report(
-        pipeline=pipeline,
-        period=period,
-        made_at=now,
-        tables=told,
-        days=tuple(
-            DayReport(
-                day=day.start,
-                cycles=_cycles(airflow, day, installed, now) if airflow else None,
-                rows=sum(table.rows_by_day[number] for table in told),
-                late_rows=sum(table.late_by_day[number] for table in told),
-                failures=failures[number],
-            )
-            for number, day in enumerate(days)
-        ),
-        cycles=_cycles(airflow, period, installed, now) if airflow else None,
-        scheduler=(
-            SchedulerReport(airflow.up_since, len(airflow.restarts))
-            if airflow and airflow.restarts is not None
-            else None
-        ),
-        upkeep=upkeep,
-        bounds=bounds,
-        known_since=max(
-            (ledger.since[name] for name in ledger.cleaned if ledger.since[name] > period.start), default=None
-        ),
-        wrong_entries=tuple(table.problem for table in tables if isinstance(table, InvalidTable)),
+        pipeline=data.pipeline,
+        period=data.period,
+        generated_at=data.now,
+        tables=tables,
+        days=_days(tables, data),
+        cycles=_cycles(data.period, data),
+        scheduler=_scheduler(data.airflow),
+        maintenance=data.maintenance,
+        bounds=data.bounds,
+        known_since=max((since[name] for name in data.ledger.cleaned if since[name] > start), default=None),
+        wrong_entries=tuple(table.problem for table in data.tables if isinstance(table, InvalidTable)),
     )
 
 
-def _days(period: Interval) -> list[Interval]:
-    """The calendar days of a period, the first and the last as far as they are in it."""
-    midnights = []
-    midnight = period.start.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
-    while midnight < period.end:
-        midnights.append(midnight)
-        midnight += DAY
-    return [
-        Interval(start, end) for start, end in zip([period.start, *midnights], [*midnights, period.end], strict=True)
-    ]
+def _days(tables: Sequence[TableReport], data: ReportData) -> tuple[DayReport, ...]:
+    failures = _by_day(((row.created_at, row.status is RowStatus.FAILED) for row in data.ledger.rows), data)
+    return tuple(
+        DayReport(
+            day=day.start,
+            cycles=_cycles(day, data),
+            rows=sum(table.rows_by_day[number] for table in tables),
+            late_rows=sum(table.late_by_day[number] for table in tables),
+            failures=failures[number],
+        )
+        for number, day in enumerate(data.days)
+    )
 
 
-def _names(
-    tables: Sequence[TableConfig | InvalidTable], known: Mapping[str, datetime]
-) -> dict[str, TableConfig | InvalidTable | None]:
-    return {table.name: table for table in tables} | dict.fromkeys(known.keys() - {table.name for table in tables})
-
-
-def _table(
-    name: str,
-    config: TableConfig | InvalidTable | None,
-    ledger: LedgerHistory,
-    period: Interval,
-    days: Sequence[Interval],
-    bounds: LagMinutes,
-    now: datetime,
-) -> TableReport:
-    entries = [entry for entry in ledger.entries if entry.table == name]
-    steps = [entry for entry in entries if entry.status == "success"]
-    moved = [step for step in steps if step.kind in OFFLOADED]
-    late = [step for step in steps if step.kind == "repair"]
-    is_offloaded = isinstance(config, TableConfig) and config.enabled
-    failures = Counter(entry.error_kind or "other" for entry in entries if entry.status == "failed")
+def _table(name: str, entry: TableConfig | InvalidTable | None, data: ReportData) -> TableReport:
+    ledger = data.ledger
+    rows = [row for row in ledger.rows if row.table_name == name]
+    steps = [row for row in rows if row.status is RowStatus.SUCCESS]
+    moved = [step for step in steps if step.kind in OFFLOADED_KINDS]
+    late = [step for step in steps if step.kind is StepKind.REPAIR]
+    is_offloaded = isinstance(entry, TableConfig) and entry.enabled
+    failures = Counter(row.error_kind or "other" for row in rows if row.status is RowStatus.FAILED)
+    measured = LagPeriod(data.period, data.bounds, data.now)
     return TableReport(
         table=name,
-        layer=config.layer.value if config else None,
+        layer=entry.layer.value if entry else None,
         is_offloaded=is_offloaded,
-        rows=_rows(moved),
+        rows=_sum(moved),
         rows_before=ledger.rows_before.get(name),
-        rows_by_day=_by_day(((step.at, step.rows) for step in moved), days),
-        increments=sum(step.rows > 0 for step in moved),
-        empty=sum(step.kind == "empty" for step in steps),
-        late_rows=_rows(late),
-        late_by_day=_by_day(((step.at, step.rows) for step in late), days),
-        restated_rows=_rows([step for step in steps if step.kind == "restate"]),
+        rows_by_day=_by_day(((step.created_at, step.row_count) for step in moved), data),
+        increments=sum(step.row_count > 0 for step in moved),
+        empty=sum(step.kind is StepKind.EMPTY for step in steps),
+        late_rows=_sum(late),
+        late_by_day=_by_day(((step.created_at, step.row_count) for step in late), data),
+        restated_rows=_sum([step for step in steps if step.kind is StepKind.RESTATE]),
         failures=dict(failures.most_common()),
-        halts=sum(entry.status == "halted" for entry in entries),
+        halts=sum(row.status is RowStatus.HALTED for row in rows),
         halt=ledger.halts.get(name),
-        cold_rows=_cold_rows(entries, ledger.before.get(name)),
-        freshness=table_freshness(name, entries, ledger, period, bounds, now) if is_offloaded else None,
+        cold_rows=_cold_rows(rows, ledger.at_start.get(name)),
+        freshness=table_freshness(name, ledger, measured) if is_offloaded else None,
     )
 
 
-def _rows(steps: Sequence[Entry]) -> int:
-    return sum(step.rows for step in steps)
+def _sum(steps: Sequence[LedgerRow]) -> int:
+    return sum(step.row_count for step in steps)
 
 
-def _by_day(amounts: Iterable[tuple[datetime, int]], days: Sequence[Interval]) -> tuple[int, ...]:
-    starts, sums = [day.start for day in days], [0] * len(days)
+def _by_day(amounts: Iterable[tuple[datetime, int]], data: ReportData) -> tuple[int, ...]:
+    starts, sums = [day.start for day in data.days], [0] * len(data.days)
     for at, amount in amounts:
         sums[bisect_right(starts, at) - 1] += amount
     return tuple(sums)
 
 
-def _cold_rows(entries: Sequence[Entry], before: Before | None) -> int | None:
-    known = [entry.total_records for entry in (before, *entries) if entry and entry.total_records is not None]
+def _cold_rows(rows: Sequence[LedgerRow], at_start: TableAtStart | None) -> int | None:
+    known = [row.total_records for row in (at_start, *rows) if row and row.total_records is not None]
     return known[-1] if known else None
 
 
-def table_freshness(
-    name: str, entries: Sequence[Entry], ledger: LedgerHistory, period: Interval, bounds: LagMinutes, now: datetime
-) -> Freshness | None:
-    """How late a table was in a period that the ledger's history covers; None before its first ledger row.
-
-    Args:
-        name: the table.
-        entries: its rows of the period.
-        ledger: the history.
-        period: the period.
-        bounds: the levels' bounds.
-        now: the present (UTC).
-    """
-    since, until = ledger.since.get(name), min(period.end, now)
-    if since is None or since >= until:
+def _scheduler(airflow: AirflowHistory | None) -> SchedulerReport | None:
+    if airflow is None or airflow.restarts is None:
         return None
-    # Every row repeats when the table had last been offloaded with success.
-    successes = {entry.last_success for entry in (ledger.before.get(name), *entries) if entry and entry.last_success}
-    return freshness(successes, since, period.start, period.end, until, bounds)
+    return SchedulerReport(airflow.up_since, len(airflow.restarts))
 
 
-def _cycles(airflow: AirflowHistory, part: Interval, installed: datetime | None, now: datetime) -> CycleReport:
-    until = min(part.end, now - _JUST_NOW)
+def _cycles(part: Interval, data: ReportData) -> CycleReport | None:
+    """The cycles of a part of the period; None without Airflow."""
+    airflow, installed = data.airflow, data.installed_at
+    if airflow is None:
+        return None
+    until = min(part.end, data.now - _GRACE)
     due = [moment for moment in airflow.due if part.start <= moment < until and installed and moment >= installed]
     states = {cycle.due: cycle.state for cycle in airflow.cycles}
-    found = [Cycle(moment, states.get(moment, "")) for moment in due]
+    cycles = [Cycle(moment, states.get(moment, "")) for moment in due]
     return CycleReport(
         due=len(due),
-        started=sum(cycle.state in _STARTED for cycle in found),
-        succeeded=sum(cycle.state == "success" for cycle in found),
-        failed=sum(cycle.state == "failed" for cycle in found),
-        outages=tuple(_outages(found)),
+        started=sum(cycle.state in _STARTED for cycle in cycles),
+        succeeded=sum(cycle.state == "success" for cycle in cycles),
+        failed=sum(cycle.state == "failed" for cycle in cycles),
+        outages=tuple(_outages(cycles)),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a report tells of the audits and of the maintenance, from their tables in the ledger's database. All times are UTC."""
+"""Audits and maintenance in a report, from their tables in the ledger's database. All times are UTC."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from offload_core.ledger.session import LedgerConnection, ledger_errors
+from offload_core.ledger.audit_log import AuditLog
+from offload_core.ledger.maintenance_log import MaintenanceLog
+from offload_core.ledger.session import LedgerConnection, table_exists
 from offload_core.protocol.window import Interval
 
 
@@ -17,9 +19,9 @@ class AuditReport:
 
     Attributes:
         windows: how many windows were compared, each counted once.
-        late, changed, surplus, lost: how many of them were found to be so at least once.
+        late, changed, surplus, lost: how many of them had this finding at least once.
         open_windows, open_rows: windows that still differed when the period ended, and in how many rows.
-        last: when the last audit was.
+        last: when the last audit ran.
     """
 
     windows: int
@@ -34,13 +36,13 @@ class AuditReport:
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """The maintenance of one table in a period: how it was before the first run and after the last one.
+    """The maintenance of one table in a period: its state before the first run and after the last one.
 
     Attributes:
-        runs: how often.
-        last: when the last time.
+        runs: how many runs there were.
+        last: when the last one ran.
         files_before, files, size_before, size: data files of the newest snapshot and their bytes.
-        snapshots: how many are kept.
+        snapshots: how many snapshots are kept.
         planning_milliseconds: how long it takes to plan a read.
     """
 
@@ -55,77 +57,50 @@ class MaintenanceReport:
 
 
 @dataclass(frozen=True)
-class Upkeep:
-    """Audits and maintenance by table; None where the database has no table for them."""
+class MaintenanceSummary:
+    """Audits and maintenance runs by table; None if the database has no table for them."""
 
     audits: Mapping[str, AuditReport] | None = None
-    maintenance: Mapping[str, MaintenanceReport] | None = None
+    runs: Mapping[str, MaintenanceReport] | None = None
 
 
-_WINDOWS = "count(DISTINCT (window_start, window_end))"
-_AUDITED = "FROM offload_audits WHERE pipeline_id = %(pipeline)s AND audited_at >= %(start)s AND audited_at < %(end)s"
-_AUDITS = (
-    f"SELECT table_name, {_WINDOWS} AS windows, max(audited_at) AS last, "
-    + ", ".join(
-        f"{_WINDOWS} FILTER (WHERE finding = '{finding}') AS {finding}"
-        for finding in ("late", "changed", "surplus", "lost")
-    )
-    + f" {_AUDITED} GROUP BY table_name"
-)
-_OPEN = (
-    "SELECT table_name, count(*) AS windows, sum(missing_rows + surplus_rows + changed_rows + duplicate_rows)::bigint AS rows FROM "  # noqa: S608 - constants only
-    f"(SELECT DISTINCT ON (table_name, window_start, window_end) * {_AUDITED} "
-    "ORDER BY table_name, window_start, window_end, id DESC) AS newest WHERE finding <> 'equal' GROUP BY table_name"
-)
-_MAINTENANCE = (
-    "SELECT table_name, count(*) AS runs, max(created_at) AS last, (array_agg(figures_before ORDER BY id))[1] AS before, "
-    "(array_agg(figures_after ORDER BY id DESC))[1] AS after FROM offload_maintenance "
-    "WHERE pipeline_id = %(pipeline)s AND created_at >= %(start)s AND created_at < %(end)s GROUP BY table_name"
-)
-
-
-def read_upkeep(session: LedgerConnection, pipeline: str, period: Interval) -> Upkeep:
-    """Read what audits and maintenance of a pipeline left of a period.
+def read_maintenance(session: LedgerConnection, pipeline: str, period: Interval) -> MaintenanceSummary:
+    """Read the audits and the maintenance of a pipeline in a period.
 
     Raises:
         LedgerUnavailable: PostgreSQL can't be reached.
     """
-    values = {"pipeline": pipeline, "start": period.start, "end": period.end}
-
-    def rows(query: str) -> list[dict[str, Any]]:
-        return session.execute(query, values).fetchall()
-
-    with ledger_errors():
-        (there,) = rows(
-            "SELECT to_regclass('offload_audits') AS audits, to_regclass('offload_maintenance') AS maintenance"
-        )
-        audits, differing = (rows(_AUDITS), rows(_OPEN)) if there["audits"] else (None, [])
-        maintenance = rows(_MAINTENANCE) if there["maintenance"] else None
-    still = {row["table_name"]: row for row in differing}
-    return Upkeep(
-        None if audits is None else {row["table_name"]: _audit(row, still.get(row["table_name"])) for row in audits},
-        None if maintenance is None else {row["table_name"]: _maintenance(row) for row in maintenance},
-    )
+    audits = runs = None
+    if table_exists(session, "offload_audits"):
+        log = AuditLog(session, pipeline)
+        differing = {record["table_name"]: record for record in log.differing(period)}
+        audits = {
+            record["table_name"]: _audit(record, differing.get(record["table_name"])) for record in log.summary(period)
+        }
+    if table_exists(session, "offload_maintenance"):
+        records = MaintenanceLog(session, pipeline).summary(period)
+        runs = {record["table_name"]: _maintenance(record) for record in records}
+    return MaintenanceSummary(audits, runs)
 
 
-def _audit(row: dict[str, Any], still: dict[str, Any] | None) -> AuditReport:
+def _audit(record: dict[str, Any], differing: dict[str, Any] | None) -> AuditReport:
     return AuditReport(
-        windows=row["windows"],
-        late=row["late"],
-        changed=row["changed"],
-        surplus=row["surplus"],
-        lost=row["lost"],
-        open_windows=still["windows"] if still else 0,
-        open_rows=still["rows"] if still else 0,
-        last=row["last"],
+        windows=record["windows"],
+        late=record["late"],
+        changed=record["changed"],
+        surplus=record["surplus"],
+        lost=record["lost"],
+        open_windows=differing["windows"] if differing else 0,
+        open_rows=differing["rows"] if differing else 0,
+        last=record["last"],
     )
 
 
-def _maintenance(row: dict[str, Any]) -> MaintenanceReport:
-    before, after = row["before"], row["after"]
+def _maintenance(record: dict[str, Any]) -> MaintenanceReport:
+    before, after = record["before"], record["after"]
     return MaintenanceReport(
-        runs=row["runs"],
-        last=row["last"],
+        runs=record["runs"],
+        last=record["last"],
         files_before=before["data_files"],
         files=after["data_files"],
         size_before=before["bytes"],

@@ -1,4 +1,4 @@
-"""The report on a period, usually a week: computed once (`report_compute`), and then told as HTML, text and JSON alike."""
+"""The report on a period, usually a week: `compute` builds it once, for HTML, text and JSON alike. Times are UTC."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from offload_core.config.lag import LagMinutes
 from offload_core.ledger.history import Halt
 from offload_core.protocol.window import Interval
 from offload_ops.report.lag import Freshness
-from offload_ops.report.maintenance import Upkeep
+from offload_ops.report.maintenance import MaintenanceSummary
+from offload_ops.text import clock
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class TableReport:
-    """One table's week.
+    """One table in the period.
 
     Attributes:
         layer: bronze, silver or gold; None for a table that is in the ledger and no longer configured.
-        is_offloaded: whether the configuration has it offloaded now; if not, nobody expects it to be fresh.
-        rows: new rows moved to Iceberg; of candles those that were written, the changed ones again each time.
-        rows_before: the same for as long a time before; None where the ledger does not reach back so far.
-        rows_by_day: `rows` for each day of the report, by when they were offloaded.
-        increments, empty: steps that moved rows, and steps that found none.
-        late_rows: rows that had not been there when their time was offloaded, and were inserted afterwards.
-        late_by_day: the same for each day of the report.
-        restated_rows: rows of intervals that an operator had replaced.
-        failures: failed attempts by the kind of error, most frequent first. Retries may have mended them.
+        is_offloaded: whether the table is switched on now; if not, its freshness does not matter.
+        rows: new rows moved to Iceberg; for candles, each written version counts.
+        rows_before: the rows of the period of the same length before; None if the ledger does not reach back so far.
+        rows_by_day: `rows` of each day, by the time of the offload.
+        increments, empty: steps that moved rows, and steps without new rows.
+        late_rows: rows that appeared after their window had been offloaded, and were inserted by a repair.
+        late_by_day: `late_rows` of each day.
+        restated_rows: rows of intervals that an operator replaced.
+        failures: failed attempts by kind of error, most frequent first. A retry may have succeeded.
         halts: how often the table was halted.
         halt: why it is halted now; None if it is not.
-        cold_rows: rows of the Iceberg table after the last commit in the ledger; None if that says nothing.
-        freshness: how late it was; None if the ledger does not know it in this period, or nobody expects it to be fresh.
+        cold_rows: rows of the Iceberg table after the last commit in the ledger; None if unknown.
+        freshness: how late it was; None if the ledger has no rows of it in the period, or if it is not offloaded.
     """
 
     table: str
@@ -56,7 +57,7 @@ class TableReport:
 
 @dataclass(frozen=True)
 class Outage:
-    """Cycles in a row that were due and never started: the first and the last of them, and how many."""
+    """Consecutive cycles that were due and never started: the first, the last, and how many."""
 
     first: datetime
     last: datetime
@@ -68,9 +69,9 @@ class CycleReport:
     """The scheduled cycles of a period, each after all its retries.
 
     Attributes:
-        due: how many the schedule wanted.
-        started: how many of those there were.
-        succeeded, failed: how many of those ended, and how.
+        due: how many were due.
+        started: how many of those started.
+        succeeded, failed: how many of those ended, by outcome.
         outages: those that never started, oldest first.
     """
 
@@ -82,19 +83,19 @@ class CycleReport:
 
     @property
     def uptime(self) -> float | None:
-        """Share of the due cycles that started; None if none was due."""
+        """Fraction of the due cycles that started; None if none was due."""
         return self.started / self.due if self.due else None
 
     @property
     def success_rate(self) -> float | None:
-        """Share of the ended cycles that succeeded; None if none has ended."""
+        """Fraction of the ended cycles that succeeded; None if none has ended."""
         ended = self.succeeded + self.failed
         return self.succeeded / ended if ended else None
 
 
 @dataclass(frozen=True)
 class DayReport:
-    """One calendar day (UTC), or the part of it that is in the period; `cycles` is None where Airflow was not asked."""
+    """One calendar day, or the part of it that is in the period; `cycles` is None if Airflow was not queried."""
 
     day: datetime
     cycles: CycleReport | None
@@ -105,7 +106,12 @@ class DayReport:
 
 @dataclass(frozen=True)
 class SchedulerReport:
-    """Airflow's scheduler: since when it has been up (None: it is down), and how often it was restarted in the period."""
+    """Airflow's scheduler.
+
+    Attributes:
+        up_since: when it was started; None if it is down.
+        restarts: how often it was restarted in the period.
+    """
 
     up_since: datetime | None
     restarts: int
@@ -113,37 +119,38 @@ class SchedulerReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A period of one pipeline. Times are UTC.
+    """A period of one pipeline.
 
     Attributes:
-        made_at: when the report was computed.
+        generated_at: when the report was computed.
         tables: in the order of the configuration.
-        cycles, scheduler: None where Airflow was not asked, or does not know it of its scheduler.
-        upkeep: what audits found and what maintenance did.
+        cycles: None if Airflow was not queried.
+        scheduler: None if Airflow was not queried, or has no record of its starts.
+        maintenance: the results of audits and maintenance.
         bounds: the bounds of the lag's levels; that of Critical is the objective.
-        known_since: where the ledger's rows begin, if the maintenance has deleted some of the period; else None.
-        wrong_entries: what is wrong with entries of the configuration that can't be used.
+        known_since: where the ledger's rows begin, if some rows of the period have been deleted; otherwise None.
+        wrong_entries: what is wrong with unusable entries of the configuration.
     """
 
     pipeline: str
     period: Interval
-    made_at: datetime
+    generated_at: datetime
     tables: tuple[TableReport, ...]
     days: tuple[DayReport, ...]
     cycles: CycleReport | None
     scheduler: SchedulerReport | None
-    upkeep: Upkeep
+    maintenance: MaintenanceSummary
     bounds: LagMinutes
     known_since: datetime | None = None
     wrong_entries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """`2026-W47` for a week from Monday to Monday, else the period's first and last moment."""
+        """`2026-W47` for a week from Monday to Monday, otherwise the period's start and end."""
         start, end = self.period.start, self.period.end
         if end - start == WEEK and start == monday(start):
             return week_name(start)
-        return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+        return f"{clock(start)} to {clock(end)}"
 
     @property
     def rows(self) -> int:
@@ -152,7 +159,7 @@ class Report:
 
     @property
     def rows_before(self) -> int | None:
-        """New rows of all tables in as long a time before; None where the ledger does not reach back so far for each of them."""
+        """New rows of all tables in the period of the same length before; None if unknown for one of them."""
         known = [table.rows_before for table in self.tables if table.rows_before is not None]
         return sum(known) if known and len(known) == len(self.tables) else None
 
@@ -168,14 +175,15 @@ class Report:
 
     @property
     def in_time(self) -> float | None:
-        """Share of the time that the objective was met, over all tables; None if none is known."""
+        """Fraction of the time that the objective was met, over all tables; None if unknown."""
         known = [table.freshness for table in self.tables if table.freshness is not None]
-        observed = sum((one.observed for one in known), timedelta())
-        return 1 - sum((one.too_late for one in known), timedelta()) / observed if observed else None
+        observed = sum((freshness.observed for freshness in known), timedelta())
+        too_late = sum((freshness.too_late for freshness in known), timedelta())
+        return 1 - too_late / observed if observed else None
 
 
 def monday(moment: datetime) -> datetime:
-    """The beginning of the ISO week (UTC) that a moment (UTC) lies in."""
+    """The start (UTC) of the ISO week that contains a moment (UTC)."""
     return moment.replace(hour=0, minute=0, second=0, microsecond=0) - moment.weekday() * DAY
 
 

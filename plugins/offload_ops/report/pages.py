@@ -14,20 +14,21 @@ from typing import Any
 from offload_core.config.lag import LagMinutes
 from offload_core.errors import FixConfiguration
 from offload_ops.html_mail import render
-from offload_ops.report.attention import attention
+from offload_ops.report.issues import find_issues
 from offload_ops.report.model import Report
 from offload_ops.report.sections import Section, figures, sections
 from offload_ops.text import clock
 
 _WIDTH = 100
+_JSON_NAMES = {"generated_at": "made_at", "maintenance": "upkeep"}
 
 
 def as_html(report: Report, images: Mapping[str, str]) -> str:
-    """One page that needs nothing else.
+    """The report as one HTML page.
 
     Args:
-        report: what to tell.
-        images: the addresses of the pictures by name; a picture without one is left out.
+        report: the report.
+        images: the addresses of the plots by name; a plot without one is left out.
     """
     return render(
         Path(__file__).parent,
@@ -35,7 +36,7 @@ def as_html(report: Report, images: Mapping[str, str]) -> str:
         title=title(report),
         verdict=verdict(report),
         scope=scope(report),
-        attention=attention(report),
+        issues=find_issues(report),
         figures=figures(report),
         sections=sections(report),
         images=images,
@@ -43,7 +44,7 @@ def as_html(report: Report, images: Mapping[str, str]) -> str:
 
 
 def as_file(report: Report, plots: Mapping[str, bytes]) -> str:
-    """The page with its pictures inside, for a browser."""
+    """The page with its plots inside, for a browser."""
     return as_html(
         report,
         {name: f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}" for name, png in plots.items()},
@@ -56,10 +57,10 @@ def file_name(report: Report) -> str:
 
 
 def write(path: Path, page: str) -> None:
-    """Write a page, all of it or nothing; its folder is made if it is missing.
+    """Write a page, completely or not at all; its folder is created if it is missing.
 
     Raises:
-        FixConfiguration: there is no place for it.
+        FixConfiguration: the file can't be written.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
@@ -69,32 +70,32 @@ def write(path: Path, page: str) -> None:
     except OSError as error:
         raise FixConfiguration(
             f"The report can't be written to {path}: {error.strerror or error}.",
-            "Choose a folder that may be written to (the setting `report_folder`, or --out), and see that its disk has room.",
+            "Choose a writable folder (the setting `report_folder`, or --out), and check that its disk has room.",
         ) from error
 
 
 def as_text(report: Report) -> str:
-    """The same words and figures for a terminal, or for a mail program that shows no HTML."""
-    found = attention(report)
-    lines = [title(report), scope(report), "", f"{verdict(report).capitalize()}{':' if found else '.'}"]
-    for number, one in enumerate(found, start=1):
-        lines += _wrapped(f"{number}. {one.finding}", "   ") + _wrapped(f"   -> {one.remedy}", "      ")
+    """The report as plain text, for a terminal or for a mail program that shows no HTML."""
+    issues = find_issues(report)
+    lines = [title(report), scope(report), "", f"{verdict(report).capitalize()}{':' if issues else '.'}"]
+    for number, issue in enumerate(issues, start=1):
+        lines += _wrapped(f"{number}. {issue.finding}", "   ") + _wrapped(f"   -> {issue.remedy}", "      ")
     lines.append("")
-    told = figures(report)
-    label, value = (max(len(getattr(figure, name)) for figure in told) for name in ("label", "value"))
-    lines += [f"{figure.label:<{label}}  {figure.value:>{value}}  {figure.detail}" for figure in told]
+    top = figures(report)
+    label, value = (max(len(getattr(figure, name)) for figure in top) for name in ("label", "value"))
+    lines += [f"{figure.label:<{label}}  {figure.value:>{value}}  {figure.detail}" for figure in top]
     for section in sections(report):
         lines += ["", section.title.upper(), *_wrapped(section.note, ""), *_table(section)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def as_json_text(report: Report) -> str:
-    """The unrounded figures for programs: durations in seconds, times in ISO 8601 (UTC)."""
+    """The report as JSON, with exact figures: durations in seconds, times in ISO 8601 (UTC)."""
     cycles = report.cycles
     fields = {
         "name": report.name,
-        "attention": [dataclasses.asdict(one) for one in attention(report)],
-        **dataclasses.asdict(report),
+        "attention": [dataclasses.asdict(issue) for issue in find_issues(report)],
+        **_report_fields(report),
         "rows": report.rows,
         "late_rows": report.late_rows,
         "failed_attempts": report.failures,
@@ -102,34 +103,44 @@ def as_json_text(report: Report) -> str:
         "success_rate": cycles.success_rate if cycles else None,
         "uptime": cycles.uptime if cycles else None,
     }
-    return json.dumps(fields, indent=2, default=_plain, allow_nan=False)
+    return json.dumps(fields, indent=2, default=_json_value, allow_nan=False)
+
+
+def _report_fields(report: Report) -> dict[str, Any]:
+    """The report's attributes, under the names that programs know: some attributes have been renamed since."""
+    fields = {_JSON_NAMES.get(name, name): value for name, value in dataclasses.asdict(report).items()}
+    fields["upkeep"] = {"audits": fields["upkeep"]["audits"], "maintenance": fields["upkeep"]["runs"]}
+    for table in fields["tables"]:
+        if table["halt"] is not None:
+            table["halt"] = {"since": table["halt"]["since"], "why": table["halt"]["reason"]}
+    return fields
 
 
 def title(report: Report) -> str:
-    """The report's heading."""
+    """The heading of the report."""
     return f"Iceberg offload, {report.name}"
 
 
 def subject(report: Report) -> str:
-    """The subject of the report's mail: its heading and its verdict."""
+    """The subject of the mail: heading and verdict."""
     return f"{title(report)}: {verdict(report)}"
 
 
 def scope(report: Report) -> str:
-    """What the report is about, in a line."""
+    """The period, the pipeline and the time of the report, in one line."""
     start, end = report.period.start, report.period.end
-    return f"{clock(start)} to {clock(end)} UTC, pipeline {report.pipeline}, made {clock(report.made_at)} UTC"
+    return f"{clock(start)} to {clock(end)} UTC, pipeline {report.pipeline}, generated {clock(report.generated_at)} UTC"
 
 
 def verdict(report: Report) -> str:
-    """All of it in a few words."""
-    count = len(attention(report))
-    return f"{count} {'thing needs' if count == 1 else 'things need'} attention" if count else "all is well"
+    """The result in a few words."""
+    number = len(find_issues(report))
+    return f"{number} {'thing needs' if number == 1 else 'things need'} attention" if number else "all is well"
 
 
 def _table(section: Section) -> list[str]:
     if not section.rows:
-        return [section.nothing]
+        return [section.empty_text]
     rows = [tuple(column.title for column in section.columns), *section.rows]
     widths = [max(len(row[number]) for row in rows) for number in range(len(section.columns))]
     lines = []
@@ -145,11 +156,11 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, subsequent_indent=indent, break_long_words=False)
 
 
-def _plain(value: object) -> Any:
+def _json_value(value: object) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, LagMinutes):
         return value.model_dump()
-    raise TypeError(f"{type(value).__name__} has no place in a report.")
+    raise TypeError(f"{type(value).__name__} cannot be part of a report.")

@@ -1,6 +1,6 @@
-"""The report's pictures. Nothing is told by colour alone: lines have panels of their own, bars hatches and names.
+"""The report's plots. None depends on color alone: lines have panels of their own, bars have hatches and names.
 
-This imports matplotlib, which takes its time: import it where a report is made, not where a DAG is parsed.
+This module imports matplotlib, which is slow. Import it where a report is created, not where a DAG is parsed.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from offload_ops.report.sections import LAG, LATE_ROWS, ROWS
 from offload_ops.text import amount, duration
 
 _WIDTH, _DOTS = 6.0, 200
-"""Inches and dots per inch: 1,200 pixels, shown at 680, so that print and dense screens stay sharp."""
+"""Inches and dots per inch: 1,200 pixels, shown at a width of 680, so that print and dense screens are sharp."""
 _COLUMNS = 3
 _INK, _FAINT = "#1f2933", "#9aa5b1"
-# Told apart with every kind of colour vision (Okabe and Ito), and by hatches besides.
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f", "#44546a")
+# Distinct for every kind of color vision (Okabe and Ito), and hatches distinguish the bars as well.
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f", "#44546a")
 _HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "||")
 _WIDE_BARS = 10
-"""Up to so many days, a bar has room for its number."""
+"""With up to this many days, a bar has room for its number."""
 _LINEAR_UP_TO = timedelta(minutes=90)
 _LOWEST = timedelta(minutes=5)
-"""Of the logarithmic scale: with a run every quarter of an hour, every hour sees a greater lag."""
+"""Of the logarithmic scale: with a run every 15 minutes, the longest lag of each hour is longer."""
 _TICKS = [timedelta(minutes=minutes) for minutes in (5, 15, 30, 60, 240, 1440, 10080)]
 
 
 def plots(report: Report) -> dict[str, bytes]:
-    """The pictures by name, as PNG; those without anything to show are left out."""
+    """The plots by name, as PNG; those without data are left out."""
     drawn = {LAG: _lag(report), ROWS: _rows(report), LATE_ROWS: _late_rows(report)}
     return {name: _png(figure) for name, figure in drawn.items() if figure is not None}
 
@@ -52,7 +52,7 @@ def _figure(height: float) -> Figure:
 
 
 def _lag(report: Report) -> Figure | None:
-    """A small panel for each table, all with the same axes."""
+    """A small panel per table, all with the same axes."""
     known = [table for table in report.tables if table.freshness is not None]
     if not known:
         return None
@@ -65,11 +65,11 @@ def _lag(report: Report) -> Figure | None:
         panel.set_visible(False)
         panel.set_in_layout(False)
     _lag_axis(panels[0, 0], max(_longest(table) for table in known))
-    # A panel with nothing below it shows the days itself.
+    # A panel without another one below it shows the days itself.
     for panel in panels.flat[max(len(known) - _COLUMNS, 0) : len(known)]:
         panel.tick_params(labelbottom=True)
     figure.supxlabel("day of the month (UTC)", fontsize=7, color=_INK)
-    figure.supylabel("greatest lag in the hour", fontsize=7, color=_INK)
+    figure.supylabel("longest lag in the hour", fontsize=7, color=_INK)
     return figure
 
 
@@ -78,10 +78,10 @@ def _longest(table: TableReport) -> timedelta:
 
 
 def _lag_panel(panel: Axes, table: TableReport, report: Report) -> None:
-    assert table.freshness is not None  # noqa: S101 - only known ones are drawn
+    assert table.freshness is not None  # noqa: S101 - others are not drawn
     hours = [report.period.start + number * HOUR for number in range(len(table.freshness.by_hour))]
     minutes = [float("nan") if lag is None else lag / timedelta(minutes=1) for lag in table.freshness.by_hour]
-    panel.plot(date2num(hours), minutes, color=_COLOURS[0], linewidth=0.9)
+    panel.plot(date2num(hours), minutes, color=_COLORS[0], linewidth=0.9)
     for level, style in ((LagLevel.WARNING, ":"), (LagLevel.CRITICAL, "--")):
         bound = report.bounds.bound(level)
         panel.axhline(bound / timedelta(minutes=1), color=_INK, linewidth=0.7, linestyle=style)
@@ -102,7 +102,7 @@ def _lag_panel(panel: Axes, table: TableReport, report: Report) -> None:
 
 
 def _lag_axis(panel: Axes, longest: timedelta) -> None:
-    """Minutes from zero; where there was an outage, a logarithmic scale, on which 20 and 30 minutes still stand apart."""
+    """Minutes from zero; after an outage a logarithmic scale, on which 20 and 30 minutes are still distinct."""
     top = max(longest * 1.1, timedelta(minutes=40)) / timedelta(minutes=1)
     if longest <= _LINEAR_UP_TO:
         panel.set_ylim(0, top)
@@ -117,7 +117,7 @@ def _lag_axis(panel: Axes, longest: timedelta) -> None:
 
 
 def _rows(report: Report) -> Figure | None:
-    """A bar for each day, stacked by table."""
+    """A bar per day, stacked by table."""
     shown = [table for table in report.tables if table.rows]
     if not shown:
         return None
@@ -126,14 +126,14 @@ def _rows(report: Report) -> Figure | None:
     days = [day.day for day in report.days]
     bottoms = [0] * len(days)
     for number, table in enumerate(shown):
-        colour, hatch = _COLOURS[number % len(_COLOURS)], _HATCHES[number % len(_HATCHES)]
+        color, hatch = _COLORS[number % len(_COLORS)], _HATCHES[number % len(_HATCHES)]
         panel.bar(
             range(len(days)),
             table.rows_by_day,
             bottom=bottoms,
             width=0.7,
             label=table.table,
-            color=colour,
+            color=color,
             hatch=hatch,
             edgecolor="white",
             linewidth=0.4,
@@ -154,7 +154,7 @@ def _rows(report: Report) -> Figure | None:
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(int(value))))
     panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     panel.set_ylabel("rows", fontsize=7, color=_INK)
-    # From top to bottom as the bars are stacked.
+    # Reversed, so that the legend has the order of the stacked bars.
     handles, labels = panel.get_legend_handles_labels()
     figure.legend(
         handles[::-1],
@@ -170,14 +170,14 @@ def _rows(report: Report) -> Figure | None:
 
 
 def _late_rows(report: Report) -> Figure | None:
-    """A bar for each table that had any."""
+    """A bar per table that had late rows."""
     late = [table for table in report.tables if table.late_rows]
     if not late:
         return None
     figure = _figure(0.55 + 0.26 * len(late))
     panel = figure.subplots()
     bars = panel.barh(
-        [table.table for table in late], [table.late_rows for table in late], height=0.6, color=_COLOURS[0]
+        [table.table for table in late], [table.late_rows for table in late], height=0.6, color=_COLORS[0]
     )
     panel.bar_label(bars, [amount(table.late_rows) for table in late], padding=3, fontsize=7, color=_INK)
     panel.invert_yaxis()
@@ -190,7 +190,7 @@ def _late_rows(report: Report) -> Figure | None:
 
 
 def _time_axis(panel: Axes, report: Report) -> None:
-    """A tick at every midnight, or at some of them; their numbers are the days of the month."""
+    """Ticks at all or some of the midnights, labeled with the day of the month."""
     days = [day.day for day in report.days if day.day.hour == 0]
     shown = days[:: -(-len(days) // _WIDE_BARS) or 1]
     panel.set_xticks([float(date2num(day)) for day in shown], [f"{day:%-d}" for day in shown])
@@ -211,7 +211,7 @@ def _plain(panel: Axes) -> None:
 
 
 def _short(value: int) -> str:
-    """An axis's number: 1,500,000 is 1.5 M."""
+    """A number of an axis: 1,500,000 is 1.5 M."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if value >= size:
             return f"{value / size:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""What a report says, in words and tables; HTML and text only lay it out, so that they can't differ."""
+"""The content of a report, as words and tables. HTML and text only lay it out, so they can't differ."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from offload_core.config.lag import LagLevel
-from offload_ops.report.attention import LOWEST_SUCCESS_RATE
+from offload_ops.report.issues import LOWEST_SUCCESS_RATE
 from offload_ops.report.model import Report, TableReport
-from offload_ops.text import NOTHING, amount, change, clock, duration, in_words, share, size
+from offload_ops.text import (
+    NOT_AVAILABLE,
+    amount,
+    byte_size,
+    clock,
+    duration,
+    duration_in_words,
+    percent,
+    percent_change,
+)
 
 LAG, ROWS, LATE_ROWS = "lag", "rows", "late-rows"
-"""The names of the pictures."""
+"""The names of the plots."""
 _MOST_OUTAGES = 20
-_Of = TypeVar("_Of")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One of the figures that a report begins with: `value` of `label`, and a few words of what it is made of."""
+class KeyFigure:
+    """One of the figures at the top of a report; `detail` says in a few words what it is based on."""
 
     label: str
     value: str
@@ -28,8 +37,8 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column's heading, and whether it holds figures, which stand on the right."""
+class ReportColumn:
+    """A column's heading, and whether it holds figures, which are aligned to the right."""
 
     title: str
     is_figure: bool = True
@@ -41,62 +50,67 @@ class Section:
 
     Attributes:
         note: what the figures mean, in one or two sentences.
-        rows: the table; without any, `nothing` is said instead.
-        plot: the name of the picture above the table; None: there is none.
-        shows: what the picture shows, in words.
+        rows: the table.
+        empty_text: shown in place of a table without rows.
+        plot: the name of the plot above the table, if any.
+        plot_text: what the plot shows.
     """
 
     title: str
     note: str
-    columns: tuple[Column, ...]
+    columns: tuple[ReportColumn, ...]
     rows: tuple[tuple[str, ...], ...]
-    nothing: str = ""
+    empty_text: str = ""
     plot: str | None = None
-    shows: str = ""
+    plot_text: str = ""
 
 
-def figures(report: Report) -> tuple[Figure, ...]:
+def figures(report: Report) -> tuple[KeyFigure, ...]:
     """The figures at the top."""
     return (*_cycle_figures(report), *_table_figures(report))
 
 
 def sections(report: Report) -> tuple[Section, ...]:
-    """All parts, in their order."""
+    """All parts of the report, in their order."""
     parts = (_freshness, _volumes, _days, _late_rows, _audits, _failures, _outages, _maintenance)
     return tuple(part(report) for part in parts)
 
 
-def _cycle_figures(report: Report) -> Iterator[Figure]:
+def _cycle_figures(report: Report) -> Iterator[KeyFigure]:
     cycles = report.cycles
     if cycles is None:
-        yield Figure("Success rate", NOTHING, "Airflow was not asked")
-        yield Figure("Uptime", NOTHING, "Airflow was not asked")
+        yield KeyFigure("Success rate", NOT_AVAILABLE, "Airflow was not queried")
+        yield KeyFigure("Uptime", NOT_AVAILABLE, "Airflow was not queried")
         return
-    yield Figure(
+    yield KeyFigure(
         "Success rate",
-        share(cycles.success_rate),
+        percent(cycles.success_rate),
         f"{amount(cycles.succeeded)} of {amount(cycles.succeeded + cycles.failed)} cycles after retries",
     )
-    yield Figure("Uptime", share(cycles.uptime), f"{amount(cycles.started)} of {amount(cycles.due)} due cycles started")
-
-
-def _table_figures(report: Report) -> Iterator[Figure]:
-    objective = duration(report.bounds.bound(LagLevel.CRITICAL))
-    yield Figure(f"At most {objective} late", share(report.in_time), "of the time, all tables together")
-    trend = change(report.rows, report.rows_before)
-    yield Figure(
-        "Rows offloaded", amount(report.rows), f"{trend} against the time before" if trend != NOTHING else "new rows"
+    yield KeyFigure(
+        "Uptime", percent(cycles.uptime), f"{amount(cycles.started)} of {amount(cycles.due)} due cycles started"
     )
-    yield Figure("Late rows", amount(report.late_rows), "inserted afterwards, once each")
-    yield Figure("Failed attempts", amount(report.failures), "counted before their retries")
+
+
+def _table_figures(report: Report) -> Iterator[KeyFigure]:
+    objective = duration(report.bounds.bound(LagLevel.CRITICAL))
+    yield KeyFigure(f"At most {objective} late", percent(report.in_time), "of the time, over all tables")
+    trend = percent_change(report.rows, report.rows_before)
+    yield KeyFigure(
+        "Rows offloaded",
+        amount(report.rows),
+        f"{trend} compared with the previous period" if trend != NOT_AVAILABLE else "new rows",
+    )
+    yield KeyFigure("Late rows", amount(report.late_rows), "inserted afterwards, each once")
+    yield KeyFigure("Failed attempts", amount(report.failures), "including those whose retry succeeded")
     halted = sum(table.halt is not None for table in report.tables)
-    yield Figure("Halted tables", amount(halted), f"of {amount(len(report.tables))}, now")
+    yield KeyFigure("Halted tables", amount(halted), f"of {amount(len(report.tables))}, now")
     if report.scheduler is not None:
         up = report.scheduler.up_since
         since = f"up since {clock(up)}" if up else "it is down now"
-        yield Figure("Scheduler restarts", amount(report.scheduler.restarts), since)
+        yield KeyFigure("Scheduler restarts", amount(report.scheduler.restarts), since)
     elif report.cycles is not None:
-        yield Figure("Scheduler restarts", NOTHING, "no scheduler has noted them for this report")
+        yield KeyFigure("Scheduler restarts", NOT_AVAILABLE, "no scheduler has recorded them")
 
 
 def _freshness(report: Report) -> Section:
@@ -105,15 +119,15 @@ def _freshness(report: Report) -> Section:
     for table in report.tables:
         fresh = table.freshness
         if fresh is None:
-            rows.append((table.table, _state(table), NOTHING, NOTHING, NOTHING, NOTHING))
+            rows.append((table.table, _state(table), NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE))
             continue
         in_time = 1 - fresh.too_late / fresh.observed if fresh.observed else None
-        figures = share(in_time), duration(fresh.late), duration(fresh.too_late), duration(fresh.longest)
+        figures = percent(in_time), duration(fresh.late), duration(fresh.too_late), duration(fresh.longest)
         rows.append((table.table, _state(table), *figures))
     return Section(
         "Freshness",
         "Lag is the time since a table was last offloaded with success. "
-        f"The objective: at most {in_words(objective)}, expected below {in_words(expected)}.",
+        f"The objective is at most {duration_in_words(objective)}; below {duration_in_words(expected)} is expected.",
         _columns(
             "Table",
             "State",
@@ -124,9 +138,10 @@ def _freshness(report: Report) -> Section:
             words=2,
         ),
         tuple(rows),
-        nothing="No table is configured.",
+        empty_text="No table is configured.",
         plot=LAG,
-        shows=f"Each table's greatest lag in every hour, with lines at {duration(expected)} and {duration(objective)}.",
+        plot_text="The longest lag of each table in each hour, "
+        f"with lines at {duration(expected)} and {duration(objective)}.",
     )
 
 
@@ -137,31 +152,32 @@ def _state(table: TableReport) -> str:
         return "not configured"
     if not table.is_offloaded:
         return "switched off"
-    return "offloaded" if table.freshness else "not known"
+    return "offloaded" if table.freshness else "unknown"
 
 
 def _volumes(report: Report) -> Section:
     rows = [
         (
             table.table,
-            table.layer or NOTHING,
+            table.layer or NOT_AVAILABLE,
             amount(table.rows),
-            change(table.rows, table.rows_before),
+            percent_change(table.rows, table.rows_before),
             amount(table.increments),
             amount(table.empty),
             amount(table.cold_rows),
         )
         for table in report.tables
     ]
-    total = ("All tables", "", amount(report.rows), change(report.rows, report.rows_before), "", "", "")
+    total = ("All tables", "", amount(report.rows), percent_change(report.rows, report.rows_before), "", "", "")
     return Section(
         "Volumes",
-        "New rows by when they were offloaded; of candles those that were written. The change is against as long a time before.",
+        "New rows by the time of their offload; for candles, the rows that were written. "
+        "The change compares with the previous period of the same length.",
         _columns("Table", "Layer", "Rows", "Change", "Increments", "Empty", "Rows in Iceberg", words=2),
         (*rows, total) if rows else (),
-        nothing="No table is configured.",
+        empty_text="No table is configured.",
         plot=ROWS,
-        shows="New rows of every day, stacked by table.",
+        plot_text="New rows of each day, stacked by table.",
     )
 
 
@@ -169,15 +185,16 @@ def _days(report: Report) -> Section:
     rows = []
     for day in report.days:
         cycles = day.cycles
-        told = (
-            (f"{amount(cycles.started)} of {amount(cycles.due)}", amount(cycles.failed), share(cycles.success_rate))
+        cells = (
+            (f"{amount(cycles.started)} of {amount(cycles.due)}", amount(cycles.failed), percent(cycles.success_rate))
             if cycles
-            else (NOTHING, NOTHING, NOTHING)
+            else (NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE)
         )
-        rows.append((f"{day.day:%a %Y-%m-%d}", *told, amount(day.rows), amount(day.late_rows), amount(day.failures)))
+        rows.append((f"{day.day:%a %Y-%m-%d}", *cells, amount(day.rows), amount(day.late_rows), amount(day.failures)))
     return Section(
         "Day by day",
-        f"Cycles failed are those that failed after all retries; a day below {share(LOWEST_SUCCESS_RATE)} is one for an alarm.",
+        "Failed cycles are those that failed after all retries. "
+        f"A success rate below {percent(LOWEST_SUCCESS_RATE)} is cause for alarm.",
         _columns("Day", "Cycles", "Failed", "Success rate", "Rows", "Late rows", "Failed attempts", words=1),
         tuple(rows),
     )
@@ -191,18 +208,18 @@ def _late_rows(report: Report) -> Section:
     ]
     return Section(
         "Late rows",
-        "Rows that were not there yet when their time was offloaded, and were inserted afterwards. "
-        "If there are many of them, raise `buffer_minutes`. Replaced rows are those of intervals that somebody restated.",
+        "Rows that appeared after their window had been offloaded, and were inserted afterwards. "
+        "If there are many, raise `buffer_minutes`. Replaced rows are those of intervals that an operator restated.",
         _columns("Table", "Late rows", "Replaced rows", words=1),
         tuple(rows),
-        nothing="No row was late.",
+        empty_text="No row was late.",
         plot=LATE_ROWS,
-        shows="Late rows of every table.",
+        plot_text="Late rows of each table.",
     )
 
 
 def _audits(report: Report) -> Section:
-    audits = report.upkeep.audits or {}
+    audits = report.maintenance.audits or {}
     rows = [
         (
             table,
@@ -213,34 +230,35 @@ def _audits(report: Report) -> Section:
     ]
     return Section(
         "Audits",
-        "Windows that were compared on both sides by count and hash, and those that differed: because of late rows, of changed ones, of "
-        "rows that only Iceberg holds, of rows that Iceberg lost. Open ones still differed when the period ended.",
+        "Windows compared in both tiers by count and hash, and those that differed: by late rows, changed rows, "
+        "rows that only Iceberg has, or rows that Iceberg lost. Open windows still differed when the period ended.",
         _columns("Table", "Windows", "Late", "Changed", "Surplus", "Lost", "Open", "Last audit", words=1),
         tuple(rows),
-        nothing="No table was audited.",
+        empty_text="No table was audited.",
     )
 
 
 def _maintenance(report: Report) -> Section:
-    done = report.upkeep.maintenance or {}
+    runs = report.maintenance.runs or {}
     rows = [
         (
             table,
-            amount(one.runs),
-            f"{amount(one.files_before)} → {amount(one.files)}",
-            f"{size(one.size_before)} → {size(one.size)}",
-            amount(one.snapshots),
-            f"{one.planning_milliseconds:.0f} ms",
-            clock(one.last),
+            amount(run.runs),
+            f"{amount(run.files_before)} → {amount(run.files)}",
+            f"{byte_size(run.size_before)} → {byte_size(run.size)}",
+            amount(run.snapshots),
+            f"{run.planning_milliseconds:.0f} ms",
+            clock(run.last),
         )
-        for table, one in _in_order(report, done)
+        for table, run in _in_order(report, runs)
     ]
     return Section(
         "Maintenance",
-        "Files and size of the Iceberg tables before the first and after the last maintenance of the period; then, how they are left.",
+        "Files and size of the Iceberg tables before the first and after the last maintenance of the period; "
+        "snapshots and planning time after the last run.",
         _columns("Table", "Runs", "Files", "Size", "Snapshots", "Planning", "Last run", words=1),
         tuple(rows),
-        nothing="No table was maintained.",
+        empty_text="No table was maintained.",
     )
 
 
@@ -252,16 +270,16 @@ def _failures(report: Report) -> Section:
     ]
     return Section(
         "Failed attempts",
-        "By kind of error; an attempt that failed is tried twice more. A halt stops its table until it is resumed.",
+        "By kind of error. A failed attempt is retried twice. A halted table waits until an operator resumes it.",
         _columns("Table", "Kind of error", "Attempts", "Halts", words=2),
         tuple(rows),
-        nothing="No attempt failed.",
+        empty_text="No attempt failed.",
     )
 
 
 def _kinds(table: TableReport) -> Sequence[tuple[str, int]]:
-    found = Counter(table.failures).most_common()
-    return found or ([("none", 0)] if table.halts else [])
+    kinds = Counter(table.failures).most_common()
+    return kinds or ([("none", 0)] if table.halts else [])
 
 
 def _outages(report: Report) -> Section:
@@ -274,15 +292,15 @@ def _outages(report: Report) -> Section:
         f"Cycles that were due and never started, because the scheduler was down or the DAG paused.{left_out}",
         _columns("First", "Last", "Cycles", words=2),
         tuple((clock(outage.first), clock(outage.last), amount(outage.cycles)) for outage in shown),
-        nothing="Every due cycle was started." if report.cycles else "Airflow was not asked.",
+        empty_text="Every due cycle started." if report.cycles else "Airflow was not queried.",
     )
 
 
-def _in_order(report: Report, by_table: Mapping[str, _Of]) -> list[tuple[str, _Of]]:
-    """What is known by table, in the order of the other parts."""
+def _in_order(report: Report, by_table: Mapping[str, _Value]) -> list[tuple[str, _Value]]:
+    """Values by table, in the order of the other parts."""
     return [(table.table, by_table[table.table]) for table in report.tables if table.table in by_table]
 
 
-def _columns(*titles: str, words: int) -> tuple[Column, ...]:
-    """The columns, of which the first `words` hold words."""
-    return tuple(Column(title, number >= words) for number, title in enumerate(titles))
+def _columns(*titles: str, words: int) -> tuple[ReportColumn, ...]:
+    """The columns; the first `words` of them hold words."""
+    return tuple(ReportColumn(title, number >= words) for number, title in enumerate(titles))

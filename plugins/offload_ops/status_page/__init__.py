@@ -1,4 +1,5 @@
-"""The page that shows how every table is: `read` asks the ledger, `compute` makes the page's words of it, `render` the HTML.
+"""The page that shows the state of every table.
 
-It knows no web framework: whoever serves it gives it links and serves `page.css` and `page.js` beside it.
+`read` queries the ledger, `compute` builds a model of texts, figures and links, and `render` makes HTML of it. None of
+them knows a web framework: the server of the page supplies the links and serves `page.css` and `page.js` beside it.
 """

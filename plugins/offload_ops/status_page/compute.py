@@ -1,4 +1,4 @@
-"""The whole page, of what the ledger and Airflow say. Pure functions; the present is the ledger's."""
+"""Builds the page from the data of the ledger and Airflow. Pure functions; the present is PostgreSQL's."""
 
 from __future__ import annotations
 
@@ -8,227 +8,214 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from offload_core.config.lag import LagMinutes
 from offload_core.config.settings import Settings
 from offload_core.errors import FixConfiguration, LedgerUnavailable, OffloadError, RetryLater
 from offload_core.ledger.cycle_time import newest_cycle
-from offload_ops.alerts.cause import Runbook, likely_cause
-from offload_ops.alerts.message import runbook_link
+from offload_ops.alerts.cause import Runbook, obstacles
 from offload_ops.alerts.model import Cycles
-from offload_ops.status_page.context import Around
-from offload_ops.status_page.lines import table_line
-from offload_ops.status_page.model import Addresses, Fact, Moment, StatusPage, TableLine, Tone, Trouble, Unreadable
-from offload_ops.status_page.read import Known
-from offload_ops.status_page.timestamps import ago, count, roughly
-from offload_ops.table_state import Condition, TableState
-from offload_ops.text import amount, duration
+from offload_ops.status_page.context import PageContext
+from offload_ops.status_page.model import (
+    Addresses,
+    DisplayTime,
+    Fact,
+    IssueView,
+    PageUnavailable,
+    Severity,
+    StatusPage,
+    TableRow,
+)
+from offload_ops.status_page.read import PageData
+from offload_ops.status_page.table_row import table_row
+from offload_ops.table_state import Condition
+from offload_ops.text import ago, amount, clock_seconds, count, duration, rough_duration, runbook_link
 
 _ORDER = {"bronze": 0, "silver": 1, "gold": 2}
 _LATE, _DIFFERING, _WRONG = "late", "different from ClickHouse", "wrong in the configuration"
-_KINDS = ("halted", "failing", "not set up", _WRONG, "trying again", _LATE, _DIFFERING)
-"""What may ail a table, the worst first."""
+_ISSUES = ("halted", "failing", "not set up", _WRONG, "trying again", _LATE, _DIFFERING)
+"""The issues that a table can have, the worst first."""
 _HEADLINES = {
     FixConfiguration.kind: "The configuration is wrong",
     RetryLater.kind: "Airflow's database can't be read",
 }
-"""Why the page can't be made, where it is not the ledger."""
-_FEW = 2
-"""Up to so many tables, the headline names them."""
+"""Why the page is unavailable, if it is not because of the ledger."""
+_MOST_NAMES = 2
+"""The headline names up to this many tables."""
 _LEGEND = (
     "Bars: rows offloaded per half hour. Line below: the lag of each hour, thicker where it was later. "
     "Crosses: failed attempts. All times are UTC."
 )
 
 
-def page(known: Known, settings: Settings, cycles: Cycles | None, addresses: Addresses) -> StatusPage:
+def build_page(data: PageData, settings: Settings, cycles: Cycles | None, addresses: Addresses) -> StatusPage:
     """The page.
 
     Args:
-        known: what the ledger says.
+        data: the content of the ledger.
         settings: the pipeline's.
-        cycles: how the offload's DAG does; None where Airflow can't be asked.
-        addresses: what the page links.
+        cycles: the state of the offload's DAG; None if Airflow can't be queried.
+        addresses: what the page links to.
     """
-    around = Around(known, settings, cycles, addresses)
-    notices = tuple(_notices(around))
-    around = replace(around, is_told=bool(notices))
-    lines = [table_line(table, state, around) for table, state in zip(known.tables, known.states, strict=True)]
-    lines.sort(key=lambda line: _ORDER[line.layer])
+    context = PageContext(data, settings, cycles, addresses)
+    notices = tuple(_notices(context))
+    context = replace(context, is_explained=bool(notices))
+    rows = [table_row(table, state, context) for table, state in zip(data.tables, data.states, strict=True)]
+    rows.sort(key=lambda row: _ORDER[row.layer])
     return StatusPage(
         pipeline=settings.pipeline_id,
-        tone=_worst(lines, notices),
-        headline=_headline(lines, notices),
+        severity=_worst(rows, notices),
+        headline=_headline(rows, notices),
         notices=notices,
-        facts=tuple(_facts(around, lines)),
-        layers=[(layer, list(tables)) for layer, tables in groupby(lines, key=lambda line: line.layer)],
-        made=_made(known.now),
+        facts=tuple(_facts(context, rows)),
+        layers=[(layer, list(tables)) for layer, tables in groupby(rows, key=lambda row: row.layer)],
+        generated_at=_generated_at(data.now),
         may_act=addresses.act is not None,
         legend=_LEGEND,
         dag=addresses.dag,
     )
 
 
-def unreadable(error: OffloadError, settings: Settings | None, now: datetime) -> Unreadable:
-    """What is shown instead where the ledger or the configuration can't be read."""
-    headline = _HEADLINES.get(error.kind, "The ledger can't be read")
+def page_unavailable(error: OffloadError, settings: Settings | None, now: datetime) -> PageUnavailable:
+    """The content shown in place of the page if the ledger or the configuration can't be read."""
+    reason = _HEADLINES.get(error.kind, "The ledger can't be read")
     runbook = Runbook.WATERMARK if isinstance(error, LedgerUnavailable) else None
-    return Unreadable(
-        headline=f"{headline}: how the tables are can't be told.",
+    return PageUnavailable(
+        headline=f"{reason}: table status is unknown.",
         problem=error.problem,
         remedy=error.remedy,
-        made=_made(now),
+        generated_at=_generated_at(now),
         runbook=runbook_link(runbook.value, settings.runbook_url if settings else None) if runbook else None,
     )
 
 
-def _made(now: datetime) -> Moment:
-    return Moment(now, f"{now:%Y-%m-%d %H:%M:%S}", "just now")
+def _generated_at(now: datetime) -> DisplayTime:
+    return DisplayTime(now, clock_seconds(now), "just now")
 
 
-def _notices(around: Around) -> Iterator[Trouble]:
-    """What keeps every table from being offloaded, by Airflow's word."""
-    cycles = around.cycles
-    if cycles is None:
-        yield Trouble(
-            Tone.WATCH,
-            "Airflow's database can't be asked",
-            "Whether its scheduler lives and the DAG is switched on is not known.",
-            "See that Airflow's database is up; the ledger below was read all the same.",
+def _notices(context: PageContext) -> Iterator[IssueView]:
+    """What keeps every table from being offloaded, according to Airflow."""
+    if context.cycles is None:
+        yield IssueView(
+            Severity.WATCH,
+            "Airflow's database can't be read",
+            "It is unknown whether the scheduler is running and the DAG is switched on.",
+            "Check that Airflow's database is up. The tables below are up to date: they come from the ledger.",
         )
         return
-    nothing = TableState("any", Condition.GOOD, LagMinutes())
-    # One thing in the way hides the next one: each is looked for with those before it mended.
-    looks = (
-        (not cycles.scheduler_alive, "Nothing is offloaded: no scheduler", replace(cycles, import_errors=[])),
-        (bool(cycles.import_errors), "The DAG can't be imported", replace(cycles, scheduler_alive=True)),
-        (not cycles.is_known, "Airflow doesn't know the DAG", replace(cycles, scheduler_alive=True, import_errors=[])),
-        (
-            cycles.is_known and cycles.is_paused,
-            "Nothing is offloaded: the DAG is paused",
-            replace(cycles, scheduler_alive=True, import_errors=[]),
-        ),
-    )
-    for is_so, title, alone in looks:
-        if is_so:
-            cause = likely_cause(nothing, alone, around.now)
-            yield Trouble(Tone.BAD, title, cause.finding, cause.remedy, around.runbook(cause.runbook.value))
+    for cause in obstacles(context.cycles):
+        yield IssueView(Severity.BAD, cause.title, cause.finding, cause.remedy, context.runbook(cause.runbook))
 
 
-def _worst(lines: Sequence[TableLine], notices: Sequence[Trouble]) -> Tone:
-    order = list(Tone)
-    tones = [Tone.GOOD, *(notice.tone for notice in notices), *(line.trouble.tone for line in lines if line.trouble)]
-    tones += [Tone.WATCH for line in lines if line.mark.tone is Tone.WATCH]
-    return max(tones, key=order.index)
+def _worst(rows: Sequence[TableRow], notices: Sequence[IssueView]) -> Severity:
+    issues = [*notices, *(row.issue for row in rows if row.issue)]
+    severities = [Severity.GOOD, *(issue.severity for issue in issues)]
+    severities += [Severity.WATCH for row in rows if row.badge.severity is Severity.WATCH]
+    return max(severities, key=list(Severity).index)
 
 
-def _headline(lines: Sequence[TableLine], notices: Sequence[Trouble]) -> str:
-    watched = [line for line in lines if line.mark.tone is not Tone.OFF]
+def _headline(rows: Sequence[TableRow], notices: Sequence[IssueView]) -> str:
+    watched = [row for row in rows if row.badge.severity is not Severity.OFF]
     if not watched:
         return "No table is switched on."
-    stopping = next((notice for notice in notices if notice.tone is Tone.BAD), None)
-    troubled = [line for line in watched if line.trouble is not None]
-    if all(line.mark.word == "Never offloaded" for line in watched):
-        told = "No table has been offloaded yet."
-    elif troubled:
-        verb = "needs" if len(troubled) == 1 else "need"
-        told = f"{len(troubled)} of {count(len(watched), 'table')} {verb} you: {_named(troubled)}."
-    elif stopping is None:
-        told = f"{_all(len(watched))} on time{_besides(watched)}."
+    obstacle = next((notice for notice in notices if notice.severity is Severity.BAD), None)
+    affected = [row for row in watched if row.issue is not None]
+    if all(row.badge.word == "Never offloaded" for row in watched):
+        summary = "No table has been offloaded yet."
+    elif affected:
+        verb = "needs" if len(affected) == 1 else "need"
+        summary = f"{len(affected)} of {count(len(watched), 'table')} {verb} you: {_affected(affected)}."
+    elif obstacle is None:
+        summary = f"{_all(len(watched))} on time{_exceptions(watched)}."
     else:
-        told = ""
-    return f"{stopping.title}. {told}".strip() if stopping else told
+        summary = ""
+    return f"{obstacle.title}. {summary}".strip() if obstacle else summary
 
 
-def _named(troubled: Sequence[TableLine]) -> str:
-    """Who needs somebody: by name where they are few, else how many by what ails them."""
-    if len(troubled) <= _FEW:
-        return ", ".join(f"{line.name} {_verdict(line)}" for line in troubled)
-    kinds = Counter(_kind(line) for line in troubled)
-    return ", ".join(f"{kinds[kind]} {kind}" for kind in sorted(kinds, key=_KINDS.index))
+def _affected(rows: Sequence[TableRow]) -> str:
+    """The tables with an issue: by name if they are few, otherwise how many have which issue."""
+    if len(rows) <= _MOST_NAMES:
+        return ", ".join(f"{row.name} {_predicate(row)}" for row in rows)
+    numbers = Counter(_issue(row) for row in rows)
+    return ", ".join(f"{numbers[issue]} {issue}" for issue in sorted(numbers, key=_ISSUES.index))
 
 
-def _verdict(line: TableLine) -> str:
-    kind = _kind(line)
-    if kind == _LATE:
-        return f"is late ({line.level.word})" if line.level else "is late"
-    return "differs from ClickHouse" if kind == _DIFFERING else f"is {kind}"
+def _predicate(row: TableRow) -> str:
+    issue = _issue(row)
+    if issue == _LATE:
+        return f"is late ({row.level.word})" if row.level else "is late"
+    return "differs from ClickHouse" if issue == _DIFFERING else f"is {issue}"
 
 
-def _kind(line: TableLine) -> str:
-    if line.trouble and line.trouble.is_audit:
+def _issue(row: TableRow) -> str:
+    if row.issue and row.issue.is_audit:
         return _DIFFERING
-    if line.trouble and line.trouble.is_lag:
+    if row.issue and row.issue.is_lag:
         return _LATE
-    return _WRONG if line.state == Condition.WRONG_ENTRY.value else line.mark.word.lower()
+    return _WRONG if row.state == Condition.WRONG_ENTRY.value else row.badge.word.lower()
 
 
 def _all(number: int) -> str:
     return "The only table is" if number == 1 else f"All {number} tables are"
 
 
-def _besides(lines: Sequence[TableLine]) -> str:
-    words = {"Catching up": "catching up", "Running": "being offloaded", "Never offloaded": "not offloaded yet"}
-    told = []
-    for word, text in words.items():
-        number = sum(line.mark.word == word for line in lines)
-        if number:
-            told.append(f"{number} {text}")
-    return f"; {', '.join(told)}" if told else ""
+def _exceptions(rows: Sequence[TableRow]) -> str:
+    texts = {"Catching up": "catching up", "Running": "being offloaded", "Never offloaded": "not offloaded yet"}
+    numbers = Counter(row.badge.word for row in rows)
+    exceptions = [f"{numbers[word]} {text}" for word, text in texts.items() if numbers[word]]
+    return f"; {', '.join(exceptions)}" if exceptions else ""
 
 
-def _facts(around: Around, lines: Sequence[TableLine]) -> Iterator[Fact]:
-    known = around.known
-    late = [state for state in known.states if state.level is not None and state.lag is not None]
+def _facts(context: PageContext, rows: Sequence[TableRow]) -> Iterator[Fact]:
+    late = [state for state in context.data.states if state.level is not None and state.lag is not None]
     if late:
         worst = max(late, key=lambda state: state.lag or timedelta())
-        level = next(line.level for line in lines if line.name == worst.name)
-        value = roughly(worst.lag or timedelta())
-        yield Fact("Longest lag", value, f"{level.word if level else ''}, {worst.name}", level.tone if level else None)
-    rows = sum(line.spark.rows for line in lines if line.spark)
-    yield Fact(
-        "Rows in 24 hours",
-        amount(rows),
-        f"into {count(sum(bool(line.spark and line.spark.rows) for line in lines), 'table')}",
-    )
-    yield _cycle(around)
-    yield from _airflow(around)
-    yield _audits(lines)
+        level = next(row.level for row in rows if row.name == worst.name)
+        value = rough_duration(worst.lag or timedelta())
+        detail = f"{level.word if level else ''}, {worst.name}"
+        yield Fact("Longest lag", value, detail, level.severity if level else None)
+    numbers = [row.sparkline.rows for row in rows if row.sparkline and row.sparkline.rows]
+    yield Fact("Rows in 24 hours", amount(sum(numbers)), f"into {count(len(numbers), 'table')}")
+    yield _cycle(context)
+    yield from _airflow(context)
+    yield _audits(rows)
 
 
-def _cycle(around: Around) -> Fact:
-    cycle = newest_cycle(around.known.reading.steps, around.known.reading.jobs, around.now)
+def _cycle(context: PageContext) -> Fact:
+    cycle = newest_cycle(context.data.snapshot.steps, context.data.snapshot.jobs, context.now)
     if cycle is None:
-        return Fact("Newest cycle", "none", "in the last hour", Tone.WATCH)
+        return Fact("Newest cycle", "none", "in the last hour", Severity.WATCH)
     if cycle.is_running:
-        return Fact("Newest cycle", "running", f"for {roughly(cycle.duration)}", Tone.BUSY)
-    return Fact("Newest cycle", duration(cycle.duration), f"ended {ago(around.now - cycle.at)}")
+        return Fact("Newest cycle", "running", f"for {rough_duration(cycle.duration)}", Severity.BUSY)
+    return Fact("Newest cycle", duration(cycle.duration), f"ended {ago(context.now - cycle.at)}")
 
 
-def _airflow(around: Around) -> Iterator[Fact]:
-    cycles, dag = around.cycles, around.addresses.dag
+def _airflow(context: PageContext) -> Iterator[Fact]:
+    cycles, dag = context.cycles, context.addresses.dag
     if cycles is None:
-        yield Fact("Scheduler", "unknown", "Airflow can't be asked", Tone.WATCH)
+        yield Fact("Scheduler", "unknown", "Airflow can't be queried", Severity.WATCH)
         return
-    beat = (
-        f"heartbeat {ago(max(around.now - cycles.heartbeat, timedelta()))}" if cycles.heartbeat else "no heartbeat yet"
-    )
-    is_well = cycles.scheduler_alive
-    yield Fact("Scheduler", "alive" if is_well else "not running", beat, Tone.GOOD if is_well else Tone.BAD)
-    if not cycles.is_known:
-        yield Fact("DAG", "unknown", cycles.dag_id, Tone.BAD)
-    elif cycles.is_paused:
-        yield Fact("DAG", "paused", cycles.dag_id, Tone.BAD, dag)
+    if cycles.heartbeat:
+        heartbeat = f"heartbeat {ago(max(context.now - cycles.heartbeat, timedelta()))}"
     else:
-        yield Fact("DAG", "on", cycles.dag_id, Tone.GOOD, dag)
+        heartbeat = "no heartbeat yet"
+    if cycles.scheduler_alive:
+        yield Fact("Scheduler", "alive", heartbeat, Severity.GOOD)
+    else:
+        yield Fact("Scheduler", "not running", heartbeat, Severity.BAD)
+    if not cycles.is_known:
+        yield Fact("DAG", "unknown", cycles.dag_id, Severity.BAD)
+    elif cycles.is_paused:
+        yield Fact("DAG", "paused", cycles.dag_id, Severity.BAD, dag)
+    else:
+        yield Fact("DAG", "on", cycles.dag_id, Severity.GOOD, dag)
 
 
-def _audits(lines: Sequence[TableLine]) -> Fact:
-    audits = [line.audit for line in lines if line.audit.when is not None]
-    differing = sum(audit.differing for audit in audits)
+def _audits(rows: Sequence[TableRow]) -> Fact:
+    audits = [row.audit for row in rows if row.audit.at is not None]
     if not audits:
-        return Fact("Audits", "none", "in the last week", Tone.OFF)
-    newest = max((audit.when for audit in audits if audit.when), key=lambda when: when.value)
+        return Fact("Audits", "none", "in the last week", Severity.OFF)
+    newest = max((audit.at for audit in audits if audit.at), key=lambda at: at.value)
+    differing = sum(audit.differing for audit in audits)
     if differing:
-        worst = max((audit.tone for audit in audits), key=list(Tone).index)
+        worst = max((audit.severity for audit in audits), key=list(Severity).index)
         return Fact("Audits", count(differing, "window"), f"differing; newest {newest.ago}", worst)
-    return Fact("Audits", "equal", f"newest {newest.ago}", Tone.GOOD)
+    return Fact("Audits", "equal", f"newest {newest.ago}", Severity.GOOD)

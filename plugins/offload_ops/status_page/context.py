@@ -1,4 +1,4 @@
-"""What every part of the page is made with."""
+"""The data that every part of the page is built from."""
 
 from __future__ import annotations
 
@@ -7,38 +7,43 @@ from datetime import datetime
 from functools import cached_property
 
 from offload_core.config.settings import Settings
-from offload_core.ledger.snapshot import TableFigures
-from offload_ops.alerts.message import Link, runbook_link
+from offload_core.ledger.snapshot import TableMetrics
+from offload_ops.alerts.cause import Runbook
 from offload_ops.alerts.model import Cycles
-from offload_ops.status_page.model import Addresses
-from offload_ops.status_page.read import Known
+from offload_ops.status_page.model import Addresses, DisplayTime
+from offload_ops.status_page.read import PageData
+from offload_ops.text import RunbookLink, runbook_link
 
 
 @dataclass(frozen=True)
-class Around:
-    """What is known, and for whom the page is.
+class PageContext:
+    """What is known, and whom the page is for.
 
     Attributes:
-        cycles: the offload's DAG; None where Airflow can't be asked.
-        is_told: whether a notice at the top says already why tables are late.
+        cycles: the offload's DAG; None if Airflow can't be queried.
+        is_explained: whether a notice at the top already explains why tables are late.
     """
 
-    known: Known
+    data: PageData
     settings: Settings
     cycles: Cycles | None
     addresses: Addresses
-    is_told: bool = False
+    is_explained: bool = False
 
     @cached_property
-    def figures(self) -> dict[str, TableFigures]:
-        """The metrics' figures by table."""
-        return {figures.table: figures for figures in self.known.reading.tables}
+    def metrics(self) -> dict[str, TableMetrics]:
+        """The metrics by table."""
+        return {metrics.table: metrics for metrics in self.data.snapshot.tables}
 
     @property
     def now(self) -> datetime:
         """The present (UTC)."""
-        return self.known.now
+        return self.data.now
 
-    def runbook(self, name: str) -> Link:
-        """A runbook, where the settings have it."""
-        return runbook_link(name, self.settings.runbook_url)
+    def time(self, moment: datetime) -> DisplayTime:
+        """A moment (UTC) as the page shows it."""
+        return DisplayTime.relative_to(self.now, moment)
+
+    def runbook(self, runbook: Runbook) -> RunbookLink:
+        """The link to a runbook, with its address if the settings give one."""
+        return runbook_link(runbook.value, self.settings.runbook_url)

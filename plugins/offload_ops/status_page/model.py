@@ -1,4 +1,4 @@
-"""What the page says: all of it is text, figures and addresses, ready to be shown."""
+"""The content of the page: texts, figures and links, ready to be shown."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from offload_ops.alerts.message import Link
+from offload_ops.text import RunbookLink, ago, clock, time_of_day
 
 
-class Tone(str, Enum):
-    """How something is, from harmless to worst; each has a colour and an icon, and stands beside a word."""
+class Severity(str, Enum):
+    """How serious something is, from harmless to worst. Each has a color and an icon, and stands beside a word."""
 
     OFF = "off"
     GOOD = "good"
@@ -21,7 +21,7 @@ class Tone(str, Enum):
 
 
 class Action(str, Enum):
-    """What an operator may do with a table from the page."""
+    """What an operator can do with a table from the page."""
 
     RUN = "run"
     VERIFY = "verify"
@@ -30,13 +30,13 @@ class Action(str, Enum):
 
 @dataclass(frozen=True)
 class Addresses:
-    """The addresses of what the page links.
+    """The addresses that the page links to.
 
     Attributes:
         dag: the offload's DAG.
-        run: the page of a run by its id; None where Airflow doesn't know it.
-        log: the log of what was done with a table in a run, by run id, table and kind of ledger row; None where Airflow doesn't know it.
-        act: the page on which an action with a table is confirmed; None: whoever looks may not act.
+        run: the page of a run by its id; None if Airflow doesn't know the run.
+        log: the log of what a run did with a table, by run id, table and kind of ledger row; None if there is no log.
+        act: the page that confirms an action with a table; None if the reader may not act.
     """
 
     dag: str | None = None
@@ -46,93 +46,102 @@ class Addresses:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A state in a word, with its tone."""
+class Badge:
+    """A state in a word, with its severity."""
 
-    tone: Tone
+    severity: Severity
     word: str
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A moment (UTC) and how it is told: `at` in clock time, `ago` beside the present."""
+class DisplayTime:
+    """A moment (UTC) as the page shows it: `text` is its clock time, `ago` its distance from the present."""
 
     value: datetime
-    at: str
+    text: str
     ago: str
+
+    @classmethod
+    def relative_to(cls, now: datetime, value: datetime) -> DisplayTime:
+        """A moment beside the present (UTC); the date is left out if it is today's."""
+        return cls(value, time_of_day(value) if value.date() == now.date() else clock(value), ago(now - value))
 
     @property
     def iso(self) -> str:
-        """As HTML's `datetime` wants it."""
+        """The moment in the form that HTML's `datetime` needs."""
         return self.value.isoformat(timespec="seconds")
+
+    def __str__(self) -> str:
+        return f"{self.text} UTC, {self.ago}"
 
 
 @dataclass(frozen=True)
-class Named:
-    """An address with what it leads to."""
+class LabeledLink:
+    """An address and the text that leads to it."""
 
     text: str
     href: str
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Something that needs a person: what is the matter, what to do, where more is said, and what can be done here.
+class IssueView:
+    """Something that needs a person: what is wrong, what to do, where to read more, and what can be done here.
 
     Attributes:
-        is_lag, is_audit: whether it is about nothing but lateness, or about nothing but a difference that an audit found.
+        is_lag: whether the only issue is that the table is late.
+        is_audit: whether the only issue is that an audit found a difference.
     """
 
-    tone: Tone
+    severity: Severity
     title: str
     finding: str
     remedy: str
-    runbook: Link | None = None
-    actions: Sequence[Named] = ()
-    log: Named | None = None
+    runbook: RunbookLink | None = None
+    actions: Sequence[LabeledLink] = ()
+    log: LabeledLink | None = None
     is_lag: bool = False
     is_audit: bool = False
 
 
 @dataclass(frozen=True)
 class LastRun:
-    """The newest that was recorded of a table.
+    """The newest ledger row of a table.
 
     Attributes:
-        what: what became of it, with its rows.
-        seconds: how long it took, in words.
+        outcome: its result, with its rows.
+        duration: how long it took.
         run, log: the run's page and its task's log.
     """
 
-    tone: Tone
-    what: str
-    when: Moment
-    seconds: str | None
-    run: Named | None
-    log: Named | None
+    severity: Severity
+    outcome: str
+    at: DisplayTime
+    duration: str | None
+    run: LabeledLink | None
+    log: LabeledLink | None
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """A job at work.
 
     Attributes:
-        share: how much of its way it has gone, in percent; None where that can't be told.
-        text: the same in words.
-        is_catching_up: whether it has committed chunks and goes on.
+        percent: how much of the way to the present it has read; None if unknown.
+        text: the progress in words.
+        is_catching_up: whether it has committed chunks and continues.
     """
 
-    share: int | None
+    percent: int | None
     text: str
-    since: Moment
-    chunks: int
-    rows: int
-    is_catching_up: bool
+    since: DisplayTime
+    chunks: int = 0
+    rows: int = 0
+    is_catching_up: bool = False
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A span of the day in a sparkline; `x`, `y`, `width` and `height` in its own units."""
+    """A span of the day in a sparkline; `x`, `y`, `width` and `height` are in the sparkline's own units."""
 
     x: float
     y: float
@@ -144,10 +153,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Sparkline:
-    """A table's last day: rows in bars, lag below them, failed attempts as crosses.
+    """The last 24 hours of a table: rows as bars, lag below them, failed attempts as crosses.
 
     Attributes:
-        summary: all of it in a sentence.
+        summary: the whole picture in a sentence.
         rows: rows offloaded in that time.
     """
 
@@ -161,48 +170,48 @@ class Sparkline:
 
 
 @dataclass(frozen=True)
-class Audited:
-    """The verdict of a table's newest audits.
+class AuditSummary:
+    """The result of a table's newest audits.
 
     Attributes:
         differing: windows in which the tiers differ.
     """
 
-    tone: Tone
-    word: str
+    severity: Severity
+    verdict: str
     detail: str
-    when: Moment | None
+    at: DisplayTime | None
     differing: int = 0
 
 
 @dataclass(frozen=True)
-class TableLine:
+class TableRow:
     """One table.
 
     Attributes:
-        state: how it is, in the words of `offload status`.
-        lag: in words; empty where there is none.
-        lag_minutes: as `offload status --json` has it; None before the first success.
+        state: its state in the words of `offload status`.
+        lag: its lag as text; empty without one.
+        lag_minutes: its lag as `offload status --json` shows it; None before the first success.
         level: of the lag, or of the time since the table was set up; None for a table without a watermark.
-        watermark: None while it has none, or the first one, 1970.
-        details: more that is known, by name.
+        watermark: None while the table has none, or only the initial one, 1970.
+        details: more facts about it, by name.
     """
 
     name: str
     layer: str
-    mark: Mark
+    badge: Badge
     state: str
     lag: str
     lag_minutes: float | None
-    level: Mark | None
-    watermark: Moment | None
+    level: Badge | None
+    watermark: DisplayTime | None
     failures: int
     last_run: LastRun | None
-    progress: Progress | None
-    spark: Sparkline | None
-    audit: Audited
-    trouble: Trouble | None
-    actions: Sequence[Named]
+    progress: JobProgress | None
+    sparkline: Sparkline | None
+    audit: AuditSummary
+    issue: IssueView | None
+    actions: Sequence[LabeledLink]
     details: Sequence[tuple[str, str]] = ()
 
 
@@ -213,7 +222,7 @@ class Fact:
     label: str
     value: str
     detail: str
-    tone: Tone | None = None
+    severity: Severity | None = None
     href: str | None = None
 
 
@@ -223,38 +232,37 @@ class StatusPage:
 
     Attributes:
         headline: the state in a sentence.
-        notices: what concerns all tables.
+        notices: issues that concern all tables.
         layers: the tables by layer, in their order.
-        made: when it was made.
-        may_act: whether whoever looks may act.
+        may_act: whether the reader may act.
     """
 
     pipeline: str
-    tone: Tone
+    severity: Severity
     headline: str
-    notices: Sequence[Trouble]
+    notices: Sequence[IssueView]
     facts: Sequence[Fact]
-    layers: Sequence[tuple[str, Sequence[TableLine]]]
-    made: Moment
+    layers: Sequence[tuple[str, Sequence[TableRow]]]
+    generated_at: DisplayTime
     may_act: bool
     legend: str
     dag: str | None = None
 
     @property
-    def tables(self) -> list[TableLine]:
+    def tables(self) -> list[TableRow]:
         """All tables, in their order."""
         return [table for _, tables in self.layers for table in tables]
 
 
 @dataclass(frozen=True)
-class Unreadable:
-    """What is shown where the page can't be made: why, and what to do."""
+class PageUnavailable:
+    """Shown in place of the page if it cannot be built: the reason, and what to do."""
 
     headline: str
     problem: str
     remedy: str
-    made: Moment
-    runbook: Link | None = None
+    generated_at: DisplayTime
+    runbook: RunbookLink | None = None
 
 
 @dataclass(frozen=True)
@@ -270,16 +278,16 @@ class Field:
 
 @dataclass(frozen=True)
 class Question:
-    """An action to be confirmed.
+    """The form that confirms an action.
 
     Attributes:
-        title: what is asked.
-        lines: what it means.
-        button: what the button that does it says.
-        post: where the form goes.
+        lines: what the action means.
+        button: the text of the button that confirms it.
+        post: the address that the form is sent to.
+        back: the address of the page.
         hidden: fields that the operator doesn't fill in.
-        fields: those that the operator does.
-        problem: what was wrong with the fields, if they have been sent already.
+        fields: fields that the operator fills in.
+        problem: what was wrong with the fields, if they were sent before.
     """
 
     title: str
@@ -290,12 +298,11 @@ class Question:
     hidden: Sequence[tuple[str, str]] = ()
     fields: Sequence[Field] = field(default_factory=tuple)
     problem: str | None = None
-    tone: Tone = Tone.BUSY
 
 
 @dataclass(frozen=True)
-class Done:
-    """What an action led to."""
+class ActionDone:
+    """The result of an action."""
 
     text: str
-    link: Named | None = None
+    link: LabeledLink | None = None

@@ -1,4 +1,4 @@
-"""What the page is made of: one look at the ledger's database, of one moment."""
+"""Reads all data of the page from the ledger's database, as of one moment."""
 
 from __future__ import annotations
 
@@ -11,58 +11,60 @@ from offload_core.config.settings import Settings
 from offload_core.config.tables import InvalidTable, TableConfig
 from offload_core.ledger.history import LedgerHistory, read_ledger
 from offload_core.ledger.ledger import Ledger
-from offload_core.ledger.snapshot import Reader, Reading, one_moment
+from offload_core.ledger.snapshot import LedgerSnapshot, SnapshotReader, one_moment
 from offload_core.protocol.window import Interval
 from offload_ops.table_state import TableState, read_states
 
-_QUESTION_SECONDS = 5.0
-"""How long PostgreSQL may take for one question before the page says that it doesn't answer."""
+_TIMEOUT_SECONDS = 5.0
+"""How long PostgreSQL may take for one query before the page says that it doesn't answer."""
 BIN = timedelta(minutes=30)
-"""A bar of the day's sparkline."""
+"""The time that one bar of a sparkline covers."""
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the database said at one moment, by its own clock.
+class PageData:
+    """The content of the database at one moment, by PostgreSQL's clock.
 
     Attributes:
         tables: the configuration.
-        states: how each of them is, in their order.
-        reading: what the metrics tell as well.
-        day: the last 24 hours, up to the end of the half hour that is going on.
+        states: the state of each table, in the same order.
+        snapshot: the data that the metrics show too.
+        day: the last 24 hours, up to the end of the current half hour.
         period: those 24 hours.
     """
 
     tables: Sequence[TableConfig | InvalidTable]
     states: Sequence[TableState]
-    reading: Reading
+    snapshot: LedgerSnapshot
     day: LedgerHistory
     period: Interval
 
     @property
     def now(self) -> datetime:
         """The moment (UTC)."""
-        return self.reading.now
+        return self.snapshot.now
 
 
-def read(postgres: PostgresConnection, tables: Sequence[TableConfig | InvalidTable], settings: Settings) -> Known:
-    """Look now.
+def read_page_data(
+    postgres: PostgresConnection, tables: Sequence[TableConfig | InvalidTable], settings: Settings
+) -> PageData:
+    """Read the data of the page.
 
     Raises:
         LedgerUnavailable, FixCredentials, RunInit: the ledger can't be read; the message says what to do.
     """
     names = {table.name for table in tables}
-    reader = Reader(postgres, settings.pipeline_id, names, _QUESTION_SECONDS)
-    with one_moment(postgres, "offload page", _QUESTION_SECONDS) as session:
-        reading = reader.read_in(session)
-        states = read_states(Ledger(session, settings.pipeline_id), tables, settings.lag_minutes, reading.now)
-        period = _day(reading.now)
-        return Known(tables, states, reading, read_ledger(session, settings.pipeline_id, period), period)
+    reader = SnapshotReader(postgres, settings.pipeline_id, names, _TIMEOUT_SECONDS)
+    with one_moment(postgres, "offload page", _TIMEOUT_SECONDS) as session:
+        snapshot = reader.read_in(session)
+        states = read_states(Ledger(session, settings.pipeline_id), tables, settings.lag_minutes, snapshot.now)
+        period = _last_day(snapshot.now)
+        return PageData(tables, states, snapshot, read_ledger(session, settings.pipeline_id, period), period)
 
 
-def _day(now: datetime) -> Interval:
-    """24 hours in whole half hours of the clock, the present among them."""
+def _last_day(now: datetime) -> Interval:
+    """24 hours that begin and end on the clock's half hours, and contain the present."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     end = midnight + ((now - midnight) // BIN + 1) * BIN
     return Interval(end - DAY, end)

@@ -1,4 +1,4 @@
-"""The page as HTML, and the files that belong to it. What is shown is escaped by the templates."""
+"""The page as HTML, and the files that belong to it. The templates escape everything that is shown."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from offload_ops.html_mail import as_code
-from offload_ops.status_page.model import Done, Question, StatusPage, Unreadable
+from offload_ops.status_page.model import ActionDone, PageUnavailable, Question, StatusPage
+from offload_ops.text import count
 
-EVERY_SECONDS = 15
-"""How often an open page asks for its content."""
+REFRESH_SECONDS = 15
+"""How often an open page fetches its content."""
 _FOLDER = Path(__file__).parent / "templates"
 _ASSETS = {
     "page.css": "text/css; charset=utf-8",
@@ -23,30 +24,30 @@ _ASSETS = {
 }
 
 
-def content(page: StatusPage | Unreadable) -> Markup:
-    """The part of the page that is fetched anew."""
-    return _render("page.html.j2" if isinstance(page, StatusPage) else "unreadable.html.j2", page=page)
+def content(page: StatusPage | PageUnavailable) -> Markup:
+    """The part of the page that an open page fetches again and again."""
+    return _render("page.html.j2" if isinstance(page, StatusPage) else "unavailable.html.j2", page=page)
 
 
-def live(inner: Markup, refresh: str, done: Done | None = None) -> Markup:
-    """The content in the frame that `page.js` keeps fresh.
+def live(inner: Markup, refresh: str, done: ActionDone | None = None) -> Markup:
+    """The content in the frame that `page.js` refreshes.
 
     Args:
         inner: the content.
-        refresh: where it is fetched from, with the header `X-Iceberg-Offload: content`.
-        done: what an action has just led to.
+        refresh: the address that serves new content, marked by the header `X-Iceberg-Offload: content`.
+        done: the result of the action that led here, if any.
     """
-    return _render("live.html.j2", content=inner, refresh=refresh, every=EVERY_SECONDS, done=done)
+    return _render("live.html.j2", content=inner, refresh=refresh, every=REFRESH_SECONDS, done=done)
 
 
-def question(asked: Question, hidden: Sequence[tuple[str, str]] = ()) -> Markup:
-    """The form on which an action is confirmed.
+def question(form: Question, hidden: Sequence[tuple[str, str]] = ()) -> Markup:
+    """The form that confirms an action.
 
     Args:
-        asked: the question.
-        hidden: further fields that the web framework wants, against forged requests.
+        form: its content.
+        hidden: more fields that the web framework needs, against forged requests.
     """
-    return _render("question.html.j2", question=asked, hidden=[*asked.hidden, *hidden])
+    return _render("question.html.j2", question=form, hidden=[*form.hidden, *hidden])
 
 
 def refusal(problem: str, remedy: str, back: str | None) -> Markup:
@@ -55,30 +56,31 @@ def refusal(problem: str, remedy: str, back: str | None) -> Markup:
 
 
 def document(body: Markup) -> Markup:
-    """A whole HTML page that needs nothing else, with its style inside."""
-    return _render("document.html.j2", body=body, style=Markup((_FOLDER / "page.css").read_text()))  # noqa: S704 - our file
+    """A complete HTML page that loads nothing: its style is inside."""
+    style = Markup((_FOLDER / "page.css").read_text())  # noqa: S704 - our own file
+    return _render("document.html.j2", body=body, style=style)
 
 
 def framed(body: Markup, files: Mapping[str, str], root: str, home: str) -> Markup:
-    """A whole HTML page for where the web framework has no frame of its own, but may show it in one.
+    """A complete HTML page for a web framework without a frame of its own, which may show it inside another page.
 
     Args:
-        body: what is on it.
+        body: its content.
         files: the addresses of the style (`css`) and the script (`js`).
         root: the path of the page; addresses below it open in the same frame, all others outside it.
-        home: the address of what it belongs to.
+        home: the address of the web interface that it belongs to.
     """
     return _render("framed.html.j2", body=body, files=files, root=root, home=home)
 
 
 def asset(name: str) -> tuple[bytes, str] | None:
-    """A file that belongs to the page and its type; None: there is none of that name."""
-    kind = _ASSETS.get(name)
-    return None if kind is None else ((_FOLDER / name).read_bytes(), kind)
+    """A file that belongs to the page, and its media type; None if there is no such file."""
+    media_type = _ASSETS.get(name)
+    return None if media_type is None else ((_FOLDER / name).read_bytes(), media_type)
 
 
 def asset_version(name: str) -> str:
-    """A word that changes with the file, for its address: browsers keep what they have."""
+    """A word that changes with the file. It goes into the address, because browsers keep the file of an address."""
     return sha256((_FOLDER / name).read_bytes()).hexdigest()[:12]
 
 
@@ -96,4 +98,5 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters["code"] = as_code
+    templates.filters["count"] = count
     return templates

@@ -1,7 +1,8 @@
 """Reading a cold table with pyiceberg, next to Airflow and without a JVM.
 
-pyiceberg's SQL catalog needs SQLAlchemy 2, which Airflow 2.11 can't have; the JDBC catalog's table of current metadata is one SELECT, so
-it is read directly and the table opened from its metadata. Other catalogs are opened by pyiceberg itself.
+pyiceberg's SQL catalog needs SQLAlchemy 2, which Airflow 2.11 cannot use. A JDBC catalog keeps the location of each
+table's current metadata in one PostgreSQL table, so it is read with a SELECT and the table is opened from its metadata.
+pyiceberg itself opens other catalogs.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def load_libraries() -> None:
-    """Import what reading takes, so that a time limit on a reading is one on the servers only: the imports take seconds by themselves."""
+    """Import the libraries in advance. That takes seconds, which must not count against a time limit on the servers."""
     import pyiceberg.io.pyarrow
     import pyiceberg.table  # noqa: F401
 
 
 def open_cold_table(connection: IcebergConnection, target: str) -> Table:
-    """The table as its catalog has it now; it doesn't follow later commits.
+    """Open a table as its catalog has it now. The table does not follow later commits.
 
     Raises:
         TargetTableMissing: the catalog has no such table.
-        LedgerUnavailable, CatalogUnavailable: the catalog's database can't be reached or broke off.
-        FixCredentials: it refused the user or the password.
-        FixConfiguration: a catalog type that pyiceberg can't read.
+        LedgerUnavailable, CatalogUnavailable: the catalog's database cannot be reached, or the connection broke.
+        FixCredentials: the database refused the user or the password.
+        FixConfiguration: pyiceberg cannot read this type of catalog.
     """
     if connection.type == "jdbc":
         from pyiceberg.table import StaticTable
@@ -44,12 +45,13 @@ def open_cold_table(connection: IcebergConnection, target: str) -> Table:
             return StaticTable.from_metadata(location, dict(connection.properties))
         except OSError as error:
             raise CatalogUnavailable(
-                f"Iceberg's {target} can't be read: {location}: {error.strerror or error}.",
+                f"Iceberg's {target} cannot be read: {location}: {error.strerror or error}.",
                 f"See that the warehouse {connection.warehouse} is there and readable from here.",
             ) from error
     if connection.type == "hadoop":
         raise FixConfiguration(
-            "pyiceberg can't read a hadoop catalog.", "Read the table with Spark, or move it to a jdbc or rest catalog."
+            "pyiceberg cannot read a hadoop catalog.",
+            "Read the table with Spark, or move it to a jdbc or rest catalog.",
         )
     from pyiceberg.catalog import load_catalog
     from pyiceberg.exceptions import NoSuchTableError
@@ -61,7 +63,10 @@ def open_cold_table(connection: IcebergConnection, target: str) -> Table:
 
 
 def newest_marker(connection: IcebergConnection, target: str, pipeline: str) -> Marker | None:
-    """The marker of a pipeline's newest commit among the ancestors of the table's current snapshot. Raises as `open_cold_table`."""
+    """The marker of the pipeline's newest commit among the ancestors of the current snapshot; None if there is none.
+
+    Raises as `open_cold_table`, and WatermarkInvalid if the marker cannot be read.
+    """
     table = open_cold_table(connection, target)
     snapshot = table.current_snapshot()
     while snapshot is not None:
@@ -81,7 +86,10 @@ def cold_rows(connection: IcebergConnection, target: str) -> int:
 
 def _metadata_location(connection: IcebergConnection, target: str) -> str:
     namespace, _, name = target.rpartition(".")
-    query = "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = %s AND table_namespace = %s AND table_name = %s"
+    query = (
+        "SELECT metadata_location FROM iceberg_tables "
+        "WHERE catalog_name = %s AND table_namespace = %s AND table_name = %s"
+    )
     with closing(connect(_postgres(connection), "offload reading the catalog")) as session:
         try:
             record = session.execute(query, (connection.name, namespace, name)).fetchone()
@@ -89,7 +97,7 @@ def _metadata_location(connection: IcebergConnection, target: str) -> str:
             record = None
         except psycopg.OperationalError as error:
             raise CatalogUnavailable(
-                f"The Iceberg catalog broke off: {str(error).strip()}.",
+                f"The connection to the Iceberg catalog broke: {str(error).strip()}.",
                 "See that its PostgreSQL is up, then try again.",
             ) from error
     if record is None:
@@ -98,12 +106,12 @@ def _metadata_location(connection: IcebergConnection, target: str) -> str:
 
 
 def _postgres(connection: IcebergConnection) -> PostgresConnection:
-    """The server of a JDBC URI such as `jdbc:postgresql://host:5432/database?sslmode=require`."""
+    """The server in a JDBC URI such as `jdbc:postgresql://host:5432/database?sslmode=require`."""
     parsed = urlsplit(connection.uri.removeprefix("jdbc:"))
     if parsed.scheme != "postgresql" or not parsed.hostname:
         raise FixConfiguration(
-            f"The Iceberg catalog's URI {connection.uri} is not one of PostgreSQL.",
-            "pyiceberg reads a jdbc catalog in PostgreSQL only; write it as jdbc:postgresql://host:port/database.",
+            f"The Iceberg catalog's URI {connection.uri} is not a PostgreSQL address.",
+            "A jdbc catalog can be read only from PostgreSQL; write its URI as jdbc:postgresql://host:port/database.",
         )
     options = dict(parse_qsl(parsed.query))
     return PostgresConnection.model_validate(

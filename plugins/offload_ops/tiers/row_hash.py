@@ -1,12 +1,13 @@
-"""One hash of a set of rows that both sides compute alike, whatever the order of the rows.
+"""One hash of a set of rows that both tiers compute alike, in any order of the rows.
 
-Every value becomes one or two whole numbers of 64 bits, a row the sum of them, each times a weight of its own, and the rows' sums are
-mixed (the finalizer of MurmurHash3, which ClickHouse calls intHash64) and added up; all modulo 2^64. Adding keeps duplicates visible,
-which XOR would not. A row that differs in one value always has another number; any other two rows share one by chance in 2^64. That
-is against accidents, not against an adversary. It is made so that ClickHouse and numpy both compute it at millions of rows a second.
+All arithmetic is modulo 2^64. Every value becomes one or two 64-bit integers. A row is the sum of these integers, each
+times a weight of its own, mixed with the finalizer of MurmurHash3 (intHash64 in ClickHouse). The hash of a set is the
+sum of its rows: adding keeps duplicates visible, which XOR would not. Rows that differ in one value never have the same
+number; any other two rows share one with a chance of 1 in 2^64. This protects against accidents, not against an
+adversary. ClickHouse and numpy both compute it at millions of rows a second.
 
-A value's numbers: whole numbers, days and microseconds since 1970 as they are; decimals as the lower and upper half of their unscaled
-whole number; floating point as its bits; text and bytes as their xxHash64; NULL as a number of its own.
+The integers of a value: integers, days and microseconds since 1970 as they are; decimals as the lower and upper half of
+their unscaled integer; floating point as its bits; text and bytes as their xxHash64; NULL as a constant of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from offload_core.source.clickhouse import quote_identifier
 from offload_core.source.projection import Column
+from offload_core.source.quoting import quote_identifier
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ _SEED = 0x4CF2D2BAAE6DA887
 
 @dataclass(frozen=True)
 class RowHash:
-    """How many rows, and the sum of their hashes modulo 2^64."""
+    """The number of rows, and the sum of their hashes modulo 2^64."""
 
     rows: int
     hash: int
@@ -49,19 +50,19 @@ NO_ROWS = RowHash(0, 0)
 
 
 def _mix(number: int) -> int:
-    """The finalizer of MurmurHash3 for 64 bits."""
+    """Mix one number with the 64-bit finalizer of MurmurHash3."""
     number = (number ^ number >> 33) * 0xFF51AFD7ED558CCD % _MODULUS
     number = (number ^ number >> 33) * 0xC4CEB9FE1A85EC53 % _MODULUS
     return number ^ number >> 33
 
 
 def _weight(column: int, part: int) -> int:
-    """The weight of a column's number: odd, so that no other number of the same column gives the same product."""
+    """The weight of a column's integer: odd, so that different integers have different products modulo 2^64."""
     return _mix(2 * column + part + 1) | 1
 
 
 def clickhouse_hash(columns: Sequence[Column]) -> str:
-    """The ClickHouse expression (an aggregate) for the hash of a projection's rows."""
+    """The ClickHouse aggregate expression for the hash of a projection's rows."""
     return f"sumWithOverflow({clickhouse_row_number(columns)})"
 
 
@@ -84,7 +85,7 @@ def _clickhouse_parts(column: Column) -> list[str]:
 
 
 def _clickhouse_numbers(kind: str, value: str) -> list[str]:
-    """A value's numbers, as expressions of type UInt64."""
+    """The integers of a value, as expressions of type UInt64."""
     if kind in ("int", "long", "boolean", "date"):
         return [f"reinterpretAsUInt64(toInt64({value}))"]
     if kind == "timestamptz":
@@ -104,11 +105,14 @@ def _scale(kind: str) -> int:
 
 
 def default_numbers_query(columns: Sequence[Column], types: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The ClickHouse query for the numbers of types' default values, and what it binds: one row with the array `offload_numbers`.
+    """The ClickHouse query for the integers of the types' default values: one row with the array `offload_numbers`.
 
     Args:
-        columns: columns that can't be NULL.
+        columns: columns that cannot be NULL.
         types: their ClickHouse types by name.
+
+    Returns:
+        The query and its parameters.
     """
     numbers = ", ".join(
         f"arrayMap(number -> toString(number), [{', '.join(_clickhouse_parts(column))}])" for column in columns
@@ -124,7 +128,7 @@ def default_numbers_query(columns: Sequence[Column], types: Mapping[str, str]) -
 def arrow_hash(
     batches: Iterable[pa.RecordBatch], columns: Sequence[Column], nulls: Mapping[str, Sequence[int]] | None = None
 ) -> RowHash:
-    """The same hash of Arrow batches; see `arrow_row_numbers`."""
+    """The hash of the rows in Arrow batches, equal to `clickhouse_hash`; arguments as for `arrow_row_numbers`."""
     import numpy as np
 
     total = NO_ROWS
@@ -137,12 +141,12 @@ def arrow_hash(
 def arrow_row_numbers(
     batch: pa.RecordBatch, columns: Sequence[Column], nulls: Mapping[str, Sequence[int]] | None = None
 ) -> Numbers:
-    """Every row's number, as `clickhouse_row_number` has it; a column that the batch lacks is NULL in every row.
+    """The number of every row, equal to that of `clickhouse_row_number`. A column that the batch lacks counts as NULL.
 
     Args:
         batch: rows of the cold tier.
-        columns: the projection, in the order that the ClickHouse side has it.
-        nulls: for columns by their names, the numbers that a NULL there stands for instead of its own.
+        columns: the projection, in the same order as on the ClickHouse side.
+        nulls: by column name, the integers that a NULL there stands for instead of its own.
     """
     import numpy as np
 
@@ -153,11 +157,11 @@ def arrow_row_numbers(
         null = [np.uint64(number) for number in (nulls or {}).get(column.name, (_NULL, 0))]
         for part, numbers in enumerate(_arrow_numbers(array, column.iceberg_type, null, batch.num_rows)):
             sums += numbers * np.uint64(_weight(at, part))
-    return _mixed(sums ^ np.uint64(_SEED))
+    return _mix_all(sums ^ np.uint64(_SEED))
 
 
-def _mixed(numbers: Numbers) -> Numbers:
-    """`_mix` of many numbers."""
+def _mix_all(numbers: Numbers) -> Numbers:
+    """Mix many numbers as `_mix` mixes one."""
     import numpy as np
 
     shift = np.uint64(33)
@@ -168,7 +172,7 @@ def _mixed(numbers: Numbers) -> Numbers:
 
 
 def _arrow_numbers(array: pa.Array | None, kind: str, null: Sequence[np.uint64], rows: int) -> list[Numbers]:
-    """Each value's numbers; `null` are those of NULL, which every value of a column that isn't there is."""
+    """The integers of each value; `null` are those of NULL, which is every value of a missing column."""
     import numpy as np
 
     if array is None or array.null_count == len(array):
@@ -181,13 +185,13 @@ def _arrow_numbers(array: pa.Array | None, kind: str, null: Sequence[np.uint64],
 
 
 def _numbers_of_values(array: pa.Array, kind: str) -> list[Numbers]:
-    """Each value's numbers; where it is NULL, any."""
+    """The integers of each value; those of NULL values are arbitrary."""
     import numpy as np
     import pyarrow as pa
 
     if kind.startswith("decimal"):
         wide = array.cast(pa.decimal128(38, _scale(kind)))
-        # The 16 bytes of the unscaled number, the lower half first.
+        # An Arrow decimal is the 16 bytes of its unscaled integer, lower half first.
         halves = np.frombuffer(wide.buffers()[1], np.uint64)[2 * wide.offset : 2 * (wide.offset + len(wide))]
         return [halves[0::2], halves[1::2]]
     if kind == "string" or kind.startswith("fixed"):
@@ -196,7 +200,7 @@ def _numbers_of_values(array: pa.Array, kind: str) -> list[Numbers]:
 
 
 def _text_numbers(array: pa.Array) -> Numbers:
-    """The xxHash64 of every text; of equal ones only once."""
+    """The xxHash64 of every text, computed once per distinct text."""
     import numpy as np
     import pyarrow as pa
     from xxhash import xxh64_intdigest
@@ -217,7 +221,7 @@ def _whole_numbers(array: pa.Array, kind: str) -> pa.Array:
     if kind == "date":
         return array.cast(pa.int32())
     if kind in ("float", "double"):
-        # A float that ClickHouse holds as a double since the column was widened has to be one here too.
+        # After the column was widened from float to double, ClickHouse hashes its old values as doubles too.
         exact = array.cast(pa.float32() if kind == "float" else pa.float64())
         return exact.view(pa.int32() if kind == "float" else pa.int64())
     return array.cast(pa.int64())

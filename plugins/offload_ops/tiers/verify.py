@@ -1,4 +1,4 @@
-"""Does the cold tier hold exactly the hot tier's rows, up to the watermark? By count and by hash."""
+"""Comparing the tiers of a table up to the watermark, by count and by hash."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from offload_core.config.connections import Connections
 from offload_core.config.tables import SchemaContract, TableConfig
 from offload_core.protocol.window import Cursor, Interval
-from offload_core.source.clickhouse import ClickHouse, quote_table
+from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.projection import Column, project
 from offload_core.source.queries import done_condition, done_parameters, http_placeholder, interval_column
+from offload_core.source.quoting import quote_table
 from offload_core.source.row_counts import count
 from offload_core.source.schema_drift import IcebergField, plan_changes
 from offload_core.source.table import SourceTable, describe, holds_all_since
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Both sides of one table, up to the watermark.
+    """Both tiers of one table, up to the watermark.
 
     Attributes:
         table: its short name.
-        start: from this timestamp on (UTC, inclusive) both sides must hold the same rows; None if ClickHouse holds none at all, and
-            then nothing is compared.
-        watermark: up to here, inclusive.
-        interval: the interval that was compared; None for everything.
-        hot, cold: count and hash.
+        start: both tiers must hold the same rows from here on (UTC, inclusive); None if ClickHouse holds no rows, so
+            that nothing is compared.
+        watermark: the tiers are compared up to here, inclusive.
+        interval: the compared interval; None for everything.
+        hot, cold: each tier's count and hash.
     """
 
     table: str
@@ -58,36 +59,50 @@ def verify(
     watermark: Cursor,
     interval: Interval | None = None,
 ) -> Verdict:
-    """Compare one table's sides, or only an interval of them.
+    """Compare the tiers of one table, or only an interval of them.
 
-    Rows that ClickHouse's TTL has taken or may have taken are not compared.
+    Rows that ClickHouse's TTL has removed, or may have removed, are not compared.
 
     Raises:
-        FixSource, FixColumn, TargetTableMissing, ClickHouseUnavailable, CatalogUnavailable
+        FixSource, FixColumn: the table's entry does not fit the source.
+        TargetTableMissing: Iceberg has no such table.
+        ClickHouseUnavailable, CatalogUnavailable: a server cannot be reached.
     """
     described = describe(client, table, connections.clickhouse.database)
     columns = project(table, described.columns)
     start = holds_all_since(client, table, described)
     if start is None:
         return Verdict(table.name, None, watermark, interval, NO_ROWS, NO_ROWS)
-    hot = _hot(client, table, columns, start, watermark, interval)
-    cold = open_cold_table(connections.iceberg, table.target)
-    fields = {field.name: field for field in cold_fields(cold)}
-    # A change that the next run will follow is no difference yet; any other is an error here too.
+    hot = _hot_hash(client, table, columns, start, watermark, interval)
+    cold_table = open_cold_table(connections.iceberg, table.target)
+    fields = {field.name: field for field in cold_fields(cold_table)}
+    # A schema change that the next run will apply is not a difference yet; any other is an error here too.
     plan_changes(table, columns, list(fields.values()), SchemaContract.EVOLVE)
-    scan = cold.scan(
+    scan = cold_table.scan(
         row_filter=cold_filter(table, columns, start, watermark, interval),
         selected_fields=tuple(column.name for column in columns if column.name in fields),
     )
     nulls = meaning_of_null(client, described, columns, fields)
-    found = arrow_hash(scan.to_arrow_batch_reader(), columns, nulls)
-    return Verdict(table.name, start, watermark, interval, hot, found)
+    return Verdict(
+        table=table.name,
+        start=start,
+        watermark=watermark,
+        interval=interval,
+        hot=hot,
+        cold=arrow_hash(scan.to_arrow_batch_reader(), columns, nulls),
+    )
 
 
-def held_rows(
+def count_both_tiers(
     client: ClickHouse, connections: Connections, table: TableConfig, watermark: Cursor, interval: Interval
 ) -> tuple[int, int]:
-    """How many rows of an interval, up to the watermark, ClickHouse and Iceberg hold, whatever TTL may have taken. Raises as `verify`."""
+    """The rows of an interval, up to the watermark, that ClickHouse and Iceberg hold, expired ones included.
+
+    Raises as `verify`.
+
+    Returns:
+        The counts of the hot and of the cold tier.
+    """
     described = describe(client, table, connections.clickhouse.database)
     condition = done_condition(table, interval, http_placeholder, from_start=False)
     hot = count(client, table, condition, done_parameters(None, watermark, interval))
@@ -96,7 +111,7 @@ def held_rows(
     return hot, cold.scan(row_filter=cold_filter(table, columns, None, watermark, interval)).count()
 
 
-def _hot(
+def _hot_hash(
     client: ClickHouse,
     table: TableConfig,
     columns: list[Column],
@@ -113,7 +128,7 @@ def _hot(
 
 
 def cold_fields(cold: Table) -> list[IcebergField]:
-    """The columns of a cold table, as the rules for columns that change want them."""
+    """The columns of a cold table, in the form that `schema_drift` compares."""
     schema = cold.schema()
     return [
         IcebergField(field.name, str(field.field_type), field.required, field.field_id in schema.identifier_field_ids)
@@ -124,11 +139,11 @@ def cold_fields(cold: Table) -> list[IcebergField]:
 def meaning_of_null(
     client: ClickHouse, described: SourceTable, columns: list[Column], fields: dict[str, IcebergField]
 ) -> dict[str, list[int]]:
-    """The hash's numbers for NULL in columns that are NULL in the cold tier and can't be in the hot one.
+    """The integers that NULL stands for in the row hash, by column: for columns that can be NULL only in the cold tier.
 
-    Such a column was added in ClickHouse, or was Nullable for a while. In rows that never had a value ClickHouse shows its type's default
-    (0, an empty text, 1970) and Iceberg, where they were written without the column, NULL: the same row. Where the column has a
-    DEFAULT of its own, ClickHouse shows that, and the rows do differ until their interval is restated.
+    Such a column was added in ClickHouse, or was Nullable for a while. Rows without a value show the type's default in
+    ClickHouse (0, an empty text, 1970) and NULL in Iceberg, but are the same rows. If the column has a DEFAULT of its
+    own, ClickHouse shows that, and the rows differ until their interval is restated.
     """
     added = [
         column
@@ -145,17 +160,18 @@ def meaning_of_null(
 def cold_filter(
     table: TableConfig, columns: list[Column], start: datetime | None, watermark: Cursor, interval: Interval | None
 ) -> BooleanExpression:
-    """The counterpart of `done_condition` for pyiceberg."""
+    """The condition of `done_condition` for pyiceberg."""
     from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan, LessThanOrEqual, Or
 
-    # pyiceberg's expressions are pydantic models with positional arguments, which mypy doesn't see.
-    column, mark = table.timestamp_col, watermark.timestamp.isoformat()
-    upper: BooleanExpression = LessThanOrEqual(column, mark)  # type: ignore[call-arg, arg-type]
+    # pyiceberg's expressions are pydantic models with positional arguments, which mypy does not see.
+    column, limit = table.timestamp_col, watermark.timestamp.isoformat()
+    upper: BooleanExpression = LessThanOrEqual(column, limit)  # type: ignore[call-arg, arg-type]
     if table.sequence_col:
         kind = next(column.iceberg_type for column in columns if column.name == table.sequence_col)
         sequence = Decimal(watermark.sequence) if kind.startswith("decimal") else watermark.sequence
-        tied = And(EqualTo(column, mark), LessThanOrEqual(table.sequence_col, sequence))  # type: ignore[call-arg, arg-type]
-        upper = Or(LessThan(column, mark), tied)  # type: ignore[call-arg, arg-type]
+        until = LessThanOrEqual(table.sequence_col, sequence)  # type: ignore[call-arg, arg-type]
+        tied = And(EqualTo(column, limit), until)  # type: ignore[call-arg, arg-type]
+        upper = Or(LessThan(column, limit), tied)  # type: ignore[call-arg, arg-type]
     conditions = [upper]
     if start is not None:
         conditions.append(GreaterThanOrEqual(column, start.isoformat()))  # type: ignore[call-arg, arg-type]

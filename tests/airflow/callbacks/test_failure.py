@@ -16,12 +16,13 @@ from offload_airflow.compat.sdk import DAG, AirflowFailException
 from offload_airflow.notify.alerts import offload_cycles
 from offload_core.config.connections import PostgresConnection
 from offload_core.errors import ClickHouseUnavailable, LedgerUnavailable
-from offload_core.ledger.ledger import Ledger, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.protocol.window import ORIGIN
-from tests.airflow.conftest import SetConnection
 from tests.support.fakes.mail_server import MailServer, free_port, silent_server
-from tests.support.ledger.monitored_stack import OPS, PAGER, TABLES, Watched, subjects, text
+from tests.support.ledger.monitored_stack import OPS, PAGER, TABLES, MonitoredTables, subjects, text
 from tests.support.ledger.week_of_ledger import MINUTE
+from tests.support.stack.airflow_connections import SetConnection
 from tests.support.stack.airflow_version import forget, forget_dag, known_dag, parsed, stored_xcoms
 from tests.support.stack.runs import attempt, manual_run, scheduled_run
 
@@ -54,7 +55,7 @@ def initialized(ledger: Ledger) -> Ledger:
     """A ledger with all tables, offloaded just now."""
     for name in TABLES:
         ledger.initialize(name)
-        step = Step("empty", ORIGIN, generation=0, source_uuid=None, run_id="r", attempt=1)
+        step = Step(StepKind.EMPTY, ORIGIN, generation=0, source_uuid=None, run_id="r", attempt=1)
         ledger.append(ledger.watermark(name), step)
     return ledger
 
@@ -95,14 +96,16 @@ class TestTheOffload:
     def test_a_table_that_fails_is_told_after_its_last_attempt_and_the_next_one_of_the_same_cause_is_not(
         self, alerts, load
     ):
-        told: list[int] = []
+        mails_sent: list[int] = []
         dag = load(OFFLOAD)
-        three_attempts(dag, f"bronze.wait_{BINANCE}", ClickHouseUnavailable, lambda: told.append(len(alerts.mails)))
-        told.append(len(alerts.mails))
+        three_attempts(
+            dag, f"bronze.wait_{BINANCE}", ClickHouseUnavailable, lambda: mails_sent.append(len(alerts.mails))
+        )
+        mails_sent.append(len(alerts.mails))
         end_runs()
         three_attempts(dag, f"bronze.wait_{KRAKEN}", ClickHouseUnavailable)
 
-        assert told == [0, 0, 0, 1]
+        assert mails_sent == [0, 0, 0, 1]
         assert subjects(alerts) == [f"The offload of {BINANCE} failed (clickhouse_connection)"]
         assert "(3 attempts in a row): ClickHouse at 127.0.0.1" in text(alerts)
 
@@ -119,7 +122,7 @@ class TestTheOffload:
         def broken(*_: object) -> None:
             raise ZeroDivisionError("division by zero")
 
-        monkeypatch.setattr("offload_airflow.sensors.watermark.WatermarkSensor._look", broken)
+        monkeypatch.setattr("offload_airflow.sensors.watermark.WatermarkSensor._decide", broken)
         three_attempts(load(OFFLOAD), f"bronze.wait_{BINANCE}", ZeroDivisionError)
 
         assert subjects(alerts) == [f"The offload of {BINANCE} failed (other)"]
@@ -161,7 +164,7 @@ class TestTheOffload:
                 states.append(run.get_task_instance(wait.task_id).state)
 
         assert states == [*["up_for_retry"] * (len(states) - 1), "failed"]
-        assert f"The failure of {BINANCE} could not be told" in caplog.text
+        assert f"Notification about the failure of {BINANCE} failed" in caplog.text
         assert ("It took longer than 2 seconds." in caplog.text) == ("silent" in broken)
         assert alerts.mails == []
 
@@ -192,8 +195,10 @@ def end(run: object, task_id: str, state: str) -> None:
 
 
 class TestTheFreshnessDag:
-    def test_it_tells_a_late_table_with_the_cause_that_airflow_knows(self, watched: Watched, mails, load, caplog):
-        watched.cycle(datetime.now(timezone.utc) - 25 * MINUTE)
+    def test_it_tells_a_late_table_with_the_cause_that_airflow_knows(
+        self, monitored: MonitoredTables, mails, load, caplog
+    ):
+        monitored.cycle(datetime.now(timezone.utc) - 25 * MINUTE)
         dag = load(FRESHNESS)
         with scheduler_and_dag(paused=True), caplog.at_level(logging.INFO):
             attempt(scheduled_run(dag, NOW), dag.get_task("freshness"))
@@ -205,8 +210,8 @@ class TestTheFreshnessDag:
     def test_a_ledger_that_is_away_is_told_once_and_that_it_is_back(self, alerts, load, monkeypatch):
         dag = load(FRESHNESS)
         task = dag.get_task("freshness")
-        with monkeypatch.context() as away:
-            set_away(away)
+        with monkeypatch.context() as unavailable:
+            set_unavailable(unavailable)
             for number in range(3):
                 with pytest.raises(AirflowFailException, match="can't be reached"):
                     attempt(scheduled_run(dag, NOW + number * 5 * MINUTE), task)
@@ -231,9 +236,9 @@ class TestTheFreshnessDag:
         assert alerts.mails == []
 
     def test_a_mail_that_could_not_be_sent_fails_the_look_and_is_sent_by_the_next(
-        self, watched: Watched, mails, load, monkeypatch
+        self, monitored: MonitoredTables, mails, load, monkeypatch
     ):
-        watched.cycle(datetime.now(timezone.utc) - 25 * MINUTE)
+        monitored.cycle(datetime.now(timezone.utc) - 25 * MINUTE)
         dag = load(FRESHNESS)
         with monkeypatch.context() as dead:
             dead.setenv("AIRFLOW__SMTP__SMTP_PORT", str(free_port()))
@@ -250,7 +255,7 @@ def postgres_fields(connection: PostgresConnection) -> dict[str, object]:
     return {"conn_type": "postgres", **address, "schema": connection.database}
 
 
-def set_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def set_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     address = f'"host": "127.0.0.1", "port": {free_port()}, "login": "x", "schema": "x"'
     monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_DEFAULT", f'{{"conn_type": "postgres", {address}}}')
 

@@ -18,12 +18,13 @@ from sqlalchemy import select
 
 from offload_airflow.callbacks.sla import deadline_missed, sla_miss_callback
 from offload_core.config.connections import PostgresConnection
-from offload_core.ledger.ledger import Ledger, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.protocol.window import ORIGIN
-from tests.airflow.conftest import SetConnection
 from tests.support.checkout import CHECKOUT
 from tests.support.fakes.mail_server import MailServer, silent_server
-from tests.support.ledger.monitored_stack import TABLES, Watched, subjects, text
+from tests.support.ledger.monitored_stack import TABLES, MonitoredTables, subjects, text
+from tests.support.stack.airflow_connections import SetConnection
 from tests.support.stack.airflow_version import AIRFLOW_3, forget, parsed
 from tests.support.stack.runs import quiet, scheduled_run
 
@@ -45,7 +46,7 @@ def miss(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def offload(ledger: Ledger, table: str) -> None:
     ledger.initialize(table)
-    step = Step("increment", ORIGIN, generation=0, source_uuid=None, run_id="r", attempt=1, rows=3)
+    step = Step(StepKind.INCREMENT, ORIGIN, generation=0, source_uuid=None, run_id="r", attempt=1, rows=3)
     ledger.append(ledger.watermark(table), step)
 
 
@@ -81,20 +82,20 @@ def test_it_never_raises_because_airflow_would_call_it_again_at_every_check(
     # Nobody listens on port 1.
     set_connection("postgres_default", conn_type="postgres", host="127.0.0.1", port=1, login="me", schema="offload")
     messages = miss(caplog)
-    assert messages[-1].startswith("The lag of the tables can't be told")
+    assert messages[-1].startswith("Notification about late tables failed")
 
 
 def test_it_mails_what_is_late_once_however_often_airflow_calls(
-    watched: Watched, mails: MailServer, caplog: pytest.LogCaptureFixture
+    monitored: MonitoredTables, mails: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watched.cycle(datetime.now(timezone.utc) - timedelta(minutes=25))
+    monitored.cycle(datetime.now(timezone.utc) - timedelta(minutes=25))
     miss(caplog)
     miss(caplog)
 
     assert subjects(mails) == ["Warning: 9 tables are more than 20 minutes late"]
 
 
-@pytest.mark.usefixtures("watched")
+@pytest.mark.usefixtures("monitored")
 def test_a_mail_server_that_takes_the_call_and_says_nothing_does_not_hold_it_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,20 +104,20 @@ def test_a_mail_server_that_takes_the_call_and_says_nothing_does_not_hold_it_up(
         monkeypatch.setenv("AIRFLOW__SMTP__SMTP_PORT", str(port))
         messages = miss(caplog)
 
-    assert messages[-1].startswith("The lag of the tables can't be told")
+    assert messages[-1].startswith("Notification about late tables failed")
     assert "It took longer than 2 seconds." in caplog.text
 
 
 @pytest.mark.skipif(AIRFLOW_3, reason="it has deadlines of runs: see below")
 def test_airflow_calls_it_when_no_run_has_come_for_long_and_its_check_after_that_tells_nothing_new(
-    watched: Watched, mails: MailServer
+    monitored: MonitoredTables, mails: MailServer
 ) -> None:
     from airflow.dag_processing.processor import DagFileProcessor
     from airflow.models.slamiss import SlaMiss
 
     now = datetime.now(timezone.utc)
     due = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0) - timedelta(minutes=30)
-    watched.cycle(now - timedelta(minutes=35))
+    monitored.cycle(now - timedelta(minutes=35))
     dag = parsed().get_dag("iceberg_offload")
     with past_runs(SlaMiss), create_session() as session:
         for instance in scheduled_run(dag, due).get_task_instances(session=session):
@@ -134,13 +135,13 @@ def test_airflow_calls_it_when_no_run_has_come_for_long_and_its_check_after_that
 
 @pytest.mark.skipif(not AIRFLOW_3, reason="2.11 has SLAs of tasks: see above")
 def test_airflow_calls_it_when_a_run_has_not_ended_five_minutes_after_it_was_queued(
-    watched: Watched, mails: MailServer
+    monitored: MonitoredTables, mails: MailServer
 ) -> None:
     from airflow.models.callback import Callback
     from airflow.models.deadline import Deadline
 
     now = datetime.now(timezone.utc)
-    watched.cycle(now - timedelta(minutes=35))
+    monitored.cycle(now - timedelta(minutes=35))
     with past_runs(Deadline, Callback), create_session() as session:
         run = session.merge(scheduled_run(parsed().get_dag("iceberg_offload"), now, queued=True))
         (deadline,) = session.scalars(select(Deadline).where(Deadline.dagrun_id == run.id)).all()
@@ -155,7 +156,7 @@ def test_airflow_calls_it_when_a_run_has_not_ended_five_minutes_after_it_was_que
 
         assert (ended, error) == (True, None)
     assert subjects(mails) == ["Critical: 9 tables are more than 30 minutes late"]
-    assert "is still at work" in text(mails)
+    assert "is still running" in text(mails)
 
 
 def executed(data: dict[str, Any]) -> tuple[bool, str | None]:

@@ -45,7 +45,7 @@ class TestTheScheduler:
         (found,) = check_scheduler(scheduler, dag)
 
         assert found.health is Health.RED
-        assert problem in found.finding
+        assert problem in found.message
         assert remedy in (found.remedy or "")
 
     def test_several_things_are_told_at_once(self):
@@ -76,7 +76,7 @@ class TestTheCycles:
     def test_each_is_told_with_its_duration(self):
         (found,) = check_cycles([run("running", 1, None), run("success", 15, 12.34)], NOW)
 
-        assert found.finding == "2026-11-20 11:59:00 running since 60.0 s, 2026-11-20 11:45:00 success after 12.3 s"
+        assert found.message == "2026-11-20 11:59:00 running since 60.0 s, 2026-11-20 11:45:00 success after 12.3 s"
 
 
 @pytest.mark.usefixtures("airflow_database")
@@ -147,7 +147,7 @@ class TestAirflowsDatabase:
         assert runs[1].ended == runs[1].started + timedelta(seconds=5)
 
     @pytest.mark.parametrize(
-        ("host", "port", "asked"),
+        ("host", "port", "expected"),
         [
             ("spark://spark.example.com", 7000, "spark://spark.example.com:7000"),
             ("spark://spark.example.com", None, "spark://spark.example.com:7077"),
@@ -155,10 +155,10 @@ class TestAirflowsDatabase:
             ("local[*]", None, "local[*]"),
         ],
     )
-    def test_the_spark_master_is_that_of_the_connection(self, monkeypatch, host, port, asked):
+    def test_the_spark_master_is_that_of_the_connection(self, monkeypatch, host, port, expected):
         monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", "host": host, "port": port}))
 
-        assert spark_master("spark_default") == asked
+        assert spark_master("spark_default") == expected
 
     def test_the_checks_carry_the_names_that_the_command_looks_for(self):
         assert [check.name for check in airflow_checks("spark_default")] == [

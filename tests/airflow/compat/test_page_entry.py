@@ -8,7 +8,7 @@ import sys
 
 from tests.support.checkout import CHECKOUT
 from tests.support.stack.airflow_home import HOME, process_environment
-from tests.support.stack.airflow_version import AIRFLOW_3, LINE_PLUGIN
+from tests.support.stack.airflow_version import AIRFLOW_3, VERSION_MODULES
 
 LINE = "3" if AIRFLOW_3 else "2"
 _LOADED = {
@@ -37,14 +37,14 @@ def test_loading_it_imports_no_more_than_small_modules() -> None:
         text=True,
         check=True,
     )
-    told = json.loads(result.stdout.splitlines()[-1])
+    loaded = json.loads(result.stdout.splitlines()[-1])
 
-    assert (told["plugins"], told["errors"]) == (["iceberg_offload"], {})
-    ours = {name for name in told["imported"] if name.startswith(("offload_", "iceberg_"))}
+    assert (loaded["plugins"], loaded["errors"]) == (["iceberg_offload"], {})
+    ours = {name for name in loaded["imported"] if name.startswith(("offload_", "iceberg_"))}
     assert ours == {
         "iceberg_offload_plugin",
         "offload_airflow",
-        *LINE_PLUGIN,
+        *VERSION_MODULES,
         "offload_airflow.compat",
         "offload_airflow.compat.version",
         "offload_airflow.compat.plugin",
@@ -53,7 +53,7 @@ def test_loading_it_imports_no_more_than_small_modules() -> None:
         "offload_core",
         "offload_core.errors",
     }
-    assert not {name.partition(".")[0] for name in told["imported"]} & {
+    assert not {name.partition(".")[0] for name in loaded["imported"]} & {
         "flask",
         "flask_appbuilder",
         "jinja2",

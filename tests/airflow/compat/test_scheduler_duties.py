@@ -1,4 +1,4 @@
-"""What the scheduler of Airflow 3 does for tasks, which have no way to Airflow's database."""
+"""What the scheduler of Airflow 3 does for tasks, which cannot reach Airflow's database."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from airflow.models.pool import Pool
 
 from offload_airflow.compat.history import airflow_history
+from offload_airflow.config.tables import load_settings
 from offload_core.protocol.window import Interval
 from tests.support.stack.airflow_version import AIRFLOW_3, dag_run, forget, parsed
 from tests.support.stack.runs import PERIOD, scheduled_run, task_context
@@ -26,15 +27,20 @@ WEEK = Interval(MONDAY, MONDAY + timedelta(days=7))
 
 
 def begin(dag_id: str, now: datetime = NOW) -> None:
-    """A run begins, as Airflow tells its listeners."""
+    """Start a run, as Airflow notifies its listeners of it."""
+    notify_listener(scheduled_run(parsed().get_dag(dag_id), now))
+
+
+def notify_listener(run: object) -> None:
+    """Call the plugin's listener for a run that starts."""
     from offload_airflow.compat.v3.scheduler_duties import SchedulerDuties
 
-    SchedulerDuties().on_dag_run_running(scheduled_run(parsed().get_dag(dag_id), now), "started")
+    SchedulerDuties(lambda: load_settings().pool).on_dag_run_running(run, "started")
 
 
 @pytest.fixture(autouse=True)
 def no_runs():
-    """No runs that were there before."""
+    """Delete the test's runs afterwards."""
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
 
@@ -70,18 +76,16 @@ def test_what_can_not_be_done_is_logged_and_holds_nothing_up(
 ) -> None:
     run = scheduled_run(parsed().get_dag("iceberg_offload"), NOW)
     set_variable("iceberg_offload_settings", {"no_such_setting": 1})
-    from offload_airflow.compat.v3.scheduler_duties import SchedulerDuties
-
-    SchedulerDuties().on_dag_run_running(run, "started")
-    assert "What a run of iceberg_offload needs of Airflow's database could not be done." in caplog.text
+    notify_listener(run)
+    assert "The preparation of a run of iceberg_offload in Airflow's database failed." in caplog.text
 
 
 class TestTheReport:
-    """Its task can't ask Airflow's database when schedulers were started."""
+    """Its task cannot read from Airflow's database when schedulers were started."""
 
     @pytest.fixture(autouse=True)
     def no_schedulers(self):
-        """No schedulers but the test's own, and nothing noted."""
+        """No schedulers but the test's own, and nothing saved."""
         from airflow.jobs.job import Job
         from airflow.models.variable import Variable
 
@@ -89,24 +93,24 @@ class TestTheReport:
         yield
         forget(Job, Variable)
 
-    def test_what_the_scheduler_notes_is_what_the_database_holds(self) -> None:
-        from offload_airflow.compat.v3.scheduler_starts import stored_starts, told_starts
+    def test_what_the_scheduler_saves_is_what_the_database_holds(self) -> None:
+        from offload_airflow.compat.v3.scheduler_starts import load_starts, stored_starts
 
-        assert told_starts() is None
+        assert load_starts() is None
         for age in (50, 30, 1):
             add_scheduler(NOW - timedelta(hours=age))
         begin("iceberg_offload_report")
 
-        told = told_starts()
-        assert told == stored_starts()
-        assert told is not None
-        assert told.within(Interval(NOW - timedelta(hours=31), NOW)) == [
+        saved = load_starts()
+        assert saved == stored_starts()
+        assert saved is not None
+        assert saved.restarts_in(Interval(NOW - timedelta(hours=31), NOW)) == [
             NOW - timedelta(hours=30),
             NOW - timedelta(hours=1),
         ]
-        assert told.up_since == NOW - timedelta(hours=50)
+        assert saved.up_since == NOW - timedelta(hours=50)
 
-    def test_a_task_is_told_the_same_past_as_the_command_line(self) -> None:
+    def test_a_task_sees_the_same_history_as_the_command_line(self) -> None:
         for number in range(-1, 6):
             end = MONDAY + number * PERIOD
             state, prefix = ("failed", "scheduled") if number == 3 else ("success", "scheduled")
@@ -117,10 +121,10 @@ class TestTheReport:
 
         report = parsed().get_dag("iceberg_offload_report")
         with task_context(scheduled_run(report, NOW + timedelta(days=7)), report.get_task("report")):
-            told = airflow_history("iceberg_offload", "*/15 * * * *", WEEK)
+            seen = airflow_history("iceberg_offload", "*/15 * * * *", WEEK)
 
         assert len(read.cycles) == 5
-        assert told == read
+        assert seen == read
 
 
 def add_scheduler(started: datetime) -> None:

@@ -1,4 +1,7 @@
-"""Variables and Connections as a task of Airflow 3 gets them: from Airflow's API, which takes a database that is away for "not found"."""
+"""Variables and Connections in a task of Airflow 3.
+
+They come from Airflow's API, which answers "not found" when its database is unavailable.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def in_task() -> Iterator[None]:
 
 
 @contextmanager
-def away(table: str) -> Iterator[None]:
+def unreadable(table: str) -> Iterator[None]:
     """A table of Airflow's database can't be read."""
     with create_session() as session:
         session.execute(text(f"ALTER TABLE {table} RENAME TO {table}_away"))
@@ -70,14 +73,14 @@ def test_a_variable_that_can_not_be_decrypted_is_an_error_and_not_an_unset_one(
 
 @pytest.mark.usefixtures("in_task")
 def test_a_database_that_can_not_be_read_is_an_error_and_not_an_unset_variable() -> None:
-    with away("variable"), pytest.raises(Exception, match="Server returned error"):
+    with unreadable("variable"), pytest.raises(Exception, match="Server returned error"):
         find_variable(KEY)
     assert find_variable(KEY) is None
 
 
 @pytest.mark.usefixtures("in_task")
 def test_a_database_that_can_not_be_read_is_an_error_and_not_a_missing_connection() -> None:
-    with away("variable"), away("connection"), pytest.raises(Exception, match="Server returned error"):
+    with unreadable("variable"), unreadable("connection"), pytest.raises(Exception, match="Server returned error"):
         find_connection("nowhere")
     assert find_connection("nowhere") is None
 

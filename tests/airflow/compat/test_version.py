@@ -17,7 +17,7 @@ PLUGINS = CHECKOUT / "plugins"
 @pytest.mark.parametrize(
     ("version", "is_3"), [("2.11.2", False), ("3.3.0", True), ("3.3.2rc1", True), ("3.10.0", True)]
 )
-def test_both_lines_are_told_apart(version: str, is_3: bool) -> None:
+def test_both_versions_are_distinguished(version: str, is_3: bool) -> None:
     assert is_airflow_3(version) is is_3
 
 
@@ -28,7 +28,10 @@ def test_a_version_that_it_was_not_built_for_is_refused_with_those_that_it_was(v
 
 
 def test_the_operators_command_says_so_without_a_stack_trace() -> None:
-    too_old = "import airflow, runpy; airflow.__version__ = '3.2.2'; runpy.run_module('offload_airflow.cli', run_name='__main__')"
+    too_old = (
+        "import airflow, runpy; airflow.__version__ = '3.2.2'; "
+        "runpy.run_module('offload_airflow.cli', run_name='__main__')"
+    )
     ended = subprocess.run([sys.executable, "-c", too_old], cwd=PLUGINS, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 2

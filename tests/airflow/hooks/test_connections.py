@@ -18,8 +18,8 @@ from offload_airflow.hooks.connections import (
 from offload_core.config.connections import ClickHouseConnection, IcebergConnection
 from offload_core.config.settings import Settings
 from offload_core.errors import FixConfiguration
-from tests.airflow.conftest import SetConnection
 from tests.support.checkout import CHECKOUT
+from tests.support.stack.airflow_connections import SetConnection
 from tests.support.stack.airflow_home import process_environment
 
 pytestmark = pytest.mark.usefixtures("airflow_database")

@@ -11,7 +11,6 @@ import pytest
 
 from offload_core.protocol.window import to_micros
 from offload_core.source.clickhouse import ClickHouse
-from tests.airflow.conftest import clickhouse_fields, http_fields
 from tests.support.fakes.mail_server import free_port
 from tests.support.fakes.webhook import webhook
 from tests.support.ledger.monitored_stack import (
@@ -21,12 +20,13 @@ from tests.support.ledger.monitored_stack import (
     PAGER,
     SECOND,
     TABLES,
-    Watched,
+    MonitoredTables,
     quarters,
     subjects,
     text,
 )
 from tests.support.ledger.week_of_ledger import DAY, HOUR, MINUTE, PERIOD
+from tests.support.stack.airflow_connections import clickhouse_fields, http_fields
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("airflow_database")]
 
@@ -34,12 +34,12 @@ KRAKEN, BINANCE = "bronze_trades_kraken", "bronze_trades_binance"
 
 
 class TestTwoHours:
-    def test_of_a_paused_dag_are_one_mail_a_level_and_one_when_it_is_over(self, watched, mails):
-        watched.cycles = replace(watched.cycles, is_paused=True)
-        watched.looks(NOON, NOON + 2 * HOUR)
-        watched.cycles = replace(watched.cycles, is_paused=False)
-        watched.cycle(NOON + 2 * HOUR)
-        watched.looks(NOON + 2 * HOUR, NOON + 2 * HOUR + PERIOD)
+    def test_of_a_paused_dag_are_one_mail_a_level_and_one_when_it_is_over(self, monitored, mails):
+        monitored.cycles = replace(monitored.cycles, is_paused=True)
+        monitored.checks(NOON, NOON + 2 * HOUR)
+        monitored.cycles = replace(monitored.cycles, is_paused=False)
+        monitored.cycle(NOON + 2 * HOUR)
+        monitored.checks(NOON + 2 * HOUR, NOON + 2 * HOUR + PERIOD)
 
         assert subjects(mails) == [
             "Warning: 9 tables are more than 20 minutes late",
@@ -52,53 +52,53 @@ class TestTwoHours:
         assert "The DAG iceberg_offload is paused." in text(mails, 0)
         assert "airflow dags unpause iceberg_offload" in text(mails, 0)
 
-    def test_without_clickhouse_are_told_once_not_once_per_table_and_the_sla_repeats_nothing(self, watched, mails):
+    def test_without_clickhouse_are_told_once_not_once_per_table_and_the_sla_repeats_nothing(self, monitored, mails):
         for number, due in enumerate(quarters(NOON + PERIOD, 8)):
-            watched.failing_cycle(due)
-            watched.look(due + 5 * MINUTE + SECOND * number)
-            watched.looks(due, due + PERIOD)
-        watched.cycle(NOON + 9 * PERIOD)
-        watched.looks(NOON + 9 * PERIOD, NOON + 10 * PERIOD)
+            monitored.failing_cycle(due)
+            monitored.check(due + 5 * MINUTE + SECOND * number)
+            monitored.checks(due, due + PERIOD)
+        monitored.cycle(NOON + 9 * PERIOD)
+        monitored.checks(NOON + 9 * PERIOD, NOON + 10 * PERIOD)
 
-        told = subjects(mails)
-        assert told[0] == "The offload of 2 tables failed (clickhouse_connection)"
-        assert [subject.partition(":")[0] for subject in told[1:]] == [
+        sent = subjects(mails)
+        assert sent[0] == "The offload of 2 tables failed (clickhouse_connection)"
+        assert [subject.partition(":")[0] for subject in sent[1:]] == [
             "Warning",
             "Critical",
             "Severe",
             "PAGE",
             "Over",
         ]
-        assert told[-1] == "Over: 9 tables are offloaded again"
+        assert sent[-1] == "Over: 9 tables are offloaded again"
         assert DOWN[1] in text(mails, 1)
 
-    def test_of_one_halted_table_are_one_page_and_its_lag_is_not_told_as_well(self, watched, mails):
-        watched.written.add(KRAKEN, NOON + PERIOD, "halt", error_kind="cold_rows_lost", message="5 rows are gone.")
+    def test_of_one_halted_table_are_one_page_and_its_lag_is_not_told_as_well(self, monitored, mails):
+        monitored.ledger.add(KRAKEN, NOON + PERIOD, "halt", error_kind="cold_rows_lost", message="5 rows are gone.")
         for due in quarters(NOON + PERIOD, 8):
-            watched.cycle(due, set(TABLES) - {KRAKEN})
-            watched.written.add(KRAKEN, due + MINUTE, "failure", error_kind="halted", message="It is halted.")
-            watched.looks(due, due + PERIOD)
+            monitored.cycle(due, set(TABLES) - {KRAKEN})
+            monitored.ledger.add(KRAKEN, due + MINUTE, "failure", error_kind="halted", message="It is halted.")
+            monitored.checks(due, due + PERIOD)
 
         assert subjects(mails) == [f"PAGE: Data loss: {KRAKEN} is halted"]
         assert mails.mails[0].recipients == [OPS, PAGER]
         assert "5 rows are gone." in text(mails)
         assert f"offload resume {KRAKEN}" in text(mails)
-        assert "Of the other tables, 8 are in time." in text(mails)
+        assert "Of the other tables, 8 are on time." in text(mails)
 
-        watched.written.add(KRAKEN, NOON + 3 * HOUR, "resume")
-        watched.cycle(NOON + 3 * HOUR, set(TABLES) - {KRAKEN})
-        watched.looks(NOON + 3 * HOUR, NOON + 3 * HOUR + PERIOD)
+        monitored.ledger.add(KRAKEN, NOON + 3 * HOUR, "resume")
+        monitored.cycle(NOON + 3 * HOUR, set(TABLES) - {KRAKEN})
+        monitored.checks(NOON + 3 * HOUR, NOON + 3 * HOUR + PERIOD)
         assert len(mails.mails) == 1
-        watched.cycle(NOON + 3 * HOUR + PERIOD)
-        watched.looks(NOON + 3 * HOUR + PERIOD, NOON + 3 * HOUR + 2 * PERIOD)
+        monitored.cycle(NOON + 3 * HOUR + PERIOD)
+        monitored.checks(NOON + 3 * HOUR + PERIOD, NOON + 3 * HOUR + 2 * PERIOD)
         assert subjects(mails)[1:] == [f"Over: {KRAKEN} is offloaded again"]
 
-    def test_of_one_failing_table_name_it_alone_with_its_error(self, watched, mails):
+    def test_of_one_failing_table_name_it_alone_with_its_error(self, monitored, mails):
         for due in quarters(NOON + PERIOD, 8):
-            watched.cycle(due, set(TABLES) - {KRAKEN})
+            monitored.cycle(due, set(TABLES) - {KRAKEN})
             for attempt in range(3):
-                watched.written.add(KRAKEN, due + attempt * MINUTE, "failure", error_kind="spark", message="It died.")
-            watched.looks(due, due + PERIOD)
+                monitored.ledger.add(KRAKEN, due + attempt * MINUTE, "failure", error_kind="spark", message="It died.")
+            monitored.checks(due, due + PERIOD)
 
         assert [subject.replace(KRAKEN, "it") for subject in subjects(mails)] == [
             "The offload of it failed (spark)",
@@ -109,71 +109,71 @@ class TestTwoHours:
         ]
         assert all("It died." in text(mails, number) for number in range(5))
 
-    def test_with_a_dead_mail_server_are_told_as_they_are_when_it_is_back(self, watched, mails, monkeypatch):
+    def test_with_a_dead_mail_server_are_told_as_they_are_when_it_is_back(self, monitored, mails, monkeypatch):
         port = free_port()
         with monkeypatch.context() as broken:
             broken.setenv("AIRFLOW__SMTP__SMTP_PORT", str(port))
-            watched.looks(NOON, NOON + 2 * HOUR)
-        assert watched.unheard > 0
-        watched.look(NOON + 2 * HOUR + 3 * MINUTE)
-        watched.look(NOON + 2 * HOUR + 8 * MINUTE)
+            monitored.checks(NOON, NOON + 2 * HOUR)
+        assert monitored.failed_notifications > 0
+        monitored.check(NOON + 2 * HOUR + 3 * MINUTE)
+        monitored.check(NOON + 2 * HOUR + 8 * MINUTE)
 
         assert subjects(mails) == ["PAGE: Emergency: 9 tables are more than an hour late"]
 
 
-def test_a_day_of_healthy_cycles_quiet_tables_and_closed_daily_candles_raise_no_alarm(watched, mails):
+def test_a_day_of_healthy_cycles_quiet_tables_and_closed_daily_candles_raise_no_alarm(monitored, mails):
     for number, due in enumerate(quarters(NOON + PERIOD, 96)):
         quiet = {"gold_ohlcv_1d", "gold_ohlcv_1h", *(TABLES[(number * step) % 9] for step in (1, 2, 4))}
         seconds = (5, 20, 7, 15, 20)[number % 5]
-        watched.cycles = replace(watched.cycles, last_started=due, running_since=due)
-        watched.look(due + 5 * SECOND)
-        watched.cycle(due, set(TABLES) - quiet, seconds=seconds)
-        watched.cycle(due, quiet, seconds=seconds, kind="empty")
-        watched.look(due + 10 * seconds * SECOND)
-        watched.cycles = replace(watched.cycles, running_since=None)
-        watched.looks(due, due + PERIOD)
-        watched.look(due + PERIOD - SECOND)
+        monitored.cycles = replace(monitored.cycles, last_started=due, running_since=due)
+        monitored.check(due + 5 * SECOND)
+        monitored.cycle(due, set(TABLES) - quiet, seconds=seconds)
+        monitored.cycle(due, quiet, seconds=seconds, kind="empty")
+        monitored.check(due + 10 * seconds * SECOND)
+        monitored.cycles = replace(monitored.cycles, running_since=None)
+        monitored.checks(due, due + PERIOD)
+        monitored.check(due + PERIOD - SECOND)
 
     assert subjects(mails) == []
-    assert remembered(watched) == 0
+    assert remembered(monitored) == 0
 
 
-def remembered(watched: Watched) -> int:
+def remembered(monitored: MonitoredTables) -> int:
     query = "SELECT count(*) AS rows FROM offload_alerts WHERE pipeline_id = %s"
-    record = watched.written.session.execute(query, (watched.written.pipeline,)).fetchone()
+    record = monitored.ledger.session.execute(query, (monitored.ledger.pipeline,)).fetchone()
     assert record is not None
     return int(record["rows"])
 
 
-class TestWhatIsTold:
-    def test_a_failed_attempt_that_is_followed_by_a_good_one_is_nobodys_business(self, watched, mails):
-        watched.written.add(KRAKEN, NOON + PERIOD, "failure", error_kind="spark", message="It died.")
-        watched.look(NOON + PERIOD + 30 * SECOND)
-        watched.cycle(NOON + PERIOD + MINUTE)
-        watched.looks(NOON + PERIOD, NOON + 2 * PERIOD)
+class TestWhatIsNotified:
+    def test_a_failed_attempt_that_is_followed_by_a_good_one_is_nobodys_business(self, monitored, mails):
+        monitored.ledger.add(KRAKEN, NOON + PERIOD, "failure", error_kind="spark", message="It died.")
+        monitored.check(NOON + PERIOD + 30 * SECOND)
+        monitored.cycle(NOON + PERIOD + MINUTE)
+        monitored.checks(NOON + PERIOD, NOON + 2 * PERIOD)
 
         assert subjects(mails) == []
 
-    def test_a_server_that_is_away_for_one_cycle_is_told_and_that_it_is_over(self, watched, mails):
-        watched.failing_cycle(NOON + PERIOD)
-        watched.looks(NOON + PERIOD, NOON + PERIOD + 8 * MINUTE)
-        watched.cycle(NOON + PERIOD + 9 * MINUTE)
-        watched.look(NOON + PERIOD + 13 * MINUTE)
+    def test_a_server_that_is_away_for_one_cycle_is_told_and_that_it_is_over(self, monitored, mails):
+        monitored.failing_cycle(NOON + PERIOD)
+        monitored.checks(NOON + PERIOD, NOON + PERIOD + 8 * MINUTE)
+        monitored.cycle(NOON + PERIOD + 9 * MINUTE)
+        monitored.check(NOON + PERIOD + 13 * MINUTE)
 
         assert [subject.partition(" ")[0] for subject in subjects(mails)] == ["The", "Warning:", "Over:"]
 
-    def test_tables_of_one_cycle_reach_a_level_in_one_mail_though_not_in_one_second(self, watched, mails):
-        watched.look(NOON + 20 * MINUTE + 15 * SECOND)
-        watched.look(NOON + 20 * MINUTE + 50 * SECOND)
-        watched.look(NOON + 23 * MINUTE)
+    def test_tables_of_one_cycle_reach_a_level_in_one_mail_though_not_in_one_second(self, monitored, mails):
+        monitored.check(NOON + 20 * MINUTE + 15 * SECOND)
+        monitored.check(NOON + 20 * MINUTE + 50 * SECOND)
+        monitored.check(NOON + 23 * MINUTE)
 
         assert subjects(mails) == ["Warning: 2 tables are more than 20 minutes late"]
         assert text(mails).count("soon Warning") == 7
 
-    def test_the_levels_follow_the_settings_of_a_slower_schedule(self, watched, mails, configure_alerts):
+    def test_the_levels_follow_the_settings_of_a_slower_schedule(self, monitored, mails, configure_alerts):
         configure_alerts(lag_minutes={"elevated": 30, "warning": 40, "critical": 60, "severe": 75, "emergency": 90})
         for minutes in (38, 44, 64):
-            watched.look(NOON + minutes * MINUTE)
+            monitored.check(NOON + minutes * MINUTE)
 
         assert subjects(mails) == [
             "Warning: 9 tables are more than 40 minutes late",
@@ -181,67 +181,67 @@ class TestWhatIsTold:
         ]
         assert "the objective of an hour is missed" in text(mails)
 
-    def test_tables_that_recover_while_the_cycle_is_at_work_are_told_together_when_it_ends(self, watched, mails):
-        watched.look(NOON + 35 * MINUTE)
-        watched.cycles = replace(watched.cycles, running_since=NOON + 45 * MINUTE)
-        watched.cycle(NOON + 45 * MINUTE, [BINANCE])
-        watched.look(NOON + 48 * MINUTE)
+    def test_tables_that_recover_while_the_cycle_is_at_work_are_told_together_when_it_ends(self, monitored, mails):
+        monitored.check(NOON + 35 * MINUTE)
+        monitored.cycles = replace(monitored.cycles, running_since=NOON + 45 * MINUTE)
+        monitored.cycle(NOON + 45 * MINUTE, [BINANCE])
+        monitored.check(NOON + 48 * MINUTE)
         assert len(mails.mails) == 2
         assert "Over" not in subjects(mails)[1]
-        watched.cycle(NOON + 49 * MINUTE)
-        watched.look(NOON + 53 * MINUTE)
+        monitored.cycle(NOON + 49 * MINUTE)
+        monitored.check(NOON + 53 * MINUTE)
 
         assert subjects(mails)[2:] == ["Over: 9 tables are offloaded again"]
         assert f"- {BINANCE}: was Critical" in text(mails)
 
-    def test_a_table_that_is_switched_off_is_late_no_longer(self, watched, mails, set_variable):
+    def test_a_table_that_is_switched_off_is_late_no_longer(self, monitored, mails, set_variable):
         from offload_core.config.tables import DEFAULT_TABLES
 
-        watched.cycle(NOON + PERIOD, set(TABLES) - {KRAKEN})
-        watched.look(NOON + 25 * MINUTE)
+        monitored.cycle(NOON + PERIOD, set(TABLES) - {KRAKEN})
+        monitored.check(NOON + 25 * MINUTE)
         entries = [table.model_dump(mode="json") for table in DEFAULT_TABLES]
         entries[1]["enabled"] = False
         set_variable("iceberg_offload_tables", entries)
-        watched.look(NOON + 28 * MINUTE)
-        watched.look(NOON + 33 * MINUTE)
+        monitored.check(NOON + 28 * MINUTE)
+        monitored.check(NOON + 33 * MINUTE)
 
         assert subjects(mails)[0] == f"Warning: {KRAKEN} is more than 20 minutes late"
         assert f"- {KRAKEN}: was switched off" in text(mails)
 
-    def test_a_lag_of_twenty_hours_is_told_even_of_a_halted_table_because_ttl_takes_rows(self, watched, mails):
-        watched.written.add(KRAKEN, NOON + PERIOD, "halt", error_kind="source_replaced", message="Made again.")
-        watched.look(NOON + 16 * MINUTE)
-        watched.cycle(NOON + 19 * HOUR, set(TABLES) - {KRAKEN})
-        watched.look(NOON + 19 * HOUR + 5 * MINUTE)
-        watched.cycle(NOON + 20 * HOUR, set(TABLES) - {KRAKEN})
-        watched.look(NOON + 20 * HOUR + 5 * MINUTE)
+    def test_a_lag_of_twenty_hours_is_told_even_of_a_halted_table_because_ttl_takes_rows(self, monitored, mails):
+        monitored.ledger.add(KRAKEN, NOON + PERIOD, "halt", error_kind="source_replaced", message="Made again.")
+        monitored.check(NOON + 16 * MINUTE)
+        monitored.cycle(NOON + 19 * HOUR, set(TABLES) - {KRAKEN})
+        monitored.check(NOON + 19 * HOUR + 5 * MINUTE)
+        monitored.cycle(NOON + 20 * HOUR, set(TABLES) - {KRAKEN})
+        monitored.check(NOON + 20 * HOUR + 5 * MINUTE)
 
         assert subjects(mails)[0] == f"PAGE: {KRAKEN} is halted"
         assert subjects(mails)[1].startswith(f"PAGE: Rows at risk: {KRAKEN} is more than 20 hours late")
 
-    def test_a_table_that_was_never_initialized_and_a_wrong_entry_are_told_once(self, watched, mails, set_variable):
+    def test_a_table_that_was_never_initialized_and_a_wrong_entry_are_told_once(self, monitored, mails, set_variable):
         from offload_core.config.tables import DEFAULT_TABLES
 
         entries = [table.model_dump(mode="json") for table in DEFAULT_TABLES]
         entries[0]["target"] = "cold.new_table"
         entries[1]["partition"] = "week"
         set_variable("iceberg_offload_tables", entries)
-        watched.look(NOON + 4 * MINUTE)
-        watched.look(NOON + 9 * MINUTE)
+        monitored.check(NOON + 4 * MINUTE)
+        monitored.check(NOON + 9 * MINUTE)
 
         (mail,) = mails.mails
         assert "Watermark not found for table: new_table." in mail.part("text/plain").get_content()
         assert "offload init" in mail.part("text/plain").get_content()
         assert "partition" in mail.part("text/plain").get_content()
 
-    def test_rows_that_wait_in_clickhouse_are_counted(self, watched, mails, clickhouse, set_connection):
+    def test_rows_that_wait_in_clickhouse_are_counted(self, monitored, mails, clickhouse, set_connection):
         set_connection("clickhouse_default", **clickhouse_fields(clickhouse.connection))
         set_connection("clickhouse_http", **http_fields(clickhouse.connection))
         now = datetime.now(timezone.utc)
-        watched.cycle(now - 25 * MINUTE)
+        monitored.cycle(now - 25 * MINUTE)
         for at in (now - 20 * MINUTE, now - 10 * MINUTE, now - MINUTE):
             insert_trade(clickhouse.client, at)
-        watched.look(now)
+        monitored.check(now)
 
         waiting = {
             line[2:].partition(":")[0]: line.rpartition(": ")[2] for line in text(mails).splitlines() if "rows" in line
@@ -250,79 +250,79 @@ class TestWhatIsTold:
         assert (waiting[BINANCE], waiting[KRAKEN], len(waiting)) == ("2", "0", 9)
 
     def test_rows_are_unknown_where_clickhouse_is_away_and_it_is_asked_only_once(
-        self, watched, mails, set_connection, caplog
+        self, monitored, mails, set_connection, caplog
     ):
         set_connection("clickhouse_default", conn_type="clickhouse", host="127.0.0.1", port=free_port())
         set_connection("clickhouse_http", conn_type="http", host="127.0.0.1", port=free_port())
         with caplog.at_level(logging.INFO):
-            watched.look(NOON + 25 * MINUTE)
+            monitored.check(NOON + 25 * MINUTE)
 
         assert text(mails).count("rows waiting: unknown") == 9
         assert caplog.text.count("Waiting rows can't be counted") == 1
 
-    def test_runbooks_are_links_where_the_settings_say_where_they_are(self, watched, mails, configure_alerts):
+    def test_runbooks_are_links_where_the_settings_say_where_they_are(self, monitored, mails, configure_alerts):
         configure_alerts(runbook_url="https://docs.example.com/runbooks/")
-        watched.look(NOON + 25 * MINUTE)
+        monitored.check(NOON + 25 * MINUTE)
         configure_alerts()
-        watched.look(NOON + 35 * MINUTE)
+        monitored.check(NOON + 35 * MINUTE)
 
         address = "https://docs.example.com/runbooks/iceberg-scheduler-recovery.md"
         assert f'<a href="{address}"' in mails.mails[0].part("text/html").get_content()
         assert f"Runbook: {address}" in text(mails, 0)
         assert "Runbook: docs/runbooks/iceberg-scheduler-recovery.md" in text(mails, 1)
 
-    def test_what_a_table_says_is_text_not_html(self, watched, mails):
-        watched.written.add(KRAKEN, NOON + PERIOD, "halt", error_kind="halted", message="Iceberg lacks <3> rows.")
-        watched.look(NOON + 16 * MINUTE)
+    def test_what_a_table_says_is_text_not_html(self, monitored, mails):
+        monitored.ledger.add(KRAKEN, NOON + PERIOD, "halt", error_kind="halted", message="Iceberg lacks <3> rows.")
+        monitored.check(NOON + 16 * MINUTE)
 
         assert "Iceberg lacks &lt;3&gt; rows." in mails.mails[0].part("text/html").get_content()
         assert "Iceberg lacks <3> rows." in text(mails)
 
-    def test_slack_gets_the_same_and_what_it_missed_later(self, watched, mails, configure_alerts, set_connection):
+    def test_slack_gets_the_same_and_what_it_missed_later(self, monitored, mails, configure_alerts, set_connection):
         with webhook() as slack:
             configure_alerts(slack_conn_id="slack_alerts")
             set_connection("slack_alerts", conn_type="slackwebhook", password=f"{slack.url}/T0/B0/s3cret")
             slack.status = 500
-            watched.look(NOON + 25 * MINUTE)
+            monitored.check(NOON + 25 * MINUTE)
             slack.status = 200
-            watched.look(NOON + 28 * MINUTE)
-            watched.look(NOON + 29 * MINUTE)
+            monitored.check(NOON + 28 * MINUTE)
+            monitored.check(NOON + 29 * MINUTE)
 
-        assert watched.unheard == 1
+        assert monitored.failed_notifications == 1
         assert len(mails.mails) == 1
         missed, second = slack.messages
         assert missed.splitlines()[0] == second.splitlines()[0]
         assert second.startswith("*[")
         assert "Warning: 9 tables are more than 20 minutes late*" in second
-        assert "No cycle has begun since 2026-03-02 12:00 UTC" in second
+        assert "No cycle has started since 2026-03-02 12:00 UTC" in second
 
-    def test_nobody_is_told_where_nobody_is_named_but_the_log_has_it(self, watched, mails, configure_alerts, caplog):
+    def test_nobody_is_told_where_nobody_is_named_but_the_log_has_it(self, monitored, mails, configure_alerts, caplog):
         configure_alerts(alert_recipients=[], page_recipients=[])
         with caplog.at_level(logging.INFO):
-            watched.look(NOON + 25 * MINUTE)
+            monitored.check(NOON + 25 * MINUTE)
 
         assert mails.mails == []
-        assert f"{BINANCE}: lag 24.9 minutes (Warning), last offloaded 2026-03-02 12:00:07+00:00" in caplog.text
+        assert f"{BINANCE}: lag 24.9 minutes (Warning), last offloaded 2026-03-02 12:00:07 UTC" in caplog.text
 
-    def test_two_that_look_at_once_tell_it_once(self, watched, mails):
+    def test_two_that_look_at_once_tell_it_once(self, monitored, mails):
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(watched.look, [NOON + 25 * MINUTE] * 2))
+            list(pool.map(monitored.check, [NOON + 25 * MINUTE] * 2))
 
         assert len(mails.mails) == 1
 
-    def test_what_was_told_long_ago_and_is_over_is_forgotten_and_what_is_open_stays(self, watched):
-        from offload_ops.alerts.state_file import AlertMemory
+    def test_what_was_told_long_ago_and_is_over_is_forgotten_and_what_is_open_stays(self, monitored):
+        from offload_ops.alerts.notification_log import NotificationLog
 
-        watched.cycle(NOON + PERIOD, set(TABLES) - {KRAKEN, BINANCE})
-        watched.look(NOON + 25 * MINUTE)
-        watched.cycle(NOON + 2 * PERIOD, set(TABLES) - {KRAKEN})
-        watched.look(NOON + 33 * MINUTE)
-        memory = AlertMemory(watched.written.session, watched.written.pipeline)
-        before = remembered(watched)
+        monitored.cycle(NOON + PERIOD, set(TABLES) - {KRAKEN, BINANCE})
+        monitored.check(NOON + 25 * MINUTE)
+        monitored.cycle(NOON + 2 * PERIOD, set(TABLES) - {KRAKEN})
+        monitored.check(NOON + 33 * MINUTE)
+        sent = NotificationLog(monitored.ledger.session, monitored.ledger.pipeline)
+        before = remembered(monitored)
 
-        assert memory.forget(NOON + DAY) == 2
-        assert remembered(watched) == before - 2
-        assert set(memory.told("mail")) == {KRAKEN}
+        assert sent.delete_old(NOON + DAY) == 2
+        assert remembered(monitored) == before - 2
+        assert set(sent.states("mail")) == {KRAKEN}
 
 
 def insert_trade(client: ClickHouse, at: datetime) -> None:
@@ -334,7 +334,7 @@ def insert_trade(client: ClickHouse, at: datetime) -> None:
 
 class TestWhatItNeverDoes:
     def test_no_password_and_no_address_of_the_webhook_is_in_mails_or_logs(
-        self, watched, mails, connect_postgres, caplog, configure_alerts, set_connection
+        self, monitored, mails, connect_postgres, caplog, configure_alerts, set_connection
     ):
         with webhook() as slack:
             configure_alerts(slack_conn_id="slack_alerts")
@@ -342,9 +342,9 @@ class TestWhatItNeverDoes:
             caplog.set_level(logging.DEBUG)
             for name in ("airflow.task.hooks", "offload"):
                 caplog.set_level(logging.DEBUG, logger=name)
-            watched.look(NOON + 25 * MINUTE)
+            monitored.check(NOON + 25 * MINUTE)
             slack.status = 404
-            watched.look(NOON + 35 * MINUTE)
+            monitored.check(NOON + 35 * MINUTE)
 
         assert len(slack.messages) == 2
         secret = connect_postgres.password.get_secret_value()

@@ -1,4 +1,4 @@
-"""The audit's tasks, with a real ClickHouse, ledger and Iceberg table: what came late, what is too much, what was lost."""
+"""The audit's tasks, with a real ClickHouse, ledger and Iceberg table: late, surplus and lost rows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from offload_core.jobs.arguments import JobArguments
 from offload_core.jobs.arguments import parse as parse_job_arguments
 from offload_core.protocol.plan import RunMode
 from offload_core.source.queries import format_time
-from tests.airflow.conftest import SetConnection, set_connections
 from tests.support.spark.world import World, new_world
+from tests.support.stack.airflow_connections import SetConnection, set_connections
 from tests.support.stack.runs import attempt, manual_run, task_context
 from tests.support.stack.servers import unique_name
 
@@ -40,7 +40,8 @@ def offloaded(servers: Connections, tmp_path_factory: pytest.TempPathFactory) ->
     """Three rows of two hours ago and one of an hour ago, offloaded."""
     with new_world(servers, tmp_path_factory.mktemp("world")) as world:
         world.hot.command(
-            f"CREATE TABLE {TABLE.source} (at DateTime64(6, 'UTC'), number UInt64) ENGINE = MergeTree ORDER BY (at, number)"
+            f"CREATE TABLE {TABLE.source} (at DateTime64(6, 'UTC'), number UInt64) "
+            "ENGINE = MergeTree ORDER BY (at, number)"
         )
         for number in (1, 2, 3):
             insert(world, OLD, number)
@@ -96,9 +97,11 @@ def test_rows_that_came_late_are_repaired_and_counted(world: World, dag: DAG) ->
 
     audit = attempt(run, dag.get_task("audit"))
     assert audit.xcom_pull(task_ids="audit", key="late_rows") == 2
-    asked = repair_arguments(dag, run)
-    assert asked.mode is RunMode.REPAIR
-    world.run_well(TABLE, mode=asked.mode, interval_start=asked.interval_start, interval_end=asked.interval_end)
+    arguments = repair_arguments(dag, run)
+    assert arguments.mode is RunMode.REPAIR
+    world.run_well(
+        TABLE, mode=arguments.mode, interval_start=arguments.interval_start, interval_end=arguments.interval_end
+    )
     assert attempt(run, dag.get_task("look_again")).state == "success"
 
     row = world.history(TABLE)[0]

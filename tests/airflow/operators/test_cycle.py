@@ -18,13 +18,14 @@ from offload_airflow.operators.cycle_summary import TableTasks
 from offload_core.config.connections import PostgresConnection
 from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.errors import LedgerUnavailable
-from offload_core.ledger.ledger import Ledger, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.ledger.session import connect
 from offload_core.ledger.tables import TableRegister
 from offload_core.protocol.window import ORIGIN
-from offload_core.source.clickhouse import quote_identifier
-from tests.airflow.conftest import SetConnection, clickhouse_fields
+from offload_core.source.quoting import quote_identifier
 from tests.support.fakes.spark import FakeSpark, report
+from tests.support.stack.airflow_connections import SetConnection, clickhouse_fields
 from tests.support.stack.airflow_version import AIRFLOW_3, parsed
 from tests.support.stack.runs import attempt, scheduled_run, whole_run
 from tests.support.stack.servers import HotTier, unique_name
@@ -85,7 +86,7 @@ def test_the_opening_task_succeeds_when_the_exporter_can_not_be_told(
 
     attempt(scheduled_run(dag, NOON), opening)
 
-    assert "The metrics exporter can't be told which tables are switched on" in caplog.text
+    assert "Could not record for the metrics exporter which tables are switched on" in caplog.text
 
 
 @pytest.mark.skipif(AIRFLOW_3, reason="the scheduler does it: tests/airflow/compat/test_scheduler_duties.py")
@@ -114,7 +115,7 @@ def test_the_closing_task_adds_up_what_the_run_wrote_into_the_ledger(
     end(run, wait_one="success", offload_one="success", wait_two="skipped", offload_two="skipped")
     ledger.initialize("one")
     for run_id, rows in ((run.run_id, 70), ("another", 1000), (run.run_id, 50)):
-        step = Step("increment", ORIGIN, 0, None, run_id=run_id, attempt=1, rows=rows, seconds=1.5)
+        step = Step(StepKind.INCREMENT, ORIGIN, 0, None, run_id=run_id, attempt=1, rows=rows, seconds=1.5)
         ledger.append(ledger.watermark("one"), step)
     caplog.set_level(logging.INFO)
     assert attempt(run, closing).state == "success"
@@ -133,7 +134,9 @@ def test_what_a_run_wrote_before_it_was_cleared_is_not_counted_again(
     ledger.initialize("one")
     run = scheduled_run(dag, datetime.now(timezone.utc) + timedelta(minutes=1))
     end(run, wait_one="success", offload_one="success", wait_two="skipped", offload_two="skipped")
-    ledger.append(ledger.watermark("one"), Step("increment", ORIGIN, 0, None, run_id=run.run_id, attempt=1, rows=70))
+    ledger.append(
+        ledger.watermark("one"), Step(StepKind.INCREMENT, ORIGIN, 0, None, run_id=run.run_id, attempt=1, rows=70)
+    )
     caplog.set_level(logging.INFO)
     attempt(run, closing)
     assert "| Rows offloaded: 0 |" in caplog.text

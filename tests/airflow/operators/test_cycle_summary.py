@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from offload_airflow.operators.cycle_summary import Outcome, TableTasks, completed_line, outcomes
-from offload_core.ledger.ledger import LedgerRow
+from offload_core.ledger.rows import LedgerRow, RowStatus, StepKind
 from offload_core.protocol.window import ORIGIN
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
@@ -26,8 +26,8 @@ def row(
         id=1,
         table_name="trades",
         cursor=ORIGIN,
-        status=status,
-        kind=kind,
+        status=RowStatus(status),
+        kind=StepKind(kind),
         created_at=NOON,
         started_from=None,
         generation=0,

@@ -23,10 +23,11 @@ from offload_core.config.connections import PostgresConnection
 from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.errors import SparkFailed
 from offload_core.jobs.arguments import parse
-from offload_core.ledger.ledger import Ledger, Step
+from offload_core.ledger.ledger import Ledger
 from offload_core.ledger.maintenance_log import MaintenanceLog
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.ledger.session import connect
-from offload_core.maintenance import Figures
+from offload_core.maintenance import TableStats
 from offload_core.protocol.window import ORIGIN
 from tests.support.fakes.spark import FakeSpark, report
 from tests.support.stack.runs import attempt, manual_run, scheduled_run
@@ -115,10 +116,11 @@ def test_the_clean_up_deletes_what_is_older_than_the_retention(
     ledger.initialize(ONE)
     for number in range(4):
         last = ledger.watermark(ONE)
-        ledger.append(last, Step("increment", ORIGIN, 0, None, f"run_{number}", 1, None, 1, number, number))
+        ledger.append(last, Step(StepKind.INCREMENT, ORIGIN, 0, None, f"run_{number}", 1, None, 1, number, number))
     with connect(connect_postgres) as session:
         session.execute(
-            "UPDATE offload_watermarks SET created_at = created_at - interval '16 days' WHERE pipeline_id = %s AND run_id < 'run_3'",
+            "UPDATE offload_watermarks SET created_at = created_at - interval '16 days' "
+            "WHERE pipeline_id = %s AND run_id < 'run_3'",
             (pipeline,),
         )
     attempt(scheduled_run(dag, NOON), dag.get_task("clean_ledger"))
@@ -131,14 +133,14 @@ def test_the_closing_task_tells_every_tables_figures_and_fails_if_a_task_failed(
 ) -> None:
     caplog.set_level(logging.INFO)
     run = scheduled_run(dag, NOON)
-    before, after = Figures(96, 1, 96, 0, 300, 9, 9, 1.0, 4), Figures(1, 1, 1, 0, 20, 1, 9, 1.0, 1)
+    before, after = TableStats(96, 1, 96, 0, 300, 9, 9, 1.0, 4), TableStats(1, 1, 1, 0, 20, 1, 9, 1.0, 1)
     with connect(connect_postgres) as session:
         log = MaintenanceLog(session, pipeline)
         log.append(ONE, run_id=run.run_id, attempt=1, seconds=3.0, before=before, after=after, steps=[])
     end(run, **{f"maintain_{ONE}": "success", f"maintain_{TWO}": "skipped", "clean_ledger": "success"})
     assert attempt(run, dag.get_task("close_maintenance")).state == "success"
     assert f"✓ {ONE}: data files 96 → 1, snapshots 300 → 20, 3.0 s" in caplog.messages
-    assert f"- {TWO}: not asked for, or switched off" in caplog.messages
+    assert f"- {TWO}: not selected, or switched off" in caplog.messages
 
     end(run, **{f"maintain_{TWO}": "failed", "clean_ledger": "failed"})
     with pytest.raises(AirflowFailException, match=f"2 tasks failed: maintain_{TWO}, clean_ledger"):

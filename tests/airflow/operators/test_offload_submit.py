@@ -30,9 +30,9 @@ from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.errors import FixConfiguration, SparkFailed, SparkOutOfMemory
 from offload_core.jobs.arguments import parse
 from offload_core.ledger.ledger import Ledger
-from tests.airflow.conftest import CLICKHOUSE_SECRET, ICEBERG_SECRET, SetConnection
 from tests.support.fakes.spark import FakeSpark, report
-from tests.support.stack.airflow_version import told_to_end
+from tests.support.stack.airflow_connections import CLICKHOUSE_SECRET, ICEBERG_SECRET, SetConnection
+from tests.support.stack.airflow_version import termination
 from tests.support.stack.runs import attempt, manual_run, scheduled_run, task_context, task_instance
 from tests.support.stack.servers import unique_name
 
@@ -320,7 +320,7 @@ def test_a_job_that_takes_too_long_is_ended_with_everything_it_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ledger.initialize(TABLE)
-    monkeypatch.setattr(hook_module, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(hook_module, "_KILL_AFTER_SECONDS", 0.3)
     monkeypatch.setenv("FAKE_SPARK_HANG", "1")
     task.execution_timeout = timedelta(seconds=2)
     with pytest.raises(AirflowTaskTimeout):
@@ -334,7 +334,7 @@ def test_a_job_that_takes_too_long_is_ended_with_everything_it_started(
 def test_a_task_that_is_killed_takes_the_job_and_everything_it_started_with_it(
     spark: FakeSpark, task: OffloadSubmitOperator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hook_module, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(hook_module, "_KILL_AFTER_SECONDS", 0.3)
     monkeypatch.setenv("FAKE_SPARK_HANG", "1")
     found: list[int] = []
 
@@ -349,7 +349,7 @@ def test_a_task_that_is_killed_takes_the_job_and_everything_it_started_with_it(
     killer = threading.Thread(target=kill_once_started)
     killer.start()
     try:
-        with pytest.raises(told_to_end()):
+        with pytest.raises(termination()):
             run(task)
     finally:
         signal.signal(signal.SIGTERM, handler)

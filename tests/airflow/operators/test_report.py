@@ -18,8 +18,8 @@ from offload_airflow.compat.history import airflow_history
 from offload_airflow.compat.sdk import AirflowFailException
 from offload_core.config.connections import PostgresConnection
 from offload_core.errors import LedgerUnavailable, MailUnavailable
-from offload_core.ledger.history import Cycle
 from offload_core.ledger.session import connect
+from offload_ops.report.airflow_history import Cycle
 from tests.support.fakes.mail_server import OTHER_BACKEND, PASSWORD, free_port
 from tests.support.ledger.week_of_ledger import BINANCE, DAY, HOUR, MINUTE, MONDAY, PERIOD, SILVER, W08, WrittenLedger
 from tests.support.stack.airflow_version import dag_run, forget, parsed
@@ -174,7 +174,7 @@ class TestTheTask:
         assert instance.xcom_pull(task_ids="report") == str(path)
         assert "67,200" in path.read_text()
         assert mails.mails == []
-        assert "Mailed to nobody: the setting `report_recipients` is empty." in caplog.text
+        assert "Not mailed: the setting `report_recipients` is empty." in caplog.text
         assert "Iceberg offload, 2026-W08" in caplog.text
 
     def test_a_mail_has_text_html_and_the_pictures_that_the_html_names(self, dag, configure, mails):
@@ -205,7 +205,7 @@ class TestTheTask:
             run_report(dag)
 
         (mail,) = mails.mails
-        told = [
+        texts = [
             mail.part("text/plain").get_content(),
             mail.part("text/html").get_content(),
             path.read_text(),
@@ -219,10 +219,10 @@ class TestTheTask:
             "clickhouse_connection",
             "42",
         )
-        for text in told:
+        for text in texts:
             assert [figure for figure in figures if figure not in text] == []
-        assert "Iceberg lacks &lt;3&gt; rows." in told[1]
-        assert "Iceberg lacks <3> rows." in told[0]
+        assert "Iceberg lacks &lt;3&gt; rows." in texts[1]
+        assert "Iceberg lacks <3> rows." in texts[0]
 
     def test_no_password_is_in_the_mail_the_file_or_the_log(self, dag, configure, mails, caplog, connect_postgres):
         path = configure(report_recipients=TO)
@@ -270,7 +270,7 @@ class TestTheTask:
 def fails(kind: type[Exception], match: str | None = None) -> Iterator[pytest.ExceptionInfo[Exception]]:
     """What the block does ends in this error.
 
-    Airflow leaves its connection to a mail server that refused something to the garbage collector, which closes it here.
+    Airflow does not close its connection to a mail server that has refused something. The garbage collector does, here.
     """
     with pytest.raises(kind, match=match) as failure:
         yield failure
@@ -317,7 +317,7 @@ class TestWhatGoesWrong:
         configure(report_recipients=TO)
         mails.refusals = dict.fromkeys(TO, "550 No such user")
 
-        with fails(AirflowFailException, match=r"takes no mail for ops@example\.com, data@example\.com"):
+        with fails(AirflowFailException, match=r"does not accept mail for ops@example\.com, data@example\.com"):
             run_report(dag)
 
     def test_recipients_that_are_put_off_are_tried_again(self, dag, configure, mails):

@@ -1,16 +1,25 @@
-"""What a run may be asked for: the trigger's form and conf, and what they mean."""
+"""What a run may be triggered for: the form and the conf, and what they mean."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from airflow.exceptions import ParamValidationError
 
+from offload_airflow.compat.context import data_interval
 from offload_airflow.compat.sdk import DAG, Context
-from offload_airflow.requests.run import RunScope, read_request, require_sound, run_params, run_scope
-from offload_core.config.tables import DEFAULT_TABLES, InvalidTable, Layer
+from offload_airflow.requests.run import (
+    RunScope,
+    read_request,
+    require_valid,
+    run_params,
+    run_request,
+    run_scope,
+)
+from offload_core.config.tables import DEFAULT_TABLES, InvalidTable, Layer, TableConfig
 from offload_core.errors import FixConfiguration
 from offload_core.protocol.plan import RunMode
 from tests.support.stack.airflow_version import dag_run
@@ -28,28 +37,40 @@ def context(conf: dict[str, object] | None, run_type: str = "manual") -> Context
     return Context(dag_run=run, data_interval_start=start, data_interval_end=NOON)  # type: ignore[typeddict-item]
 
 
+def scope_of(conf: dict[str, object] | None, run_type: str = "manual") -> RunScope:
+    """The scope of such a run, as its tasks see it."""
+    task = context(conf, run_type)
+    return run_scope(run_request(task), data_interval(task))
+
+
+def validate(conf: dict[str, object], tables: Sequence[TableConfig | InvalidTable] = DEFAULT_TABLES) -> None:
+    """Check the conf of a triggered run, as its first task does."""
+    task = context(conf)
+    require_valid(run_request(task), data_interval(task), tables)
+
+
 @pytest.mark.parametrize(
     "conf", [{}, None, {"tables": None, "layers": None, "from": None, "to": None, "mode": "offload"}]
 )
-def test_a_run_that_is_asked_for_nothing_moves_what_is_new_in_all_tables(conf: dict[str, object] | None) -> None:
+def test_a_run_without_conf_moves_new_rows_of_all_tables(conf: dict[str, object] | None) -> None:
     request = read_request(conf or {})
     assert all(request.selects(table) for table in DEFAULT_TABLES)
-    assert run_scope(context(conf)) == RunScope(RunMode.OFFLOAD, None, None, complete_at=None)
+    assert scope_of(conf) == RunScope(RunMode.OFFLOAD, None, None, complete_at=None)
 
 
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
 def test_a_scheduled_and_a_backfill_run_have_the_interval_that_airflow_gives_them(run_type: str) -> None:
     start = NOON - timedelta(minutes=15)
-    assert run_scope(context(None, run_type)) == RunScope(RunMode.OFFLOAD, start, NOON, complete_at=NOON)
+    assert scope_of(None, run_type) == RunScope(RunMode.OFFLOAD, start, NOON, complete_at=NOON)
 
 
 def test_a_backfill_with_a_mode_has_it_for_each_interval() -> None:
     start = NOON - timedelta(minutes=15)
-    assert run_scope(context({"mode": "restate"}, "backfill")) == RunScope(RunMode.RESTATE, start, NOON, NOON)
+    assert scope_of({"mode": "restate"}, "backfill") == RunScope(RunMode.RESTATE, start, NOON, NOON)
 
 
 def test_from_and_to_without_a_mode_mean_repair() -> None:
-    scope = run_scope(context(NAMED))
+    scope = scope_of(NAMED)
     assert scope == RunScope(RunMode.REPAIR, NOON - 2 * HOUR, NOON - HOUR, complete_at=None)
 
 
@@ -57,7 +78,7 @@ def test_from_and_to_without_a_mode_mean_repair() -> None:
     ("text", "hour"), [("2026-03-01T10:00:00", 10), ("2026-03-01T10:00:00Z", 10), ("2026-03-01T10:00:00+02:00", 8)]
 )
 def test_a_time_without_a_zone_is_one_of_utc(text: str, hour: int) -> None:
-    scope = run_scope(context({"from": text, "to": "2026-03-02T00:00:00Z"}))
+    scope = scope_of({"from": text, "to": "2026-03-02T00:00:00Z"})
     assert scope.start == datetime(2026, 3, 1, hour, tzinfo=timezone.utc)
 
 
@@ -83,7 +104,7 @@ def test_a_request_that_makes_no_sense_is_refused_and_the_message_names_the_fiel
     conf: dict[str, object], message: str
 ) -> None:
     with pytest.raises(FixConfiguration, match=message):
-        require_sound(context(conf), DEFAULT_TABLES)
+        validate(conf)
 
 
 def test_tables_and_layers_narrow_each_other() -> None:
@@ -91,12 +112,12 @@ def test_tables_and_layers_narrow_each_other() -> None:
     assert [table.name for table in DEFAULT_TABLES if request.selects(table)] == ["gold_ohlcv_1m"]
 
 
-def test_a_disabled_table_cannot_be_asked_for_and_a_broken_one_can() -> None:
+def test_a_disabled_table_cannot_be_requested_and_a_broken_one_can() -> None:
     disabled = DEFAULT_TABLES[0].model_copy(update={"enabled": False})
     broken = InvalidTable(name="broken", layer=Layer.GOLD, problem="why")
-    require_sound(context({"tables": ["broken"]}), [disabled, broken])
+    validate({"tables": ["broken"]}, [disabled, broken])
     with pytest.raises(FixConfiguration, match=f"unknown or disabled: {disabled.name}"):
-        require_sound(context({"tables": [disabled.name]}), [disabled, broken])
+        validate({"tables": [disabled.name]}, [disabled, broken])
 
 
 def params() -> Any:

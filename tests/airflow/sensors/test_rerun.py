@@ -1,4 +1,4 @@
-"""What the sensor makes of an interval that has been offloaded before, with a real ClickHouse, ledger and Iceberg table."""
+"""The sensor's decision about an interval that has been offloaded before, with real servers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from offload_airflow.sensors.watermark import WatermarkSensor
 from offload_core.config.connections import Connections
 from offload_core.config.tables import Layer, TableConfig
 from offload_core.source.queries import format_time
-from tests.airflow.conftest import SetConnection, set_connections
 from tests.support.checkout import CHECKOUT
 from tests.support.spark.world import World, new_world
+from tests.support.stack.airflow_connections import SetConnection, set_connections
 from tests.support.stack.airflow_home import process_environment
 from tests.support.stack.runs import attempt, manual_run, scheduled_run, task_instance
 from tests.support.stack.servers import unique_name
@@ -64,7 +64,8 @@ class Trades:
 def offloaded(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trades]:
     with new_world(servers, tmp_path_factory.mktemp("world")) as world:
         world.hot.command(
-            f"CREATE TABLE {TABLE.source} (at DateTime64(6, 'UTC'), number UInt64) ENGINE = MergeTree ORDER BY (at, number)"
+            f"CREATE TABLE {TABLE.source} (at DateTime64(6, 'UTC'), number UInt64) "
+            "ENGINE = MergeTree ORDER BY (at, number)"
         )
         trades = Trades(world)
         for number in (1, 2, 3):

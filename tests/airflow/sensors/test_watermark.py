@@ -15,11 +15,12 @@ from offload_airflow.compat.sdk import DAG, AirflowFailException
 from offload_airflow.sensors.watermark import WatermarkSensor
 from offload_core.config.connections import PostgresConnection
 from offload_core.errors import ClickHouseUnavailable, LedgerUnavailable
-from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import LedgerRow, Step, StepKind
 from offload_core.protocol.window import Cursor
-from offload_core.source.clickhouse import quote_identifier
 from offload_core.source.queries import format_time
-from tests.airflow.conftest import SetConnection, clickhouse_fields
+from offload_core.source.quoting import quote_identifier
+from tests.support.stack.airflow_connections import SetConnection, clickhouse_fields
 from tests.support.stack.runs import attempt, manual_run, scheduled_run, task_instance
 from tests.support.stack.servers import HotTier, unique_name
 
@@ -87,7 +88,7 @@ def watermark(ledger: Ledger) -> LedgerRow:
     """An hour-old watermark, as a run left it."""
     ledger.initialize(TABLE)
     cursor = Cursor(LAST_QUARTER - timedelta(hours=1), 7)
-    step = Step("increment", cursor, generation=3, source_uuid=uuid.uuid4(), run_id="before", attempt=1, rows=5)
+    step = Step(StepKind.INCREMENT, cursor, generation=3, source_uuid=uuid.uuid4(), run_id="before", attempt=1, rows=5)
     return ledger.append(ledger.watermark(TABLE), step)
 
 

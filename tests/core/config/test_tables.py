@@ -20,7 +20,7 @@ from offload_core.config.tables import (
     parse_tables,
 )
 from offload_core.errors import FixConfiguration
-from offload_core.protocol.window import Partition
+from offload_core.protocol.partition import Partition
 
 TRADES = {
     "source": "trades",

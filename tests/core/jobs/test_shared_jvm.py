@@ -1,4 +1,4 @@
-"""The program in spark-submit's place, before and after a job is accepted by an application; with real ones: tests/spark."""
+"""The program in spark-submit's place, before and after an application accepts a job; tests/spark uses real ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def command(place: Path) -> list[str]:
 def hand_over(place: Path, *answers: bytes) -> subprocess.CompletedProcess[str]:
     """Hand a job to an application that answers with these bytes and closes."""
     options = [str(place / "spark-submit")]
-    shared = shared_jvm.Shared.of(options, str(place / "offload_generic.py"), environ(place))
+    shared = shared_jvm.SharedJvm.of(options, str(place / "offload_generic.py"), environ(place))
     with socket.socket(socket.AF_UNIX) as listener, at(shared.folder, f"{shared.name}.sock") as address:
         listener.bind(address)
         listener.listen()
@@ -57,11 +57,11 @@ def hand_over(place: Path, *answers: bytes) -> subprocess.CompletedProcess[str]:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        told = subprocess.run(
+        result = subprocess.run(
             command(place), env=environ(place), capture_output=True, text=True, check=False, timeout=60
         )
         thread.join()
-        return told
+        return result
 
 
 @pytest.mark.parametrize(
@@ -76,24 +76,26 @@ def hand_over(place: Path, *answers: bytes) -> subprocess.CompletedProcess[str]:
 def test_a_job_prints_and_ends_as_it_would_by_itself(
     place: Path, printed: list[bytes], shown: str, status: int
 ) -> None:
-    told = hand_over(place, ACCEPTED, *printed)
+    result = hand_over(place, ACCEPTED, *printed)
 
-    assert (told.stdout, told.returncode) == (shown, status)
+    assert (result.stdout, result.returncode) == (shown, status)
 
 
 def test_a_job_that_goes_without_a_word_has_failed(place: Path) -> None:
-    told = hand_over(place, ACCEPTED, b"working\n")
+    result = hand_over(place, ACCEPTED, b"working\n")
 
-    assert told.returncode == 1
-    assert told.stdout == "working\nThe shared Spark application, or this job in it, was ended.\n"
+    assert result.returncode == 1
+    assert result.stdout == "working\nThe shared Spark application, or this job in it, was ended.\n"
 
 
 def test_where_the_folder_takes_no_files_the_job_gets_its_own_application(place: Path) -> None:
-    lock = shared_jvm.Shared.of([str(place / "spark-submit")], str(place / "offload_generic.py"), environ(place)).name
+    lock = shared_jvm.SharedJvm.of(
+        [str(place / "spark-submit")], str(place / "offload_generic.py"), environ(place)
+    ).name
     (place / "share" / f"{lock}.lock").mkdir()
 
-    told = subprocess.run(command(place), env=environ(place), capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(command(place), env=environ(place), capture_output=True, text=True, check=False, timeout=60)
 
-    assert "This job gets a Spark application of its own" in told.stdout
-    assert told.stdout.endswith("own application\n")
-    assert told.returncode == 0
+    assert "This job gets a Spark application of its own" in result.stdout
+    assert result.stdout.endswith("own application\n")
+    assert result.returncode == 0

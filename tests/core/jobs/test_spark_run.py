@@ -14,10 +14,11 @@ from offload_core.config.settings import Settings
 from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.errors import FixConfiguration, SparkFailed, SparkOutOfMemory
 from offload_core.jobs.arguments import JobArguments, parse
-from offload_core.jobs.spark_run import JobFailed, run_job
+from offload_core.jobs.outcome import JobFailed
+from offload_core.jobs.spark_run import run_job
 from offload_core.protocol.plan import RunMode
 from tests.support.fakes.spark import FakeSpark, install, report
-from tests.support.spark.world import wait_until
+from tests.support.waiting import wait_until
 
 SECRET = "hunter2"
 NOON = datetime(2026, 11, 19, 12, tzinfo=timezone.utc)
@@ -131,7 +132,7 @@ def test_a_missing_spark_is_told_with_what_to_set(tmp_path: Path, monkeypatch):
 
 def test_an_interrupted_command_leaves_no_job_behind(spark: FakeSpark, monkeypatch):
     monkeypatch.setenv("FAKE_SPARK_HANG", "1")
-    monkeypatch.setattr("offload_core.jobs.spark_run._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("offload_core.jobs.spark_run._KILL_AFTER_SECONDS", 0.5)
     monkeypatch.setenv("FAKE_SPARK_OUTPUT", "started")
 
     def interrupt(line: str) -> None:

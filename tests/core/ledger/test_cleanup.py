@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from offload_core.errors import StartOver, TableHalted, WatermarkNotFound
-from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import LedgerRow, Step, StepKind
 from offload_core.ledger.session import LedgerConnection
 from offload_core.protocol.window import Cursor, Window
 
@@ -30,16 +31,16 @@ def offload(ledger: Ledger, minute: int, kind: str = "increment", snapshot: int 
 
 def state(ledger: Ledger) -> dict[str, object]:
     """All that a run, a sensor, an alert or a command ever asks the ledger."""
-    told: dict[str, object] = {}
+    answers: dict[str, object] = {}
     try:
         watermark = ledger.watermark("trades")
-        told["progress"] = ledger.progress("trades", watermark)
+        answers["progress"] = ledger.progress("trades", watermark)
     except (TableHalted, WatermarkNotFound) as error:
         watermark = None
-        told["stopped"] = str(error)
+        answers["stopped"] = str(error)
     with ledger._connection.transaction(force_rollback=True):
         next_row = ledger.reset("trades", Cursor(T0))
-    return told | {
+    return answers | {
         "next_row": (next_row.last_successful_run, next_row.generation, next_row.source_uuid),
         "watermark": watermark,
         "cursor": ledger.cursor("trades"),
@@ -115,7 +116,8 @@ def typed_by_hand(ledger: Ledger) -> None:
     offload(ledger, 9, snapshot=11)
     offload(ledger, 5, "empty")
     ledger._connection.execute(
-        "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, status) VALUES (%s, 'trades', %s, 'initialized')",
+        "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, status) VALUES (%s, 'trades', %s, "
+        "'initialized')",
         (ledger._pipeline, T0),
     )
 
@@ -193,7 +195,7 @@ def test_a_run_that_started_before_the_clean_up_records_its_step_after_it(ledger
 
     ledger.clean_up(NEXT_YEAR)
 
-    step = Step("increment", Cursor(T0 + 30 * MINUTE, 30), 0, None, "run", 1, None, 5, 30, 30)
+    step = Step(StepKind.INCREMENT, Cursor(T0 + 30 * MINUTE, 30), 0, None, "run", 1, None, 5, 30, 30)
     with pytest.raises(StartOver):
         ledger.append(stale, step)
     assert ledger.append(started_from, step).cursor == step.cursor

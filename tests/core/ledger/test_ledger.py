@@ -11,7 +11,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from offload_core.errors import StartOver, TableHalted, WatermarkNotFound
-from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import LedgerRow, Step, StepKind
 from offload_core.ledger.session import LedgerConnection
 from offload_core.protocol.plan import Progress
 from offload_core.protocol.window import ORIGIN, Cursor, Window
@@ -29,7 +30,7 @@ def step(minute: int = 0, **values: object) -> Step:
     """A commit of ten rows whose newest is from `minute` minutes after noon."""
     cursor = Cursor(NOON + timedelta(minutes=minute), 7)
     usual: dict[str, object] = {
-        "kind": "increment",
+        "kind": StepKind.INCREMENT,
         "cursor": cursor,
         "generation": 0,
         "source_uuid": SOURCE,
@@ -46,7 +47,7 @@ def step(minute: int = 0, **values: object) -> Step:
 
 def empty(watermark: LedgerRow) -> Step:
     """A success that found nothing."""
-    return step(kind="empty", cursor=watermark.cursor, rows=0, snapshot_id=None, total_records=None)
+    return step(kind=StepKind.EMPTY, cursor=watermark.cursor, rows=0, snapshot_id=None, total_records=None)
 
 
 def fail(ledger: Ledger, *, halt: bool = False, message: str = "The disk is full.") -> None:
@@ -385,7 +386,8 @@ class TestReset:
     def test_a_plain_insert_can_not_invent_a_status(self, session, pipeline):
         with pytest.raises(Exception, match="status_check"):
             session.execute(
-                "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, status) VALUES (%s, %s, now(), 'ok')",
+                "INSERT INTO offload_watermarks (pipeline_id, table_name, max_timestamp, status) VALUES (%s, %s, "
+                "now(), 'ok')",
                 (pipeline, TABLE),
             )
 
@@ -465,7 +467,7 @@ class TestStepsBehindTheWatermark:
 
     @staticmethod
     def repair(row: LedgerRow) -> Step:
-        return step(kind="repair", cursor=row.cursor, window=Window(ORIGIN, NOON - timedelta(days=1)))
+        return step(kind=StepKind.REPAIR, cursor=row.cursor, window=Window(ORIGIN, NOON - timedelta(days=1)))
 
     @pytest.mark.parametrize("kind", ["repair", "restate"])
     def test_they_leave_lag_and_failures_as_they_were(self, ledger, first, kind):

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from offload_core.errors import ColdRowsLost, LedgerAhead, SourceReplaced, TableHalted, WatermarkInvalid
-from offload_core.ledger.ledger import LedgerRow
 from offload_core.ledger.reconcile import ColdState, require_agreement, unrecorded_commit
+from offload_core.ledger.rows import LedgerRow, RowStatus, StepKind
 from offload_core.protocol.marker import Marker
 from offload_core.protocol.window import ORIGIN, Cursor, Window
 
@@ -46,8 +46,8 @@ def row(id: int, **values: object) -> LedgerRow:
         id=id,
         table_name="trades",
         cursor=ORIGIN,
-        status="initialized",
-        kind="init",
+        status=RowStatus.INITIALIZED,
+        kind=StepKind.INIT,
         created_at=NOON,
         started_from=None,
         generation=0,
@@ -72,8 +72,8 @@ def commit(id: int, started_from: int, records: int = 100) -> LedgerRow:
     """The row of a commit that the ledger knows."""
     return row(
         id,
-        status="success",
-        kind="increment",
+        status=RowStatus.SUCCESS,
+        kind=StepKind.INCREMENT,
         cursor=marker(started_from).cursor,
         started_from=started_from,
         source_uuid=SOURCE,
@@ -93,22 +93,22 @@ class TestACommitThatTheLedgerDoesNotKnow:
         assert unrecorded_commit(last, last, 5, cold(5)) is None
 
     def test_an_empty_success_after_a_recorded_commit_changes_nothing(self):
-        empty = row(7, status="success", kind="empty", started_from=6, source_uuid=SOURCE)
+        empty = row(7, status=RowStatus.SUCCESS, kind=StepKind.EMPTY, started_from=6, source_uuid=SOURCE)
 
         assert unrecorded_commit(empty, commit(6, started_from=5), 5, cold(5)) is None
 
     def test_a_commit_is_found_even_behind_empty_windows_whose_rows_had_expired(self):
-        empty = row(7, status="success", kind="empty", started_from=5, source_uuid=SOURCE)
+        empty = row(7, status=RowStatus.SUCCESS, kind=StepKind.EMPTY, started_from=5, source_uuid=SOURCE)
 
         assert unrecorded_commit(empty, None, 5, cold(5)) == marker(5)
 
     def test_an_empty_window_after_a_reset_does_not_bring_the_commit_before_it_back(self):
-        empty = row(9, status="success", kind="empty", started_from=8, source_uuid=SOURCE)
+        empty = row(9, status=RowStatus.SUCCESS, kind=StepKind.EMPTY, started_from=8, source_uuid=SOURCE)
 
         assert unrecorded_commit(empty, None, 8, cold(5)) is None
 
     def test_a_reset_that_is_newer_than_the_commit_counts_more(self):
-        assert unrecorded_commit(row(8, kind="reset", started_from=5), None, 8, cold(5)) is None
+        assert unrecorded_commit(row(8, kind=StepKind.RESET, started_from=5), None, 8, cold(5)) is None
 
     def test_a_ledger_restored_from_an_older_backup_is_brought_up_to_date(self):
         last = replace(commit(3, started_from=2), snapshot_id=6)
@@ -139,12 +139,12 @@ class TestAgreement:
         require_agreement(last, last, replace(cold(5), records=150), SOURCE)
 
     def test_a_reset_after_the_commit_agrees(self):
-        reset = row(9, kind="reset", started_from=6, source_uuid=SOURCE)
+        reset = row(9, kind=StepKind.RESET, started_from=6, source_uuid=SOURCE)
 
         require_agreement(reset, commit(6, started_from=5), cold(5), SOURCE)
 
     def test_a_commit_that_was_never_recorded_because_of_a_reset_agrees(self):
-        reset = row(9, kind="reset", started_from=6, source_uuid=SOURCE)
+        reset = row(9, kind=StepKind.RESET, started_from=6, source_uuid=SOURCE)
 
         require_agreement(reset, commit(6, started_from=5), cold(6, records=110), SOURCE)
 
@@ -159,7 +159,7 @@ class TestAgreement:
         assert "`offload resume trades`" in caught.value.remedy
 
     def test_a_source_that_was_made_again_before_the_first_commit_halts_the_table_too(self):
-        empty = row(2, status="success", kind="empty", started_from=1, source_uuid=SOURCE)
+        empty = row(2, status=RowStatus.SUCCESS, kind=StepKind.EMPTY, started_from=1, source_uuid=SOURCE)
 
         with pytest.raises(SourceReplaced):
             require_agreement(empty, None, NOTHING_COLD, ANOTHER_SOURCE)
@@ -180,7 +180,7 @@ class TestAgreement:
             require_agreement(last, last, cold(5), SOURCE)
 
     def test_a_reset_does_not_hide_that_the_table_was_rolled_back(self):
-        reset = row(9, kind="reset", started_from=8, source_uuid=SOURCE)
+        reset = row(9, kind=StepKind.RESET, started_from=8, source_uuid=SOURCE)
 
         with pytest.raises(LedgerAhead):
             require_agreement(reset, replace(commit(8, started_from=7), snapshot_id=8), cold(5), SOURCE)
@@ -233,7 +233,7 @@ class TestAgreement:
         ],
     )
     def test_what_an_operator_has_accepted_is_not_held_against_the_table_again(self, state):
-        resumed = row(12, kind="resume", started_from=11, generation=1)
+        resumed = row(12, kind=StepKind.RESUME, started_from=11, generation=1)
 
         require_agreement(resumed, None, state, ANOTHER_SOURCE)
 

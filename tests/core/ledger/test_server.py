@@ -69,9 +69,9 @@ class TestConnecting:
 
         assert reason in str(caught.value)
         assert f"127.0.0.1:{connection.port}/{connection.database} refused user {connection.user}" in str(caught.value)
-        told = "".join(traceback.format_exception(caught.value))
+        text = "".join(traceback.format_exception(caught.value))
         for secret in ("wr0ng secret", ledger_database.password.get_secret_value()):
-            assert secret not in told
+            assert secret not in text
 
     def test_a_server_that_is_down_is_worth_another_try(self, ledger_database):
         with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -91,7 +91,7 @@ def test_these_modes_need_an_interval(mode: RunMode):
 
 
 def test_an_interval_that_ends_before_it_starts_is_refused():
-    with pytest.raises(FixConfiguration, match="end after it starts"):
+    with pytest.raises(FixConfiguration, match="Choose an end after the start"):
         plan(RunMode.REPAIR, NOON, NOON)
 
 

@@ -1,4 +1,4 @@
-"""Which rows one run moves: watermark, clock, buffer and partitions."""
+"""Which rows one run moves: watermark, clock and buffer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from offload_core.protocol.window import (
     MICROSECOND,
     ORIGIN,
     Cursor,
-    Partition,
     Window,
     from_micros,
     plan_window,
@@ -35,7 +34,6 @@ moments = st.datetimes(
 )
 sequences = st.integers(0, 2**64 - 1)
 cursors = st.builds(Cursor, moments, sequences)
-partitions = st.sampled_from(Partition)
 
 
 class TestPlanning:
@@ -94,7 +92,10 @@ class TestPlanning:
 
         assert "offload reset" in caught.value.remedy
 
-    @pytest.mark.parametrize(("clock", "end"), [(datetime(2026, 1, 1), NOON), (NOON, datetime(2026, 1, 1))])  # noqa: DTZ001
+    @pytest.mark.parametrize(
+        ("clock", "end"),
+        [(NOON.replace(tzinfo=None), NOON), (NOON, NOON.replace(tzinfo=None))],
+    )
     def test_a_moment_without_zone_is_refused(self, clock, end):
         with pytest.raises(FixConfiguration, match="no time zone"):
             plan_window(ORIGIN, clock, end, BUFFER)
@@ -168,42 +169,3 @@ class TestMicroseconds:
     )
     def test_known_moments(self, moment, micros):
         assert to_micros(moment) == micros
-
-
-class TestPartition:
-    @pytest.mark.parametrize(
-        ("partition", "moment", "start", "following", "path"),
-        [
-            ("hour", "2026-11-19T23:59:59.999999", "2026-11-19T23:00", "2026-11-20T00:00", "2026-11-19-23"),
-            ("day", "2024-02-28T23:59:59.999999", "2024-02-28T00:00", "2024-02-29T00:00", "2024-02-28"),
-            ("day", "2024-02-29T12:00", "2024-02-29T00:00", "2024-03-01T00:00", "2024-02-29"),
-            ("day", "2026-12-31T23:59:59.999999", "2026-12-31T00:00", "2027-01-01T00:00", "2026-12-31"),
-            ("month", "2026-01-31T23:59:59.999999", "2026-01-01T00:00", "2026-02-01T00:00", "2026-01"),
-            ("month", "2024-02-29T00:00", "2024-02-01T00:00", "2024-03-01T00:00", "2024-02"),
-            ("month", "2026-12-31T23:59:59.999999", "2026-12-01T00:00", "2027-01-01T00:00", "2026-12"),
-            ("year", "2024-02-29T00:00", "2024-01-01T00:00", "2025-01-01T00:00", "2024"),
-            ("year", "1969-12-31T23:59:59.999999", "1969-01-01T00:00", "1970-01-01T00:00", "1969"),
-        ],
-    )
-    def test_a_partition_starts_ends_and_is_called(self, partition, moment, start, following, path):
-        moment, start, following = (datetime.fromisoformat(f"{text}+00:00") for text in (moment, start, following))
-
-        assert Partition(partition).floor(moment) == start
-        assert Partition(partition).next(moment) == following
-        assert Partition(partition).path_value(moment) == path
-
-    def test_a_moment_lies_in_the_partition_of_its_utc_day_wherever_it_was_written(self):
-        just_after_midnight_in_tokyo = datetime(2026, 11, 20, 0, 30, tzinfo=timezone(timedelta(hours=9)))
-
-        assert Partition.DAY.path_value(just_after_midnight_in_tokyo) == "2026-11-19"
-        assert Partition.DAY.floor(just_after_midnight_in_tokyo) == datetime(2026, 11, 19, tzinfo=timezone.utc)
-
-    @given(partition=partitions, moment=moments)
-    def test_every_moment_lies_in_exactly_one_partition(self, partition, moment):
-        start, following = partition.floor(moment), partition.next(moment)
-
-        assert start <= moment < following
-        assert partition.floor(start) == start
-        assert partition.floor(following - MICROSECOND) == start
-        assert partition.floor(following) == following
-        assert partition.path_value(moment) == partition.path_value(start) != partition.path_value(following)

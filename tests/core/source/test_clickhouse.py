@@ -1,4 +1,4 @@
-"""The ClickHouse client against a real engine: quoting, parameters, errors by class, and files that are whole or absent."""
+"""The ClickHouse client against a real engine: quoting, parameters, errors, files that are whole or absent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from offload_core.errors import (
     OffloadError,
     QueryFailed,
 )
-from offload_core.source.clickhouse import ClickHouse, quote_identifier, quote_table, server_error
+from offload_core.source.clickhouse import ClickHouse, server_error
+from offload_core.source.quoting import quote_identifier, quote_table
 from tests.support.stack.servers import HotTier
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
@@ -68,7 +69,8 @@ class TestParameters:
 class TestRows:
     def test_large_numbers_and_decimals_lose_no_digit(self, clickhouse: HotTier):
         (row,) = clickhouse.client.rows(
-            "SELECT toUInt64(18446744073709551615) AS n, toDecimal128('123456789012345678901234567890.12345678', 8) AS d"
+            "SELECT toUInt64(18446744073709551615) AS n, toDecimal128('123456789012345678901234567890.12345678', 8) AS "
+            "d"
         )
 
         assert row == {"n": "18446744073709551615", "d": "123456789012345678901234567890.12345678"}
@@ -122,7 +124,7 @@ class TestWriting:
 @pytest.mark.integration
 class TestErrors:
     @pytest.mark.parametrize(
-        ("query", "kind", "told"),
+        ("query", "kind", "message"),
         [
             ("SELECT * FROM no_such_table", FixSource, "has no such table: Code: 60"),
             ("SELECT * FROM no_such_database.t", FixSource, "has no such table: Code: 81"),
@@ -136,8 +138,8 @@ class TestErrors:
             ),
         ],
     )
-    def test_a_query_that_fails_has_its_class(self, clickhouse: HotTier, query, kind, told):
-        with pytest.raises(kind, match=told) as caught:
+    def test_a_query_that_fails_has_its_class(self, clickhouse: HotTier, query, kind, message):
+        with pytest.raises(kind, match=message) as caught:
             clickhouse.client.rows(query)
 
         assert "\n" not in str(caught.value)
@@ -157,9 +159,9 @@ class TestErrors:
             client.rows("SELECT 1")
 
         assert f"refused user {connection.user}" in str(caught.value)
-        told = "".join(traceback.format_exception(caught.value))
+        text = "".join(traceback.format_exception(caught.value))
         for secret in ("wr0ng secret", clickhouse.connection.password.get_secret_value()):
-            assert secret not in told
+            assert secret not in text
 
     def test_a_server_that_is_not_there_is_worth_another_try(self, clickhouse: HotTier):
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -290,8 +292,8 @@ class TestBrokenServers:
             (b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nCode: 62", "IncompleteRead"),
             (CHUNKED + b'5\r\n{"n":\r\n', "Response ended prematurely|IncompleteRead|InvalidChunkLength"),
             (b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"n": 1}', "IncompleteRead"),
-            (b"HTTP/1.1 200 OK\r\nX-ClickHouse-Server-Display-Name: here\r\n", "where it ends"),
-            (b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"n": 1}', "where it ends"),
+            (b"HTTP/1.1 200 OK\r\nX-ClickHouse-Server-Display-Name: here\r\n", "declare its end"),
+            (b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"n": 1}', "declare its end"),
         ],
     )
     def test_an_answer_that_breaks_off_is_worth_another_try(self, serve, answer, reason):
@@ -310,8 +312,8 @@ class TestBrokenServers:
         assert list(tmp_path.iterdir()) == []
 
     def test_what_clickhouse_says_before_it_breaks_off_is_told(self, serve, tmp_path):
-        said = b"data\nCode: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)"
-        answer = self.CHUNKED + f"{len(said):x}\r\n".encode() + said + b"\r\n"
+        text = b"data\nCode: 241. DB::Exception: Memory limit exceeded. (MEMORY_LIMIT_EXCEEDED)"
+        answer = self.CHUNKED + f"{len(text):x}\r\n".encode() + text + b"\r\n"
 
         with pytest.raises(ClickHouseUnavailable, match=r"can't do that now: Code: 241\."):
             serve(answer).download("SELECT 1 FORMAT TSV", {}, {}, tmp_path / "file")

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from offload_core.config.connections import ClickHouseConnection
 from offload_core.config.tables import TableConfig
 from offload_core.protocol.window import MICROSECOND, ORIGIN, Cursor, Window
-from offload_core.source.clickhouse import quote_table
 from offload_core.source.projection import SourceColumn, project
 from offload_core.source.queries import (
     NOW,
@@ -25,6 +24,7 @@ from offload_core.source.queries import (
     window_condition,
     window_parameters,
 )
+from offload_core.source.quoting import quote_table
 from tests.support.stack.servers import HotTier
 
 NOON = datetime(2026, 11, 19, 12, tzinfo=timezone.utc)
@@ -54,7 +54,8 @@ def hot_tier(clickhouse: HotTier) -> HotTier:
     client = clickhouse.client
     client.command("CREATE TABLE window_trades (at DateTime64(6, 'UTC'), n UInt64) ENGINE = MergeTree ORDER BY (at, n)")
     client.command(
-        "INSERT INTO window_trades SELECT toDateTime64('2026-11-19 12:00:00', 6, 'UTC') + toIntervalMicrosecond(number - 3), "
+        "INSERT INTO window_trades SELECT toDateTime64('2026-11-19 12:00:00', 6, 'UTC') + toIntervalMicrosecond(number "
+        "- 3), "
         f"arrayJoin([0, 1, 2, {LARGEST - 1}, {LARGEST}]) FROM numbers(7)"
     )
     client.command(
@@ -108,7 +109,8 @@ class TestTrades:
     @on_the_engine
     @given(window=windows)
     def test_both_ways_to_bind_pick_the_same_rows(self, hot_tier: HotTier, driver: clickhouse_driver.Client, window):
-        query = f"SELECT toString(at), n FROM window_trades WHERE {window_condition(TRADES, driver_placeholder)} ORDER BY at, n"
+        condition = window_condition(TRADES, driver_placeholder)
+        query = f"SELECT toString(at), n FROM window_trades WHERE {condition} ORDER BY at, n"
 
         rows = driver.execute(query, window_parameters(window))
 
@@ -153,7 +155,8 @@ class TestTrades:
             "SETTINGS index_granularity = 64"
         )
         client.command(
-            "INSERT INTO window_many SELECT toDateTime64('2026-11-19 12:00:00', 6, 'UTC') + toIntervalSecond(number), number "
+            "INSERT INTO window_many SELECT toDateTime64('2026-11-19 12:00:00', 6, 'UTC') + toIntervalSecond(number), "
+            "number "
             "FROM numbers(64000)"
         )
         table = TRADES.model_copy(update={"source": f"{hot_tier.connection.database}.window_many"})
@@ -230,13 +233,13 @@ class TestNames:
 @pytest.mark.integration
 class TestTheClock:
     def test_it_is_utc_whatever_zone_the_session_is_in(self, hot_tier: HotTier):
-        told = [
+        times = [
             parse_time(hot_tier.client.rows(NOW, settings={"session_timezone": zone})[0]["now"])
             for zone in ("UTC", "Asia/Tokyo", "America/Lima")
         ]
 
-        assert max(told) - min(told) < timedelta(seconds=30)
-        assert abs(told[0] - datetime.now(timezone.utc)) < timedelta(minutes=1)
+        assert max(times) - min(times) < timedelta(seconds=30)
+        assert abs(times[0] - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
     def test_bound_moments_are_utc_whatever_zone_the_session_is_in(self, hot_tier: HotTier):
         (row,) = hot_tier.client.rows(

@@ -1,4 +1,4 @@
-"""airflow-clickhouse-plugin as it is: its hook, operator and sensor."""
+"""The unmodified airflow-clickhouse-plugin: its hook, operator and sensor."""
 
 import json
 import warnings
@@ -52,7 +52,7 @@ def test_the_operator_returns_the_last_result(table):
     assert operator.execute({}) == [(7, "seven")]
 
 
-def test_the_sensor_waits_for_rows_and_fails_when_told_to(table, gateway):
+def test_the_sensor_waits_for_rows_and_fails_on_a_failure_value(table, gateway):
     sql = f"SELECT count() FROM {table}"
     sensor = ClickHouseSensor(task_id="wait", sql=sql, is_success=lambda rows: rows[0][0] > 0)
     failing = ClickHouseSensor(task_id="fail", sql=sql, is_failure=lambda rows: rows[0][0] > 0)

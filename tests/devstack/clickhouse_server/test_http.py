@@ -36,7 +36,7 @@ def test_a_wrong_password_is_error_516_and_status_403(gateway, user, password):
     assert "(AUTHENTICATION_FAILED)" in text
 
 
-def test_nothing_is_answered_without_a_password_but_ping(gateway):
+def test_only_ping_is_answered_without_a_password(gateway):
     assert gateway.send("SELECT 1", plain=True).status == 403
     assert gateway.send(method="GET", path="/ping", plain=True).body == b"Ok.\n"
 
@@ -67,7 +67,7 @@ def test_clickhouse_connect_compresses_both_ways(gateway, table, compression):
     assert len(frame[0]) == 50_000
 
 
-def test_settings_of_the_url_hold_for_the_query(gateway):
+def test_settings_in_the_url_apply_to_the_query(gateway):
     sql = "SELECT getSetting('max_threads'), getSetting('max_block_size')"
 
     assert gateway.ask(sql, max_threads=1, max_block_size=1234) == "1\t1234\n"
@@ -82,14 +82,14 @@ def test_parameters_are_escaped_as_in_clickhouse(gateway):
     assert json.loads(answer) == ["a\tb'", "2026-11-20 01:02:03.000004", [1, 2], None]
 
 
-def test_the_database_is_the_given_one_or_the_default(gateway):
+def test_the_database_is_the_requested_one_or_the_default(gateway):
     assert gateway.ask("SELECT currentDatabase()") == "k2\n"
     assert gateway.ask("SELECT currentDatabase()", database="system") == "system\n"
     assert gateway.ask("SELECT currentDatabase()", headers={"X-ClickHouse-Database": "system"}) == "system\n"
 
 
 @pytest.mark.parametrize("where", ["url", "header", "query"])
-def test_the_format_is_the_given_one(gateway, where):
+def test_the_format_is_the_requested_one(gateway, where):
     url = {"default_format": "CSV"} if where == "url" else {}
     headers = {"X-ClickHouse-Format": "CSV"} if where == "header" else {}
 
@@ -109,14 +109,14 @@ def test_the_answer_names_the_query_and_counts_its_rows(gateway):
     assert (summary["read_rows"], summary["result_rows"]) == ("7", "7")
 
 
-def test_an_insert_counts_what_it_wrote(gateway, table):
+def test_an_insert_counts_the_rows_that_it_wrote(gateway, table):
     response = gateway.send("1,a\n2,b\n", query=f"INSERT INTO {table} FORMAT CSV")
 
     assert json.loads(response.headers["X-ClickHouse-Summary"])["written_rows"] == "2"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "lz4"])
-def test_results_are_packed_only_when_both_sides_want_it(gateway, encoding):
+def test_results_are_compressed_only_if_both_sides_want_it(gateway, encoding):
     headers = {"Accept-Encoding": encoding}
     packed = gateway.send("SELECT 'abc'", headers=headers, enable_http_compression=1)
     plain = gateway.send("SELECT 'abc'", headers=headers)
@@ -131,7 +131,7 @@ def test_results_are_packed_only_when_both_sides_want_it(gateway, encoding):
     assert plain.body == b"abc\n"
 
 
-def test_packed_bodies_are_unpacked_even_in_several_members(gateway, table):
+def test_compressed_bodies_are_decompressed_even_in_several_frames(gateway, table):
     body = gzip.compress(b"1,a\n") + gzip.compress(b"2,b\n")
 
     gateway.ask(body, query=f"INSERT INTO {table} FORMAT CSV", headers={"Content-Encoding": "gzip"})
@@ -144,7 +144,7 @@ def test_packed_bodies_are_unpacked_even_in_several_members(gateway, table):
     [(gzip.compress(b"1,a\n" * 9999)[:-20], "gzip", "271"), (b"1,a\n", "gzip", "271"), (b"1,a\n", "rot13", "779")],
     ids=["truncated", "not packed", "unknown"],
 )
-def test_a_body_that_can_not_be_unpacked_inserts_nothing(gateway, table, body, encoding, code):
+def test_a_body_that_cannot_be_decompressed_inserts_nothing(gateway, table, body, encoding, code):
     response = gateway.send(body, query=f"INSERT INTO {table} FORMAT CSV", headers={"Content-Encoding": encoding})
 
     assert response.headers["X-ClickHouse-Exception-Code"] == code
@@ -202,7 +202,7 @@ def test_an_unknown_setting_or_database_is_an_error(gateway):
     assert gateway.send("SELECT 1", database="nowhere").headers["X-ClickHouse-Exception-Code"] == "81"
 
 
-def test_rows_that_can_not_be_read_are_an_error_and_not_inserted(gateway, table):
+def test_rows_that_cannot_be_parsed_are_an_error_and_not_inserted(gateway, table):
     response = gateway.send("1,a\nx,b\n", query=f"INSERT INTO {table} FORMAT CSV")
 
     assert response.status == 400

@@ -1,4 +1,4 @@
-"""Results and inserts larger than anything the server may hold, and streams that break."""
+"""Results and inserts larger than the server's memory, and broken streams."""
 
 import http.client
 import io
@@ -25,7 +25,7 @@ def _highest_memory(gateway, stop):
 
 @pytest.fixture
 def growth(gateway):
-    """By how many bytes the server grew at most since the test began."""
+    """The largest growth of the server's memory since the test began, in bytes."""
     before, stop, found = gateway.memory(), threading.Event(), []
     thread = threading.Thread(target=lambda: found.append(_highest_memory(gateway, stop)))
     thread.start()
@@ -51,7 +51,7 @@ def test_a_result_of_any_size_needs_little_memory(gateway, growth):
     assert growth() < 250 * MIB
 
 
-def test_a_slow_reader_holds_the_engine_back(gateway, growth):
+def test_a_slow_reader_slows_down_the_engine(gateway, growth):
     with gateway.stream("SELECT repeat('x', 100) FROM numbers(100000000) FORMAT TSV", query_id="slow") as response:
         response.read(MIB)
         time.sleep(0.5)
@@ -76,7 +76,7 @@ def test_an_insert_of_any_size_needs_little_memory(gateway, growth):
     gateway.ask("DROP TABLE large")
 
 
-def test_parquet_arrives_whole_and_obeys_its_settings(gateway):
+def test_parquet_arrives_complete_and_with_its_settings(gateway):
     sql = "SELECT number AS n, toDecimal128(number, 8) AS d, toString(number) AS s FROM numbers(200000) FORMAT Parquet"
     with_filter = gateway.send(sql, output_format_parquet_write_bloom_filter=1).body
     without = gateway.send(sql, output_format_parquet_write_bloom_filter=0).body
@@ -110,7 +110,7 @@ def test_clickhouse_connect_notices_an_error_in_the_middle(gateway):
             pass
 
 
-def test_an_error_behind_the_first_rows_of_a_small_result_is_a_plain_error(gateway):
+def test_an_error_after_the_first_rows_of_a_small_result_is_a_plain_error(gateway):
     sql = "SELECT number, throwIf(number = 30) FROM numbers(100) SETTINGS max_block_size = 10"
 
     assert gateway.send(sql).status == 500
@@ -133,7 +133,7 @@ def _raw_request(gateway, head, body):
     return connection
 
 
-def test_an_insert_that_breaks_off_is_not_finished(gateway, table):
+def test_an_insert_whose_client_disconnects_is_not_completed(gateway, table):
     query = f"query_id=broken&query=INSERT+INTO+{table}+FORMAT+CSV"
     with _raw_request(gateway, query, b"Content-Length: 1000\r\n\r\n1,a\n2,b\n3,"):
         time.sleep(0.2)
@@ -142,7 +142,7 @@ def test_an_insert_that_breaks_off_is_not_finished(gateway, table):
     assert gateway.ask(f"SELECT count() FROM {table}") == "0\n"
 
 
-def test_a_result_nobody_reads_any_more_ends_its_query(gateway):
+def test_a_query_ends_if_nobody_reads_its_result(gateway):
     with gateway.stream("SELECT number FROM system.numbers FORMAT TSV", query_id="endless") as response:
         response.read(MIB)
         assert gateway.ask("SELECT count() FROM system.processes WHERE query_id = 'endless'") == "1\n"

@@ -9,6 +9,8 @@ from clickhouse_driver.errors import ServerException
 
 from tests.support.stack.gateway import Gateway, running
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def refusing(gateway):
@@ -89,7 +91,7 @@ def test_asynchronous_inserts_are_acknowledged_when_they_are_in_the_table(gatewa
     assert gateway.ask(f"SELECT count() FROM {table}") == "2\n"
 
 
-def test_a_native_insert_that_breaks_off_is_not_finished(gateway, table):
+def test_a_native_insert_whose_client_disconnects_is_not_completed(gateway, table):
     for _ in range(5):
         client = gateway.driver()
         rows = ([i, "x" * (100 // (5000 - i))] for i in range(10_000))
@@ -102,7 +104,7 @@ def test_a_native_insert_that_breaks_off_is_not_finished(gateway, table):
 
 
 def _insert_until_the_end(gateway, acknowledged, worker):
-    """Insert one batch after another and note those that were acknowledged."""
+    """Insert one batch after another and record the acknowledged ones."""
     for batch in itertools.count():
         rows = [[worker, batch, i] for i in range(20)]
         try:
@@ -143,7 +145,7 @@ def test_acknowledged_rows_survive_a_killed_server(tmp_path):
         gateway.stop()
 
 
-def test_what_is_acknowledged_before_a_clean_stop_is_there_afterwards(tmp_path):
+def test_rows_acknowledged_before_a_clean_stop_are_there_afterwards(tmp_path):
     path = tmp_path / "clickhouse"
     with running(path) as gateway:
         gateway.ask("CREATE TABLE kept (a UInt8) ENGINE = MergeTree ORDER BY a")

@@ -1,4 +1,4 @@
-"""Killing, memory and many clients at once."""
+"""Killed queries, memory limits and many parallel clients."""
 
 import http.client
 import threading
@@ -9,6 +9,8 @@ import pytest
 from clickhouse_driver.errors import ServerException
 
 from tests.support.stack.gateway import running
+
+pytestmark = pytest.mark.integration
 
 ENDLESS = "SELECT count() FROM system.numbers WHERE sipHash64(number) = 1"
 
@@ -97,9 +99,10 @@ def test_a_native_insert_that_waits_for_rows_can_be_killed(gateway, table):
     assert gateway.ask(f"SELECT count() FROM {table}") == "0\n"
 
 
-def test_a_query_beyond_the_memory_is_error_241_and_the_server_lives_on(tmp_path):
+def test_a_query_beyond_the_memory_limit_is_error_241_and_the_server_keeps_running(tmp_path):
     with running(tmp_path / "clickhouse", max_memory=700 << 20) as gateway:
-        sql = "SELECT count() FROM (SELECT groupArray(toString(number)) FROM numbers(100000000) GROUP BY number % 1000000)"
+        groups = "SELECT groupArray(toString(number)) FROM numbers(100000000) GROUP BY number % 1000000"
+        sql = f"SELECT count() FROM ({groups})"
 
         answer = gateway.send(sql, max_bytes_before_external_group_by=0, max_bytes_ratio_before_external_group_by=0)
 
@@ -155,7 +158,7 @@ def test_abandoned_queries_leave_nothing_behind(gateway):
     gateway.wait_until("SELECT count() FROM system.processes", "1")
 
 
-def test_clients_that_go_away_are_no_news(gateway):
+def test_disconnecting_clients_are_not_logged_as_errors(gateway):
     before = gateway.log.read_text()
     with gateway.stream("SELECT number FROM system.numbers", query_id="no news") as response:
         response.read(10)

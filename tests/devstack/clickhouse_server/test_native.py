@@ -90,7 +90,7 @@ def test_all_types_travel_in_blocks_of_many_rows(driver):
     assert driver.execute("SELECT * FROM many_types ORDER BY i") == [tuple(row.values()) for row in rows]
 
 
-def test_results_tell_their_columns_even_without_rows(driver):
+def test_results_have_their_columns_even_without_rows(driver):
     columns = [("a", "UInt8"), ("b", "LowCardinality(String)")]
     sql = "SELECT 1 AS a, toLowCardinality('x') AS b"
 
@@ -110,7 +110,7 @@ def test_the_zone_of_a_time_arrives_with_it(driver):
     assert driver.execute(f"{sql} LIMIT 0", with_column_types=True) == ([], types)
 
 
-def test_the_server_lives_in_utc(driver, gateway):
+def test_the_time_zone_of_the_server_is_utc(driver, gateway):
     assert driver.execute("SELECT timezone()") == [("UTC",)]
     assert gateway.send("SELECT 1").headers["X-ClickHouse-Timezone"] == "UTC"
 
@@ -154,7 +154,7 @@ def test_a_wrong_password_is_error_516(gateway, user, password):
     client.disconnect()
 
 
-def test_errors_have_their_codes_and_the_connection_lives_on(driver):
+def test_errors_have_their_codes_and_the_connection_stays_open(driver):
     for sql, code in [
         ("SELECT * FROM nowhere", 60),
         ("SELEC 1", 62),
@@ -189,7 +189,7 @@ def test_an_insert_that_a_constraint_forbids_is_an_error(driver):
     assert driver.execute("SELECT count() FROM checked") == [(0,)]
 
 
-def test_settings_hold_for_one_query_and_set_for_the_connection(driver):
+def test_settings_apply_to_one_query_and_set_to_the_connection(driver):
     sql = "SELECT getSetting('max_block_size')"
     driver.execute("SET max_block_size = 77")
 
@@ -216,7 +216,7 @@ def test_external_tables_exist_for_one_query(driver):
         driver.execute("SELECT x FROM ext")
 
 
-def test_compression_is_refused_with_what_to_do(gateway):
+def test_compression_is_refused_with_a_remedy(gateway):
     client = gateway.driver()
     client.execute("SELECT 1")
     client.connection.compression = True
@@ -227,7 +227,7 @@ def test_compression_is_refused_with_what_to_do(gateway):
     client.disconnect()
 
 
-def test_a_type_whose_length_is_unknown_is_refused_with_what_to_do(gateway, driver):
+def test_a_type_whose_length_is_unknown_is_refused_with_a_remedy(gateway, driver):
     driver.execute("DROP TABLE IF EXISTS dynamic")
     driver.execute("CREATE TABLE dynamic (a JSON) ENGINE = MergeTree ORDER BY tuple()")
 
@@ -238,7 +238,7 @@ def test_a_type_whose_length_is_unknown_is_refused_with_what_to_do(gateway, driv
     assert gateway.ask("SELECT a.b FROM dynamic") == "\n" or gateway.ask("SELECT count() FROM dynamic") == "1\n"
 
 
-def test_what_is_not_the_protocol_ends_the_connection(gateway):
+def test_a_protocol_violation_ends_the_connection(gateway):
     for rubbish in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, b""):
         with socket.create_connection(("127.0.0.1", gateway.native_port), timeout=5) as connection:
             connection.sendall(rubbish)
@@ -247,7 +247,7 @@ def test_what_is_not_the_protocol_ends_the_connection(gateway):
     assert gateway.ask("SELECT 1") == "1\n"
 
 
-def test_a_query_ends_when_its_client_goes_away(gateway):
+def test_a_query_ends_when_its_client_disconnects(gateway):
     client = gateway.driver()
     running = "SELECT count() FROM system.processes WHERE query_id = 'left'"
 
@@ -265,7 +265,7 @@ def test_a_query_ends_when_its_client_goes_away(gateway):
     client.disconnect()
 
 
-def test_a_result_in_the_middle_ends_when_its_client_goes_away(gateway):
+def test_a_partly_read_result_ends_when_its_client_disconnects(gateway):
     client = gateway.driver()
     rows = client.execute_iter("SELECT number FROM system.numbers", query_id="leaving")
     next(rows)
@@ -276,7 +276,7 @@ def test_a_result_in_the_middle_ends_when_its_client_goes_away(gateway):
     gateway.wait_until("SELECT count() FROM system.processes WHERE query_id = 'leaving'", "0")
 
 
-def test_a_cancelled_result_ends_and_the_connection_lives_on(gateway, driver):
+def test_a_cancelled_result_ends_and_the_connection_stays_open(gateway, driver):
     rows = driver.execute_iter("SELECT number FROM system.numbers", query_id="stopped")
     next(rows)
 
@@ -286,7 +286,7 @@ def test_a_cancelled_result_ends_and_the_connection_lives_on(gateway, driver):
     assert driver.execute("SELECT 1") == [(1,)]
 
 
-def test_many_rows_go_in_quickly(driver):
+def test_many_rows_are_inserted_quickly(driver):
     driver.execute("DROP TABLE IF EXISTS quick")
     driver.execute("CREATE TABLE quick (a UInt64, b String, c LowCardinality(String)) ENGINE = MergeTree ORDER BY a")
     columns = [list(range(200_000)), [f"trade-{i}" for i in range(200_000)], ["BTC-USD"] * 200_000]

@@ -35,7 +35,7 @@ def test_a_session_serves_one_query_at_a_time(gateway):
     gateway.wait_until("SELECT count() FROM system.processes WHERE query_id = 'busy'", "0")
 
 
-def test_a_session_that_must_exist_is_not_made(gateway):
+def test_a_session_that_must_exist_is_not_created(gateway):
     assert _code(gateway.send("SELECT 1", session_id="new", session_check=1)) == "372"
     gateway.ask("SELECT 1", session_id="new")
     assert gateway.ask("SELECT 1", session_id="new", session_check=1) == "1\n"
@@ -46,7 +46,7 @@ def test_a_session_lives_no_longer_than_allowed(gateway, seconds):
     assert _code(gateway.send("SELECT 1", session_id="long", session_timeout=seconds)) in ("374", "36")
 
 
-def test_an_idle_session_is_forgotten(gateway):
+def test_an_idle_session_is_closed(gateway):
     gateway.ask("SELECT 1", session_id="idle", session_timeout=1)
     assert gateway.ask("SELECT 1", session_id="idle", session_check=1, session_timeout=1) == "1\n"
 
@@ -57,7 +57,7 @@ def test_an_idle_session_is_forgotten(gateway):
     assert _code(gateway.send("SELECT 1", session_id="idle", session_check=1)) == "372"
 
 
-def test_a_closed_session_is_forgotten_at_once(gateway):
+def test_a_session_is_closed_immediately_on_request(gateway):
     gateway.ask("SELECT 1", session_id="closed", close_session=1)
 
     assert _code(gateway.send("SELECT 1", session_id="closed", session_check=1)) == "372"
@@ -70,7 +70,7 @@ def test_a_session_follows_the_database_of_the_request(gateway):
     assert gateway.ask("SELECT currentDatabase()", session_id="moving", database="k2") == "k2\n"
 
 
-def test_clickhouse_connect_works_in_a_session_of_its_own(gateway):
+def test_clickhouse_connect_works_in_its_own_session(gateway):
     client = gateway.connect(autogenerate_session_id=True)
     client.command("CREATE TEMPORARY TABLE mine (a UInt8)")
     client.insert("mine", [[1], [2]], column_names=["a"])

@@ -1,4 +1,4 @@
-"""What the server reads in a statement."""
+"""How the server parses a statement."""
 
 import pytest
 
@@ -26,7 +26,7 @@ from devstack.clickhouse_server.sql import Kind, begins_insert, parse
         ("CREATE TABLE t (a Int8) ENGINE = Memory", Kind.COMMAND),
     ],
 )
-def test_statements_are_told_apart_by_their_words(text, kind):
+def test_statements_are_classified_by_their_words(text, kind):
     assert parse(text.encode()).kind is kind
 
 
@@ -81,11 +81,14 @@ def test_an_insert_is_split_in_front_of_its_rows(text, head, format_name, rows):
         ("INSERT INTO t VALUES", "SELECT * FROM t"),
         ("INSERT INTO db.`t` (a, `b c`) VALUES", "SELECT a, `b c` FROM db.`t`"),
         ("INSERT INTO TABLE t (* EXCEPT(a)) SETTINGS async_insert = 0 FORMAT Native", "SELECT * EXCEPT(a) FROM t"),
+        ("INSERT t (a) VALUES", "SELECT a FROM t"),
+        ("INSERT INTO table.t VALUES", "SELECT * FROM table.t"),
+        ("INSERT INTO function.t (a) VALUES", "SELECT a FROM function.t"),
         ("INSERT INTO FUNCTION null('a Int8') (a) VALUES", "SELECT a FROM null('a Int8')"),
         ("INSERT INTO FUNCTION null('a Int8') VALUES", "SELECT * FROM null('a Int8')"),
     ],
 )
-def test_an_insert_tells_which_columns_its_rows_have(text, target):
+def test_the_target_of_an_insert_selects_the_columns_of_its_rows(text, target):
     assert parse(text.encode()).target == target
 
 
@@ -98,14 +101,14 @@ def test_an_insert_tells_which_columns_its_rows_have(text, target):
         ("INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV", 48),
     ],
 )
-def test_what_the_server_does_not_do_is_refused_with_a_code(text, code):
+def test_unsupported_statements_are_refused_with_a_code(text, code):
     with pytest.raises(ServerError) as caught:
         parse(text.encode())
 
     assert caught.value.code == code
 
 
-def test_a_killed_query_is_named_by_its_condition():
+def test_kill_query_is_split_into_condition_mode_and_format():
     statement = parse(b"KILL QUERY WHERE query_id = 'a' AND user = 'b' TEST FORMAT JSON")
 
     assert (statement.condition.strip(), statement.sql, statement.format) == (
@@ -115,12 +118,12 @@ def test_a_killed_query_is_named_by_its_condition():
     )
 
 
-def test_processes_are_asked_for_by_the_ids_of_the_clients():
+def test_system_processes_is_read_through_the_view_with_the_clients_query_ids():
     assert "system.gateway_processes" in parse(b"SELECT query_id FROM system.processes").sql
     assert "system.processes" in parse(b"SELECT 'system.processes'").sql
 
 
-def test_an_insert_is_known_by_its_beginning():
+def test_an_insert_is_recognized_by_its_beginning():
     assert begins_insert(b"/* dbt */ -- x\n insert into t")
     assert not begins_insert(b"SELECT 1")
     assert not begins_insert(b"")

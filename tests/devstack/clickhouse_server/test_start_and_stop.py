@@ -1,4 +1,4 @@
-"""The command: its options, its ready file and its end."""
+"""The command: its options, its ready file, and how it stops."""
 
 import os
 import signal
@@ -12,13 +12,15 @@ import pytest
 from tests.support.checkout import CHECKOUT
 from tests.support.stack.gateway import PASSWORD, Gateway, devstack_python, running
 
+pytestmark = pytest.mark.integration
+
 
 def _refused(process, log):
     assert process.wait(30) == 1
     return log.read_text()
 
 
-def test_a_folder_in_use_is_refused_with_what_to_do(gateway):
+def test_a_folder_in_use_is_refused_with_a_remedy(gateway):
     log = gateway.log.read_text()
 
     text = _refused(Gateway(gateway.path).launch(), gateway.log).removeprefix(log)
@@ -32,7 +34,7 @@ def test_a_folder_in_use_is_refused_with_what_to_do(gateway):
 
 
 @pytest.mark.parametrize("protocol", ["http_port", "native_port"])
-def test_a_taken_port_is_refused_with_what_to_do(tmp_path, protocol):
+def test_a_taken_port_is_refused_with_a_remedy(tmp_path, protocol):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = Gateway(tmp_path / "clickhouse")
         text = _refused(server.launch(**{protocol: taken.getsockname()[1]}), server.log)
@@ -70,7 +72,7 @@ def test_the_password_may_come_from_the_environment(tmp_path):
         server.stop()
 
 
-def test_it_listens_on_the_loopback_only_and_says_what_it_is(gateway):
+def test_it_listens_on_loopback_only_and_logs_its_version(gateway):
     assert gateway.ask("SELECT version()").count(".") == 3
     assert gateway.ask("SELECT name FROM system.databases WHERE name = 'k2'") == "k2\n"
     assert PASSWORD not in gateway.log.read_text()

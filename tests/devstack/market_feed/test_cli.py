@@ -1,4 +1,4 @@
-"""The commands as a user types them, against a real server."""
+"""The commands, as users type them, with a real server."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_history_inserts_the_same_rows_again_into_an_empty_table(hot_tier: Clien
     assert prints[:2] == prints[2:]
 
 
-def test_history_of_one_exchange_leaves_the_other_alone_and_tells_what_it_did(hot_tier: Client, feed: Feed) -> None:
+def test_history_of_one_exchange_leaves_the_other_alone_and_prints_a_summary(hot_tier: Client, feed: Feed) -> None:
     code, out, _ = finish(feed("history", "--rows", 1_500, "--exchange", "kraken", *RANGE))
     assert code == 0
     assert f"kraken: 1,500 trades from {YESTERDAY}T10:0" in out
@@ -81,7 +81,7 @@ def test_history_of_one_exchange_leaves_the_other_alone_and_tells_what_it_did(ho
     assert hot_tier.command("SELECT count() FROM bronze_trades_binance") == 0
 
 
-def test_live_inserts_until_it_is_told_to_stop(hot_tier: Client, feed: Feed, wait_until: Callable[..., None]) -> None:
+def test_live_inserts_until_it_is_stopped(hot_tier: Client, feed: Feed, wait_until: Callable[..., None]) -> None:
     process = feed("live", "--rate", 200, "--json")
     wait_until(lambda: hot_tier.command("SELECT uniqExact(exchange) FROM silver_trades") == 2)
     process.send_signal(signal.SIGTERM)
@@ -125,7 +125,7 @@ def test_an_error_is_one_sentence_with_its_remedy(feed: Feed, connection: dict[s
     assert "Traceback" not in err
 
 
-def test_missing_tables_name_the_command_that_makes_them(feed: Feed) -> None:
+def test_an_error_about_missing_tables_names_the_command_that_creates_them(feed: Feed) -> None:
     code, _, err = finish(feed("history", "--rows", 1, *RANGE))
     assert code == 1
     assert "bronze_trades_binance" in err

@@ -1,4 +1,4 @@
-"""What generated trades look like, whatever they are asked for."""
+"""The properties of generated trades."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_exchanges_differ_with_the_same_seed() -> None:
     batch_rows=st.integers(1, 2_500),
     held=st.sampled_from([0, 1, 2**52, 2**60]),
 )
-def test_every_history_keeps_its_promises(
+def test_every_history_has_the_guaranteed_properties(
     exchange: str, rows: int, span_us: int, seed: int, batch_rows: int, held: int
 ) -> None:
     batch_rows = max(batch_rows, rows // 20, 1)
@@ -113,7 +113,7 @@ def test_batches_stay_small_whatever_the_number_of_rows() -> None:
     assert max(sizes) <= 11_000
 
 
-def test_no_batch_spans_more_days_than_clickhouse_takes_in_one_insert() -> None:
+def test_no_batch_spans_more_days_than_clickhouse_accepts_in_one_insert() -> None:
     for batch in generate("binance", 1_000, START, START + 365 * DAY, 1):
         bounds = pc.min_max(batch["exchange_timestamp"]).as_py()
         assert bounds["max"] - bounds["min"] <= 31 * DAY
@@ -147,7 +147,7 @@ def test_prices_and_quantities_use_all_eight_decimals(day: pa.Table) -> None:
     assert any(Decimal(float(value)).quantize(Decimal("1e-8")) != value for value in quantities)
 
 
-def test_both_sides_occur_and_kraken_sometimes_tells_none() -> None:
+def test_both_sides_occur_and_kraken_sometimes_has_none() -> None:
     sides = [set(whole(generate(name, 5_000, START, START + DAY, 1))["side"].to_pylist()) for name in EXCHANGES]
     assert sides == [{"buy", "sell"}, {"buy", "sell", None}]
 
@@ -159,7 +159,7 @@ def test_all_markets_are_traded(exchange: str) -> None:
     assert 20 <= len(MARKETS[exchange]) <= 40
 
 
-def test_trades_under_way_arrive_with_a_later_slice_and_all_at_the_end() -> None:
+def test_trades_in_flight_arrive_with_a_later_slice_and_all_at_the_end() -> None:
     stream = TradeStream("binance", 5, START)
     minutes = [START + timedelta(minutes=number) for number in range(5)]
     first = stream.advance(20_000, minutes[0], minutes[1])

@@ -1,4 +1,4 @@
-"""The hot tier in a real engine: applied twice, filled late and out of order, read through a window, expired."""
+"""The hot tier in a real engine: DDL applied twice, late and unordered trades, reads of a window, expired rows."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def trade(symbol: str, at: datetime, sequence: int, price: str = "1", quantity: 
 
 
 def expected_candles(trades: Iterable[Trade], interval: timedelta) -> dict[tuple[str, str, datetime], Candle]:
-    """The candles of trades in any order, by plain Decimal arithmetic."""
+    """The candles of trades in any order, computed with Decimal arithmetic."""
     groups: dict[tuple[str, str, datetime], list[Trade]] = defaultdict(list)
     for row in trades:
         start = EPOCH + (row["exchange_timestamp"] - EPOCH) // interval * interval
@@ -168,7 +168,7 @@ def test_candles_equal_those_computed_from_the_trades(hot_tier: Client) -> None:
         assert stored_candles(hot_tier, name) == expected
 
 
-def test_silver_holds_every_bronze_trade_with_its_truncated_value(hot_tier: Client) -> None:
+def test_silver_contains_every_bronze_trade_with_its_truncated_value(hot_tier: Client) -> None:
     trades = []
     for exchange in EXCHANGES:
         for batch in generate(exchange, 2_000, MIDNIGHT - timedelta(hours=3), MIDNIGHT, 4):
@@ -251,7 +251,7 @@ def test_a_sum_of_more_digits_than_a_candle_has_is_an_error_and_not_a_wrong_numb
         ("2026-11-20T00:00:00+00:00", "1" + "0" * 15, "1" + "0" * 15, "quote_quantity_fits"),
     ],
 )
-def test_a_trade_that_silver_could_not_hold_is_refused_whole(
+def test_a_trade_that_silver_cannot_represent_is_refused_completely(
     hot_tier: Client, at: str, price: str, quantity: str, constraint: str
 ) -> None:
     rows = [trade("A", MIDNIGHT, 1), trade("A", datetime.fromisoformat(at), 2, price, quantity)]

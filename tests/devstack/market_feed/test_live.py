@@ -1,4 +1,4 @@
-"""Live trades: as many as the rate says, as old as the clock says, none lost at the end."""
+"""Live trades: their rate, their times, and that none is lost at the end."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_late_trades_come_after_later_ones_but_within_two_minutes(hot_tier: Clie
     assert max(delays) <= MAX_LATENESS + timedelta(seconds=20)
 
 
-def test_stop_ends_it_with_everything_inserted_and_the_numbers_go_on(hot_tier: Client) -> None:
+def test_stop_ends_it_with_everything_inserted_and_the_numbers_continue(hot_tier: Client) -> None:
     list(insert_history(hot_tier, ["kraken"], 300, BEGIN - timedelta(minutes=5), BEGIN, 1))
     stop = Event()
     rows = 0
@@ -75,6 +75,6 @@ def test_stop_ends_it_with_everything_inserted_and_the_numbers_go_on(hot_tier: C
     assert hot_tier.command(regressions) == 0
 
 
-def test_a_rate_of_nothing_is_refused(hot_tier: Client) -> None:
+def test_a_rate_of_zero_is_refused(hot_tier: Client) -> None:
     with pytest.raises(FixConfiguration, match="Choose a rate above 0"):
         list(run_live(hot_tier, ["kraken"], 0, 1, lambda: BEGIN, Event()))

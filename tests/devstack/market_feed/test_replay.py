@@ -1,4 +1,4 @@
-"""Real trades come through digit by digit; a wrong file is refused before anything is inserted."""
+"""Real trades arrive with all their digits; a wrong file is refused before anything is inserted."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_file_is_replayed_only_once(hot_tier: Client, tmp_path: Path) -> None:
     first = read_trades(file_of(tmp_path, one))
     assert [exchange for exchange, _ in insert_replay(hot_tier, first, shift_to(first, NOW), NOW)] == ["kraken"]
     both = read_trades(file_of(tmp_path, one, two))
-    with pytest.raises(FixConfiguration, match="already holds 1 of the 2 kraken trades"):
+    with pytest.raises(FixConfiguration, match="already contains 1 of the 2 kraken trades"):
         list(insert_replay(hot_tier, both, timedelta(0), NOW))
     assert hot_tier.command("SELECT count() FROM bronze_trades_kraken") == 1
 
@@ -106,5 +106,5 @@ def test_a_missing_file_or_column_and_an_empty_file_are_refused(tmp_path: Path) 
         read_trades(tmp_path / "absent.csv")
     with pytest.raises(FixConfiguration, match="needs the columns exchange, symbol"):
         read_trades(file_of(tmp_path, "1", header="trade_id"))
-    with pytest.raises(FixConfiguration, match="has no trades"):
+    with pytest.raises(FixConfiguration, match="contains no trades"):
         read_trades(file_of(tmp_path))

@@ -16,29 +16,33 @@ import psutil
 import psycopg
 import pytest
 
-from devstack.stack.processes import Part
+from devstack.stack.processes import StackPart
 from install.airflow_version import AIRFLOW_2
 from install.layout import Layout
+from tests.support.reaper import temporary_folder
 from tests.support.stack.exporter import running_exporter
 from tests.support.stack.stack import Commands
 
 pytestmark = pytest.mark.integration
 
 Answer = TypeVar("Answer")
-LINE = Layout.of_checkout().line
-WEB = "airflow-webserver" if LINE is AIRFLOW_2 else "airflow-api-server"
-PARTS = ["airflow-scheduler", *([] if LINE is AIRFLOW_2 else ["airflow-dag-processor"]), WEB]
-API = "/api/v1" if LINE is AIRFLOW_2 else "/api/v2"
+VERSION = Layout.of_checkout().version
+WEB = "airflow-webserver" if VERSION is AIRFLOW_2 else "airflow-api-server"
+PARTS = ["airflow-scheduler", *([] if VERSION is AIRFLOW_2 else ["airflow-dag-processor"]), WEB]
+API = "/api/v1" if VERSION is AIRFLOW_2 else "/api/v2"
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory) -> Iterator[Commands]:
-    """A stack with Airflow, started by somebody whose shell points at another Airflow."""
+def airflow() -> Iterator[Commands]:
+    """A stack with Airflow, started from a shell whose variables point to another Airflow."""
     foreign = {"AIRFLOW_HOME": "/nowhere", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nowhere/production"}
-    commands = Commands(tmp_path_factory.mktemp("stack"), **foreign)
-    commands.up("--airflow")
-    yield commands
-    commands.run("down")
+    with temporary_folder("stack") as folder:
+        commands = Commands(folder, **foreign)
+        try:
+            commands.up("--airflow")
+            yield commands
+        finally:
+            commands.run("down")
 
 
 def metadata(stack: Commands) -> psycopg.Connection[tuple[object, ...]]:
@@ -67,8 +71,8 @@ def web(stack: Commands, path: str, password: str | None = None) -> tuple[int, o
 
 
 def login(address: str, password: str) -> str:
-    """The header that each line's API wants of whoever asks."""
-    if LINE is AIRFLOW_2:
+    """The Authorization header for the API of this Airflow version."""
+    if VERSION is AIRFLOW_2:
         return f"Basic {base64.b64encode(f'admin:{password}'.encode()).decode()}"
     body = json.dumps({"username": "admin", "password": password}).encode()
     request = urllib.request.Request(f"{address}/auth/token", body, {"Content-Type": "application/json"})  # noqa: S310
@@ -76,18 +80,18 @@ def login(address: str, password: str) -> str:
         return f"Bearer {json.load(response)['access_token']}"
 
 
-def airflow_parts(stack: Commands) -> list[Part]:
-    return [Part(stack.layout, name) for name in PARTS]
+def airflow_parts(stack: Commands) -> list[StackPart]:
+    return [StackPart(stack.layout, name) for name in PARTS]
 
 
-def test_status_counts_airflow_in(airflow):
+def test_status_includes_airflow(airflow):
     code, parts = airflow.status()
 
     assert code == 0
     assert list(parts) == ["postgres", "clickhouse", *PARTS, "exporter"]
 
 
-def test_the_exporter_tells_of_the_stacks_own_scheduler_and_doctor_finds_it(airflow):
+def test_the_exporter_reports_the_stacks_own_scheduler_and_doctor_finds_it(airflow):
     address = airflow.status()[1]["exporter"]["address"]
     with urllib.request.urlopen(address, timeout=30) as response:  # noqa: S310 - loopback
         metrics = response.read().decode().splitlines()
@@ -98,9 +102,9 @@ def test_the_exporter_tells_of_the_stacks_own_scheduler_and_doctor_finds_it(airf
     assert f"OFFLOAD_METRICS_URL={address}" in airflow.run("env").stdout.replace("'", "")
 
 
-def test_a_scheduler_that_hangs_is_down_for_prometheus_until_it_goes_on(airflow):
+def test_a_scheduler_that_hangs_is_down_for_prometheus_until_it_resumes(airflow):
     web_address = airflow.status()[1][WEB]["address"]
-    scheduler = Part(airflow.layout, "airflow-scheduler").process()
+    scheduler = StackPart(airflow.layout, "airflow-scheduler").process()
     settings = {"OFFLOAD_AIRFLOW_URL": web_address, "OFFLOAD_SCHEDULER_SILENCE_SECONDS": "8"}
     with running_exporter(airflow.connections().postgres, "any", **settings) as exporter:
 
@@ -119,7 +123,7 @@ def test_a_scheduler_that_hangs_is_down_for_prometheus_until_it_goes_on(airflow)
 
 def test_an_exporter_that_died_is_started_again_on_its_port_and_nothing_else_is(airflow):
     _, before = airflow.status()
-    Part(airflow.layout, "exporter").process().kill()
+    StackPart(airflow.layout, "exporter").process().kill()
 
     airflow.up("--airflow")
 
@@ -182,7 +186,7 @@ def test_passwords_are_encrypted_in_the_database(airflow):
 
 
 def of_each_process(airflow: Commands, ask: Callable[[psutil.Process], Answer]) -> list[Answer]:
-    """What each of Airflow's processes answers; the scheduler's helpers come and go, and those that have gone don't."""
+    """Call `ask` for each of Airflow's processes; skip helpers of the scheduler that end meanwhile."""
     answers = []
     for process in [process for part in airflow_parts(airflow) for process in part.family()]:
         with suppress(psutil.NoSuchProcess, FileNotFoundError):
@@ -202,7 +206,7 @@ def test_airflow_listens_on_loopback_only(airflow):
     assert addresses == {("127.0.0.1", airflow_parts(airflow)[-1].ports()["airflow"])}
 
 
-def test_no_password_stands_in_any_command_line_environment_or_log(airflow):
+def test_no_password_is_in_any_command_line_environment_or_log(airflow):
     shown = [log.read_text(errors="replace") for log in airflow.layout.logs.rglob("*.log")]
     for command, environ in of_each_process(airflow, lambda process: (process.cmdline(), process.environ())):
         shown += [*command, *environ.values()]
@@ -210,11 +214,11 @@ def test_no_password_stands_in_any_command_line_environment_or_log(airflow):
     assert shown
     for name, secret in airflow.secrets().items():
         assert not any(secret in text for text in shown), name
-    for name in ("airflow.cfg", "admin-password", *([] if LINE is AIRFLOW_2 else ["passwords.json"])):
+    for name in ("airflow.cfg", "admin-password", *([] if VERSION is AIRFLOW_2 else ["passwords.json"])):
         assert (airflow.layout.home / "airflow" / name).stat().st_mode & 0o777 == 0o600
 
 
-def test_airflow_got_nothing_of_another_airflow_in_the_users_shell(airflow):
+def test_airflow_inherits_nothing_of_another_airflow_in_the_users_shell(airflow):
     for command, environ in of_each_process(airflow, lambda process: (process.cmdline(), process.environ())):
         assert not any("nowhere" in value for value in environ.values()), command
 

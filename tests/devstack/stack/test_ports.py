@@ -1,4 +1,4 @@
-"""Which loopback ports a stack gets."""
+"""The loopback ports of a stack."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def test_a_taken_port_gives_the_next_free_one(tmp_path, taken):
     assert is_free(port)
 
 
-def test_a_stack_gets_the_same_port_again_although_the_one_it_asked_for_became_free(tmp_path):
+def test_a_stack_gets_the_same_port_again_although_the_requested_one_became_free(tmp_path):
     with socket.socket() as server:
         server.bind((LOOPBACK, 0))
         server.listen()
-        asked = server.getsockname()[1]
-        environ = {"OFFLOAD_PORT_POSTGRES": str(asked)}
+        requested = server.getsockname()[1]
+        environ = {"OFFLOAD_PORT_POSTGRES": str(requested)}
         first = Ports(tmp_path, environ).choose("postgres")
 
-    assert is_free(asked)
+    assert is_free(requested)
     assert Ports(tmp_path, environ).choose("postgres") == first
 
 
-def test_asking_for_another_port_overrules_the_remembered_one(tmp_path, taken):
+def test_requesting_another_port_overrides_the_remembered_one(tmp_path, taken):
     Ports(tmp_path, {"OFFLOAD_PORT_POSTGRES": str(taken)}).choose("postgres")
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -54,7 +54,7 @@ def test_two_uses_never_get_the_same_port(tmp_path, taken):
     assert ports.choose("clickhouse_http") != ports.choose("clickhouse_native")
 
 
-def test_a_listening_port_is_taken_from_the_moment_it_is_given(tmp_path, taken):
+def test_a_listening_port_is_taken_immediately(tmp_path, taken):
     environ = {"OFFLOAD_PORT_AIRFLOW": str(taken)}
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -67,6 +67,6 @@ def test_a_listening_port_is_taken_from_the_moment_it_is_given(tmp_path, taken):
 
 
 @pytest.mark.parametrize("text", ["80", "70000", "http", "-1"])
-def test_what_is_no_port_is_refused_with_the_name_of_the_variable(tmp_path, text):
+def test_an_invalid_port_is_refused_with_the_name_of_the_variable(tmp_path, text):
     with pytest.raises(PartFailedError, match=r"OFFLOAD_PORT_AIRFLOW=.*from 1024 to 65535"):
         Ports(tmp_path, {"OFFLOAD_PORT_AIRFLOW": text}).choose("airflow")

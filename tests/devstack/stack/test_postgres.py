@@ -1,4 +1,4 @@
-"""PostgreSQL refuses to be root: who it runs as when root starts it."""
+"""PostgreSQL refuses to run as root: the user that it runs as when root starts it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def program(tmp_path) -> Path:
     return closed / "program"
 
 
-def test_a_program_in_a_folder_closed_to_others_runs_as_somebody_else_and_may_only_read_more(program):
+def test_a_program_in_a_closed_folder_runs_as_another_user_with_only_the_right_to_read(program):
     answers = _ask(program)
 
     assert answers[:3] == ["user 65534", "may run", "ran"]
@@ -49,7 +49,7 @@ def test_a_program_in_an_open_folder_runs_without_any_capability():
     assert int(answers[3].split()[1], 16) == 0
 
 
-def test_no_permission_on_the_way_is_changed(program):
+def test_the_permissions_of_the_folders_above_stay(program):
     before = [folder.stat().st_mode for folder in program.parents]
 
     _ask(program)

@@ -1,4 +1,4 @@
-"""Parts of a stack as processes: found, ended with all they started, and nobody else's touched."""
+"""Processes of a stack: they are found and stopped with everything that they started, and no others."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from devstack.stack.processes import Part
+from devstack.stack.processes import StackPart
 from install.layout import Layout
-from tests.support.spark.world import wait_until
+from tests.support.waiting import wait_until
 
 SLEEP = [sys.executable, "-c", "import signal; signal.pause()"]
 IGNORES_TERM = [
@@ -25,7 +25,7 @@ IGNORES_TERM = [
 
 
 def _parent_of(child: str) -> list[str]:
-    """A program that starts `child`, tells its pid and sleeps."""
+    """A program that starts `child`, prints its pid and sleeps."""
     return [
         sys.executable,
         "-c",
@@ -49,11 +49,11 @@ def layout(tmp_path) -> Layout:
 
 
 @pytest.fixture
-def start(layout) -> Iterator[Callable[..., Part]]:
-    parts: list[Part] = []
+def start(layout) -> Iterator[Callable[..., StackPart]]:
+    parts: list[StackPart] = []
 
-    def make(command: list[str], name: str = "part") -> Part:
-        part = Part(layout, name)
+    def make(command: list[str], name: str = "part") -> StackPart:
+        part = StackPart(layout, name)
         part.start(command, environ=os.environ, cwd=layout.home)
         parts.append(part)
         return part
@@ -63,20 +63,20 @@ def start(layout) -> Iterator[Callable[..., Part]]:
         part.stop(grace=0.1)
 
 
-def _first_line(part: Part) -> str:
+def _first_line(part: StackPart) -> str:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if (text := part.log.read_text()).endswith("\n"):
             return text.strip()
         time.sleep(0.02)
-    raise AssertionError(f"{part.name} said nothing")
+    raise AssertionError(f"{part.name} printed nothing")
 
 
 def _is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def test_stopping_ends_the_process_and_says_that_there_was_one(start):
+def test_stopping_ends_the_process_and_returns_that_there_was_one(start):
     part = start(SLEEP)
     process = part.process()
 
@@ -109,7 +109,7 @@ def test_children_of_a_killed_process_are_found_and_ended(start, child):
     assert not _is_alive(pid)
 
 
-def test_a_process_that_ignores_the_polite_signal_is_killed(start):
+def test_a_process_that_ignores_sigterm_is_killed(start):
     part = start(IGNORES_TERM)
     assert _first_line(part) == "ready"
     pid = part.process().pid
@@ -119,10 +119,10 @@ def test_a_process_that_ignores_the_polite_signal_is_killed(start):
     assert not _is_alive(pid)
 
 
-def test_a_pid_that_belongs_to_somebody_else_by_now_is_left_alone(layout, tmp_path):
+def test_a_pid_that_now_belongs_to_another_process_is_left_alone(layout, tmp_path):
     stranger = subprocess.Popen(SLEEP, start_new_session=True, cwd=tmp_path)
     try:
-        part = Part(layout, "part")
+        part = StackPart(layout, "part")
         record = {"name": "part", "pid": stranger.pid, "started": time.time() - 3600, "ports": {"http": 1}}
         (layout.run / "part.json").write_text(json.dumps(record))
 
@@ -140,7 +140,7 @@ def test_a_stack_does_not_touch_the_same_part_of_another_one(start, tmp_path):
     neighbour.run.mkdir(parents=True)
     part = start(SLEEP)
 
-    assert Part(neighbour, part.name).stop() is False
+    assert StackPart(neighbour, part.name).stop() is False
     assert part.process() is not None
 
 
@@ -156,7 +156,7 @@ def test_a_process_whose_record_was_lost_is_found_by_its_mark(layout, start):
     assert not _is_alive(pid)
 
 
-def test_a_child_that_carries_nothing_of_ours_but_the_name_is_not_ours(layout, start):
+def test_a_process_with_only_the_state_folder_in_its_environment_is_left_alone(layout, start):
     part = start(SLEEP)
     stranger = subprocess.Popen(SLEEP, env={**os.environ, "OFFLOAD_HOME": str(layout.home)})
     try:
@@ -172,7 +172,7 @@ def test_the_record_is_for_its_owner_only(start, layout):
     assert (layout.run / "part.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_log_that_grew_large_makes_room_at_the_next_start(start, layout):
+def test_a_large_log_is_rotated_at_the_next_start(start, layout):
     log = layout.logs / "part.log"
     with log.open("wb") as file:
         file.truncate(21_000_000)

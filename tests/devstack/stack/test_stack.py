@@ -1,4 +1,4 @@
-"""The stack as its commands show it: real servers, started, repaired and ended."""
+"""The commands of the stack: real servers are started, repaired and stopped."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def new_stack(tmp_path_factory) -> Iterator[Callable[..., Commands]]:
-    made: list[Commands] = []
+    stacks: list[Commands] = []
 
     def make(**environ: str) -> Commands:
-        made.append(Commands(tmp_path_factory.mktemp("stack"), **environ))
-        return made[-1]
+        stacks.append(Commands(tmp_path_factory.mktemp("stack"), **environ))
+        return stacks[-1]
 
     yield make
-    for commands in made:
+    for commands in stacks:
         commands.run("down")
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[Commands]:
-    """A stack for the tests that only look."""
+    """A stack for tests that only read."""
     commands = Commands(tmp_path_factory.mktemp("stack"))
     commands.up()
     yield commands
@@ -63,7 +63,7 @@ def clickhouse(connections: Connections, statement: str, rows: list[tuple[int]] 
         return client.execute(statement, rows)
 
 
-def test_both_servers_take_the_logins_that_connections_json_holds(running):
+def test_both_servers_accept_the_logins_in_connections_json(running):
     connections = running.connections()
     server = connections.clickhouse
 
@@ -76,12 +76,12 @@ def test_both_servers_take_the_logins_that_connections_json_holds(running):
         assert web.getresponse().read() == b"1\n"
 
 
-def test_a_statement_is_run_and_a_wrong_one_is_told(running):
-    told = running.run("sql", "SELECT currentDatabase() AS db, 41 + 1 AS answer")
+def test_a_statement_is_run_and_a_wrong_one_is_reported(running):
+    result = running.run("sql", "SELECT currentDatabase() AS db, 41 + 1 AS answer")
     refused = running.run("sql", "SELECT nothing_there")
 
-    assert (told.returncode, refused.returncode) == (0, 1)
-    assert {"db", "answer", "k2", "42"} <= set(re.findall(r"\w+", told.stdout))
+    assert (result.returncode, refused.returncode) == (0, 1)
+    assert {"db", "answer", "k2", "42"} <= set(re.findall(r"\w+", result.stdout))
     assert "UNKNOWN_IDENTIFIER" in refused.stderr
     assert "Traceback" not in refused.stderr
 
@@ -137,7 +137,7 @@ def test_every_server_listens_on_loopback_only(running):
     assert addresses == {"127.0.0.1"}
 
 
-def test_no_password_stands_in_any_command_line_or_environment(running):
+def test_no_password_is_in_any_command_line_or_environment(running):
     shown = []
     for process in psutil.process_iter():
         try:
@@ -152,7 +152,7 @@ def test_no_password_stands_in_any_command_line_or_environment(running):
         assert not any(secret in text for text in shown), name
 
 
-def test_no_password_stands_in_a_log(running):
+def test_no_password_is_in_a_log(running):
     logs = "".join(log.read_text() for log in running.layout.logs.rglob("*.log"))
 
     assert "database system is ready" in logs
@@ -167,7 +167,7 @@ def test_only_the_owner_may_read_passwords_and_data(running):
         assert (home / folder).stat().st_mode & 0o777 == 0o700, folder
 
 
-def test_the_shell_exports_lead_to_the_running_stack_and_hold_no_password(running):
+def test_the_shell_exports_point_to_the_running_stack_and_contain_no_password(running):
     exports = running.run("env").stdout
     script = """
         echo "$OFFLOAD_CONNECTIONS_FILE"
@@ -184,7 +184,7 @@ def test_the_shell_exports_lead_to_the_running_stack_and_hold_no_password(runnin
     assert not any(secret in exports for secret in running.secrets().values())
 
 
-def test_two_stacks_run_side_by_side_although_they_ask_for_the_same_ports(running, new_stack):
+def test_two_stacks_run_side_by_side_although_they_request_the_same_ports(running, new_stack):
     taken = running.connections()
     other = new_stack(
         OFFLOAD_PORT_POSTGRES=str(taken.postgres.port),
@@ -245,7 +245,7 @@ def test_starting_repairs_what_was_killed_and_acknowledged_rows_are_still_there(
     assert clickhouse(before, "SELECT answer FROM kept") == [(42,)]
 
 
-def test_a_stale_pid_file_whose_pid_belongs_to_somebody_else_does_not_stop_postgres(new_stack):
+def test_a_stale_pid_file_with_the_pid_of_another_process_does_not_stop_postgres(new_stack):
     stack = new_stack()
     stack.up()
     stack.run("down")
@@ -269,7 +269,7 @@ def test_a_second_command_on_the_same_state_is_told_to_wait(new_stack):
     assert "repeat the command" in result.stderr
 
 
-def test_lost_passwords_are_an_error_that_says_how_to_go_on(new_stack):
+def test_lost_passwords_are_an_error_with_a_remedy(new_stack):
     stack = new_stack()
     stack.up()
     stack.run("down")
@@ -278,7 +278,7 @@ def test_lost_passwords_are_an_error_that_says_how_to_go_on(new_stack):
     result = stack.run("up")
 
     assert result.returncode == 1
-    assert "secrets.json is gone" in result.stderr
+    assert "secrets.json is missing" in result.stderr
     assert "make clean" in result.stderr
 
 
@@ -299,8 +299,8 @@ def test_a_server_that_cannot_start_shows_its_log_and_leaves_nothing_behind(new_
 
 def test_an_interrupted_first_start_is_repaired(new_stack):
     stack = new_stack()
-    half_made = stack.layout.home / "postgres" / "base"
-    half_made.mkdir(parents=True)
+    incomplete = stack.layout.home / "postgres" / "base"
+    incomplete.mkdir(parents=True)
 
     stack.up()
 

@@ -1,4 +1,4 @@
-"""What the audit finds when something is wrong, and that it finds nothing when nothing is."""
+"""What the audit finds if something is wrong, and that it finds nothing otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from offload_core.source.clickhouse import ClickHouse
 from offload_ops.audit.compare import ColdSource, Differences, Finding, TableAudit
 from offload_ops.tiers.cold_table import open_cold_table
 from tests.support.ledger.audits import audit, auditor_of
-from tests.support.spark.fault_tables import DAY, NOON, Candles, prepared
+from tests.support.spark.fault_tables import DAY, NOON, CandleTables, prepared
 from tests.support.spark.foreign_writer import ForeignWriter, foreign_writer
 from tests.support.spark.operated_table import OperatedTrades
 from tests.support.spark.world import World, new_world
@@ -29,7 +29,7 @@ from tests.support.spark.world import World, new_world
 HOUR = timedelta(hours=1)
 BUFFER = timedelta(minutes=5)
 ROWS = 7_201
-"""Two hours of one trade a second, from noon to two o'clock, and thereby in three windows: from five to to five to."""
+"""Two hours of one trade per second, from 12:00 to 14:00. They lie in three windows, which start at 55 minutes past."""
 FIRST, SECOND, THIRD = (NOON - BUFFER + number * HOUR for number in range(3))
 
 
@@ -38,7 +38,8 @@ class PartitionedTrades(OperatedTrades):
 
     def _create(self, table: TableConfig) -> None:
         self.world.hot.command(
-            f"CREATE TABLE {table.source} (id UInt64, happened DateTime64(6, 'UTC'), number UInt64, price Decimal(38, 8)) "
+            f"CREATE TABLE {table.source} "
+            "(id UInt64, happened DateTime64(6, 'UTC'), number UInt64, price Decimal(38, 8)) "
             "ENGINE = MergeTree PARTITION BY toStartOfHour(happened) ORDER BY (happened, number)"
         )
 
@@ -52,9 +53,9 @@ def trades(
 
 
 @pytest.fixture(scope="module")
-def candles(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Candles]:
+def candles(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CandleTables]:
     with new_world(servers, tmp_path_factory.mktemp("world")) as world:
-        yield Candles(world, 2)
+        yield CandleTables(world, 2)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def world(trades: PartitionedTrades) -> World:
 
 @pytest.fixture
 def table(trades: PartitionedTrades) -> TableConfig:
-    """Two hours of trades, offloaded and found to be right."""
+    """Two hours of trades, offloaded and audited as equal."""
     taken = trades.take(ROWS)
     trades.world.run_well(taken)
     found = audit(trades.world, taken)
@@ -88,7 +89,7 @@ def start_of(moment: datetime) -> datetime:
 
 
 def insert_late(world: World, table: TableConfig, start: datetime, count: int, first_id: int = 100_000) -> None:
-    """Trades that ClickHouse gets only now, half a second after others that it had long ago."""
+    """Insert trades that arrive late, each half a second after one that was offloaded before."""
     world.hot.command(
         f"INSERT INTO {table.source} SELECT number + {first_id} AS id, "
         f"toDateTime64('{start:%F %T}', 6, 'UTC') + number + INTERVAL 500 MILLISECOND, id, 1 FROM numbers({count})"
@@ -96,7 +97,7 @@ def insert_late(world: World, table: TableConfig, start: datetime, count: int, f
 
 
 def only(found: TableAudit, finding: Finding, start: datetime, differences: Differences) -> str:
-    """The audit found one thing only; its explanation, which names the table and the window."""
+    """Require that the audit found only this, and return the explanation, which names table and window."""
     (window,) = found.differing
     assert (window.finding, window.differences) == (finding, differences), window
     assert window.window == Interval(start_of(start), start_of(start) + HOUR)
@@ -127,7 +128,7 @@ class TestNothingWrong:
     def test_an_empty_table_has_nothing_to_compare(self, trades: PartitionedTrades) -> None:
         assert audit(trades.world, trades.take(0)).windows == ()
 
-    def test_rows_past_the_watermark_are_no_difference(self, trades: PartitionedTrades, table: TableConfig) -> None:
+    def test_rows_past_the_watermark_are_not_a_difference(self, trades: PartitionedTrades, table: TableConfig) -> None:
         trades.insert(table, ROWS, 500)
 
         assert audit(trades.world, table).is_equal
@@ -142,7 +143,7 @@ class TestNothingWrong:
         world.run_well(table)
         assert rows_by_window(audit(world, table)) == [3_301, 3_600, 300]
 
-    def test_what_an_operators_watermark_jumped_over_is_not_missing(
+    def test_rows_that_an_operators_watermark_skipped_are_not_missing(
         self, trades: PartitionedTrades, table: TableConfig
     ) -> None:
         trades.insert(table, ROWS, 1_200)
@@ -155,7 +156,7 @@ class TestNothingWrong:
         # Rows on the very timestamp at which the jump began may be on either side of it.
         assert rows_by_window(found) == [3_301, 3_600, 299 + 599]
 
-    def test_rows_that_ttl_took_are_no_difference(self, world: World, table: TableConfig) -> None:
+    def test_rows_that_a_ttl_removed_are_not_a_difference(self, world: World, table: TableConfig) -> None:
         seconds = int(world.hot.rows("SELECT toUnixTimestamp(now()) AS now")[0]["now"]) - int(NOON.timestamp())
         world.hot.command(
             f"ALTER TABLE {table.source} MODIFY TTL toDateTime(happened) + INTERVAL {seconds - 1_800} SECOND "
@@ -169,12 +170,13 @@ class TestNothingWrong:
         assert found.windows[0].cold.rows < 3_301 - 2_000
         # A TTL that is longer from now on doesn't bring back what a shorter one took.
         world.hot.command(
-            f"ALTER TABLE {table.source} MODIFY TTL toDateTime(happened) + INTERVAL 100 DAY SETTINGS materialize_ttl_after_modify = 0"
+            f"ALTER TABLE {table.source} MODIFY TTL toDateTime(happened) + INTERVAL 100 DAY "
+            "SETTINGS materialize_ttl_after_modify = 0"
         )
         assert audit(world, table).is_equal
 
     @pytest.mark.parametrize("point", ["after-audit", "after-publish"])
-    def test_a_run_in_the_middle_of_its_work_is_no_difference(
+    def test_a_run_that_is_still_working_is_not_a_difference(
         self, trades: PartitionedTrades, table: TableConfig, point: str
     ) -> None:
         trades.insert(table, ROWS, 2_000)
@@ -190,13 +192,13 @@ class TestNothingWrong:
 
 
 class TestLate:
-    def test_late_rows_are_found_and_after_a_repair_all_is_well_before_and_after_a_compaction(
+    def test_late_rows_are_found_and_a_repair_makes_the_tiers_equal_before_and_after_a_compaction(
         self, world: World, table: TableConfig, foreign: ForeignWriter
     ) -> None:
         insert_late(world, table, NOON, 3)
         found = audit(world, table)
 
-        assert "lacks 3 rows that came late" in only(found, Finding.LATE, FIRST, Differences(missing=3))
+        assert "lacks 3 rows that arrived late" in only(found, Finding.LATE, FIRST, Differences(missing=3))
         assert found.late_rows == 3
         assert found.loss is None
         self._repair(world, table, found)
@@ -222,18 +224,18 @@ class TestLate:
         world.hot.command(f"ALTER TABLE {table.source} UPDATE price = 7 WHERE id = 3605 SETTINGS mutations_sync = 2")
         foreign.sql(f"INSERT INTO {name} SELECT * FROM {name} WHERE id = 3610")
 
-        def look(*options: str) -> list[dict[str, object]]:
+        def audit_fields(*options: str) -> list[dict[str, object]]:
             span = ["--from", NOON.isoformat(), "--to", (NOON + 2 * HOUR).isoformat()]
             printed = trades.operate("audit", table, *span, *options, "--json", status=1)
             rows: list[dict[str, object]] = json.loads(printed)
             return rows
 
-        (day,) = look("--by", "day")
+        (day,) = audit_fields("--by", "day")
         assert (day["finding"], day["missing"], day["changed"], day["duplicates"]) == ("surplus", 2, 1, 1)
-        assert [hour["finding"] for hour in look()] == ["equal", "surplus", "equal"]
-        (minute,) = look("--by", "minute")
+        assert [hour["finding"] for hour in audit_fields()] == ["equal", "surplus", "equal"]
+        (minute,) = audit_fields("--by", "minute")
         assert (minute["from"], minute["hot_rows"], minute["cold_rows"]) == ("2026-11-01T13:00:00+00:00", 62, 61)
-        assert [(row["difference"], row["row"]) for row in look("--by", "minute", "--keys")] == [
+        assert [(row["difference"], row["row"]) for row in audit_fields("--by", "minute", "--keys")] == [
             ("missing", "happened=2026-11-01 13:00:00.500000, id=100000"),
             ("missing", "happened=2026-11-01 13:00:01.500000, id=100001"),
             ("changed", "happened=2026-11-01 13:00:05.000000, id=3605"),
@@ -262,7 +264,7 @@ class TestLost:
         assert found.loss is not None
         assert found.to_repair == ()
 
-    def test_a_data_file_that_was_cut_off_is_named(self, trades: PartitionedTrades, table: TableConfig) -> None:
+    def test_a_truncated_data_file_is_named(self, trades: PartitionedTrades, table: TableConfig) -> None:
         trades.offload(table, 600)
         old = set(paths(trades.world, table))
         trades.offload(table, 600)
@@ -273,7 +275,7 @@ class TestLost:
 
         assert f"{new.name} is broken" in explanation
 
-    def test_a_data_file_whose_content_makes_no_sense_is_named(self, trades: PartitionedTrades) -> None:
+    def test_a_data_file_with_invalid_content_is_named(self, trades: PartitionedTrades) -> None:
         taken = trades.take(600)
         trades.world.run_well(taken)
         (file,) = paths(trades.world, taken)
@@ -295,7 +297,7 @@ class TestLost:
 
         assert "rolled back" in explanation
 
-    def test_rows_that_somebody_deleted_are_lost_by_what_the_last_audit_saw(
+    def test_deleted_rows_are_lost_compared_with_the_last_audit(
         self, world: World, table: TableConfig, foreign: ForeignWriter
     ) -> None:
         foreign.sql(f"DELETE FROM {foreign.name(table)} WHERE id BETWEEN 10 AND 29")
@@ -304,7 +306,7 @@ class TestLost:
 
         assert "held 20 more before" in explanation
 
-    def test_rows_that_somebody_deleted_before_the_first_audit_are_lost_by_what_our_commits_say(
+    def test_rows_deleted_before_the_first_audit_are_lost_compared_with_our_commits(
         self, trades: PartitionedTrades, foreign: ForeignWriter
     ) -> None:
         taken = trades.take(300)
@@ -314,9 +316,9 @@ class TestLost:
 
         explanation = only(audit(trades.world, taken), Finding.LOST, FIRST, Differences(missing=10))
 
-        assert "the table 10 fewer rows than after this pipeline's newest commit" in explanation
+        assert "the table holds 10 rows fewer than after this pipeline's newest commit" in explanation
 
-    def test_a_loss_that_an_operator_accepted_is_one_no_more(
+    def test_an_accepted_loss_is_no_longer_a_loss(
         self, world: World, table: TableConfig, foreign: ForeignWriter
     ) -> None:
         foreign.sql(f"DELETE FROM {foreign.name(table)} WHERE id BETWEEN 10 AND 29")
@@ -327,7 +329,7 @@ class TestLost:
 
         only(audit(world, table), Finding.LATE, FIRST, Differences(missing=20))
 
-    def test_a_table_whose_metadata_is_gone_is_lost_as_a_whole(
+    def test_a_table_without_metadata_is_lost_as_a_whole(
         self, world: World, table: TableConfig, foreign: ForeignWriter
     ) -> None:
         Path(urlparse(foreign.metadata_file(table)).path).unlink()
@@ -337,7 +339,7 @@ class TestLost:
         assert [window.finding for window in found.windows] == [Finding.LOST] * 3
         assert "metadata file" in found.windows[0].explanation
 
-    def test_a_table_that_the_catalog_lacks_is_lost_as_a_whole(
+    def test_a_table_missing_from_the_catalog_is_lost_as_a_whole(
         self, world: World, table: TableConfig, foreign: ForeignWriter
     ) -> None:
         foreign.sql(f"DROP TABLE {foreign.name(table)}")
@@ -361,7 +363,7 @@ class TestSurplus:
         assert [window.differences for window in found.differing] == [Differences(surplus=rows) for rows in surplus]
         assert "ClickHouse lacks and should still have" in found.differing[0].explanation
 
-    def test_duplicates_that_somebody_put_in_are_told_from_rows_that_clickhouse_lacks(
+    def test_duplicates_are_distinguished_from_rows_that_clickhouse_lacks(
         self, world: World, table: TableConfig, foreign: ForeignWriter
     ) -> None:
         name = foreign.name(table)
@@ -375,7 +377,7 @@ class TestSurplus:
 
 
 class Meddler(ClickHouse):
-    """A client during whose first counting of rows something else happens."""
+    """A client that does something else in the middle of its first count of rows."""
 
     def meddle(self, work: Callable[[], None]) -> Meddler:
         self._work: Callable[[], None] | None = work
@@ -415,7 +417,7 @@ class TestBesideOthers:
         assert found.is_equal, found.differing
         assert found.windows[0].cold.rows == 3_301 + 3
 
-    def test_rows_that_are_offloaded_meanwhile_are_no_difference(
+    def test_rows_that_are_offloaded_meanwhile_are_not_a_difference(
         self, trades: PartitionedTrades, table: TableConfig
     ) -> None:
         world = trades.world
@@ -425,9 +427,7 @@ class TestBesideOthers:
 
         assert found.is_equal, found.differing
 
-    def test_a_server_that_can_not_be_reached_is_an_error_and_no_finding(
-        self, world: World, table: TableConfig
-    ) -> None:
+    def test_an_unreachable_server_is_an_error_and_not_a_finding(self, world: World, table: TableConfig) -> None:
         with closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             unused_tcp_port = free.getsockname()[1]
@@ -439,7 +439,7 @@ class TestBesideOthers:
         with pytest.raises(LedgerUnavailable):
             audit(_elsewhere(world, uri=uri), table)
 
-        with pytest.raises(CatalogUnavailable, match="is not there"):
+        with pytest.raises(CatalogUnavailable, match="does not exist"):
             audit(_elsewhere(world, warehouse=f"{world.connections.iceberg.warehouse}-unmounted"), table)
 
 
@@ -450,7 +450,7 @@ def _elsewhere(world: World, **iceberg: str) -> World:
 
 class TestCandles:
     def test_candles_that_late_trades_changed_are_merged_by_a_repair_and_open_ones_are_not_compared(
-        self, candles: Candles
+        self, candles: CandleTables
     ) -> None:
         world, table = candles.world, candles.take(12)
         world.run_well(table)
@@ -471,7 +471,7 @@ class TestCandles:
         world.run_well(table, mode=RunMode.REPAIR, interval_start=interval.start, interval_end=interval.end)
         assert audit(world, table).is_equal
 
-    def test_a_candle_of_a_market_that_comes_late_is_late(self, candles: Candles) -> None:
+    def test_the_candle_of_a_market_that_arrives_late_is_late(self, candles: CandleTables) -> None:
         world, table = candles.world, candles.take(12)
         world.run_well(table)
         start = DAY + 9 * HOUR

@@ -1,13 +1,15 @@
-"""What the ledger says of a table's past, as far as an audit is concerned."""
+"""What the ledger says about a table, for an audit."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from uuid import UUID
 
 from offload_core.config.tables import DEFAULT_TABLES, TableConfig
+from offload_core.ledger.rows import POSITION_KINDS, LedgerRow, RowStatus, StepKind
 from offload_core.protocol.window import EARLIEST, EPOCH, MICROSECOND, Cursor, Interval
-from offload_ops.audit.ledger_history import Past, PastStep
+from offload_ops.audit.ledger_history import OffloadHistory
 from offload_ops.audit.model import NO_DIFFERENCE, ColdSource, Differences, Finding
 from offload_ops.audit.store import StoredAudit
 from offload_ops.tiers.row_hash import RowHash
@@ -16,7 +18,7 @@ TRADES, CANDLES = DEFAULT_TABLES[0], DEFAULT_TABLES[-1]
 NOON = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 WINDOW = Interval(NOON, NOON + timedelta(hours=1))
 CREATED = NOON + timedelta(minutes=1_000.5)
-HERE, ELSEWHERE = "here", "elsewhere"
+HERE, ELSEWHERE = "4b9f1c9e-0000-4000-8000-000000000001", "4b9f1c9e-0000-4000-8000-000000000002"
 
 
 def at(minutes: float) -> datetime:
@@ -24,32 +26,45 @@ def at(minutes: float) -> datetime:
 
 
 class Steps:
-    """A ledger that is written down row by row."""
+    """A ledger, written row by row."""
 
     def __init__(self) -> None:
-        self.steps: list[PastStep] = []
+        self.steps: list[LedgerRow] = []
 
-    def add(self, kind: str, last: datetime, lower: datetime | None = None, rows: int = 0, uuid: str = HERE) -> Steps:
+    def add(self, kind: str, last: datetime, lower: datetime | None = None, rows: int = 0, source: str = HERE) -> Steps:
         number = len(self.steps) + 1
         self.steps.append(
-            PastStep(
+            LedgerRow(
                 id=number,
-                kind=kind,
+                table_name=TRADES.name,
+                cursor=Cursor(last),
+                status=RowStatus.INITIALIZED if kind in POSITION_KINDS else RowStatus.SUCCESS,
+                kind=StepKind(kind),
                 created_at=at(1_000 + number),
-                last=last,
+                started_from=number - 1,
+                generation=0,
+                source_uuid=UUID(source) if lower else None,
                 window_lower=lower,
                 window_upper=last if lower else None,
-                rows=rows,
-                source_uuid=uuid if lower else None,
+                row_count=rows,
+                snapshot_id=None,
+                total_records=None,
+                run_id=None,
+                attempt=None,
+                last_successful_run=None,
+                last_run_duration_seconds=None,
+                failure_count=0,
+                error_kind=None,
+                last_error_message=None,
             )
         )
         return self
 
-    def past(self, table: TableConfig = TRADES) -> Past:
-        return Past(table, WINDOW, Cursor(self.steps[-1].last), None, self.steps)
+    def history(self, table: TableConfig = TRADES) -> OffloadHistory:
+        return OffloadHistory(table, WINDOW, self.steps[-1].cursor, None, self.steps)
 
 
-def begun() -> Steps:
+def started() -> Steps:
     return Steps().add("init", EPOCH).add("increment", at(15), EPOCH, 100)
 
 
@@ -75,93 +90,93 @@ def earlier(rows: int, duplicates: int = 0, created_at: datetime = CREATED, part
     )
 
 
-class TestWhatNoRunHasRead:
-    def test_of_a_table_that_was_offloaded_from_the_beginning_all_was_read(self) -> None:
-        (gap,) = begun().past().skipped
+class TestSkipped:
+    def test_nothing_was_skipped_in_a_table_offloaded_from_the_beginning(self) -> None:
+        (gap,) = started().history().skipped
 
         assert gap == Interval(EARLIEST, EPOCH + MICROSECOND)
 
     def test_a_watermark_moved_forward_by_hand_leaves_a_gap(self) -> None:
-        past = begun().add("reset", at(40)).add("increment", at(50), at(40), 10).past()
+        history = started().add("reset", at(40)).add("increment", at(50), at(40), 10).history()
 
-        assert past.skipped[1:] == [Interval(at(15), at(40) + MICROSECOND)]
+        assert history.skipped[1:] == [Interval(at(15), at(40) + MICROSECOND)]
 
-    def test_a_watermark_moved_back_leaves_none(self) -> None:
-        assert len(begun().add("reset", at(5)).add("increment", at(20), at(5), 10).past().skipped) == 1
+    def test_a_watermark_moved_back_leaves_no_gap(self) -> None:
+        assert len(started().add("reset", at(5)).add("increment", at(20), at(5), 10).history().skipped) == 1
 
-    def test_a_gap_that_was_read_after_all_is_one_no_more(self) -> None:
-        past = begun().add("reset", at(40)).add("repair", at(30), at(20), 10).past()
+    def test_the_part_of_a_gap_that_was_read_later_is_closed(self) -> None:
+        history = started().add("reset", at(40)).add("repair", at(30), at(20), 10).history()
 
-        assert past.skipped[1:] == [
+        assert history.skipped[1:] == [
             Interval(at(15), at(20) + MICROSECOND),
             Interval(at(30) + MICROSECOND, at(40) + MICROSECOND),
         ]
 
-    def test_a_first_watermark_chosen_by_hand_leaves_out_what_lies_before(self) -> None:
-        assert Steps().add("reset", at(0)).past().skipped == [Interval(EARLIEST, at(0) + MICROSECOND)]
+    def test_everything_before_a_first_watermark_set_by_hand_was_skipped(self) -> None:
+        assert Steps().add("reset", at(0)).history().skipped == [Interval(EARLIEST, at(0) + MICROSECOND)]
 
 
-class TestAnotherSource:
-    def test_rows_of_a_table_that_was_replaced_are_known_to_be_of_another(self) -> None:
-        steps = begun().add("increment", at(20), at(15), 5, ELSEWHERE).add("resume", at(20))
+class TestReplacedSource:
+    def test_rows_of_a_replaced_source_are_known_up_to_their_last_moment(self) -> None:
+        steps = started().add("increment", at(20), at(15), 5, ELSEWHERE).add("resume", at(20))
 
-        assert steps.past().replaced_until(ELSEWHERE) == at(15)
-        assert steps.add("increment", at(30), at(20), 5).past().replaced_until(HERE) == at(20)
+        assert steps.history().replaced_until(ELSEWHERE) == at(15)
+        assert steps.add("increment", at(30), at(20), 5).history().replaced_until(HERE) == at(20)
 
-    def test_a_source_is_known_to_have_held_rows_since_its_first_window_that_has_a_lower_end(self) -> None:
-        steps = begun()
-        assert steps.past().held_from(HERE) is None
+    def test_a_source_has_held_rows_since_its_first_window_with_a_lower_end(self) -> None:
+        steps = started()
+        assert steps.history().held_from(HERE) is None
 
         steps.add("increment", at(20), at(18), 0).add("increment", at(30), at(20), 7)
 
-        assert steps.past().held_from(HERE) == at(20)
-        assert steps.past().held_from(ELSEWHERE) is None
+        assert steps.history().held_from(HERE) == at(20)
+        assert steps.history().held_from(ELSEWHERE) is None
 
 
-class TestRowsThatIcebergHeld:
+class TestRowsAtLeast:
     def test_commits_whose_rows_lie_in_the_window_count(self) -> None:
-        past = begun().add("increment", at(30), at(15), 7).add("increment", at(70), at(30), 9).past()
+        history = started().add("increment", at(30), at(15), 7).add("increment", at(70), at(30), 9).history()
 
-        assert past.rows_at_least(WINDOW, None) == 7
+        assert history.rows_at_least(WINDOW, None) == 7
 
-    def test_what_the_last_audit_saw_counts_without_duplicates(self) -> None:
-        assert begun().past().rows_at_least(WINDOW, earlier(50, duplicates=8)) == 42
+    def test_rows_of_the_last_audit_count_without_duplicates(self) -> None:
+        assert started().history().rows_at_least(WINDOW, earlier(50, duplicates=8)) == 42
 
-    def test_what_was_lost_stays_lost_at_the_next_audits(self) -> None:
+    def test_lost_rows_stay_lost_in_later_audits(self) -> None:
         late = replace(earlier(50), differences=Differences(missing=8), finding=Finding.LATE)
-        assert begun().past().rows_at_least(WINDOW, late) == 50
+        assert started().history().rows_at_least(WINDOW, late) == 50
 
-        assert begun().past().rows_at_least(WINDOW, replace(late, finding=Finding.LOST)) == 58
+        assert started().history().rows_at_least(WINDOW, replace(late, finding=Finding.LOST)) == 58
 
     def test_an_audit_of_more_than_is_compared_now_does_not_count(self) -> None:
         part = Interval(at(10), WINDOW.end)
 
-        assert begun().past().rows_at_least(part, earlier(50)) == 0
-        assert begun().past().rows_at_least(WINDOW, earlier(50, part=part)) == 50
+        assert started().history().rows_at_least(part, earlier(50)) == 0
+        assert started().history().rows_at_least(WINDOW, earlier(50, part=part)) == 50
 
-    def test_what_an_operator_accepted_counts_no_more(self) -> None:
-        past = begun().add("increment", at(30), at(15), 7).add("resume", at(30)).past()
+    def test_rows_before_an_operators_acceptance_do_not_count(self) -> None:
+        history = started().add("increment", at(30), at(15), 7).add("resume", at(30)).history()
 
-        assert past.rows_at_least(WINDOW, earlier(50)) == 0
-        assert past.rows_at_least(WINDOW, earlier(50, created_at=at(2_000))) == 50
+        assert history.rows_at_least(WINDOW, earlier(50)) == 0
+        assert history.rows_at_least(WINDOW, earlier(50, created_at=at(2_000))) == 50
 
-    def test_what_was_replaced_in_the_window_counts_no_more(self) -> None:
-        elsewhere = begun().add("increment", at(30), at(15), 7).add("restate", at(-5), at(-60), 3)
-        assert elsewhere.past().rows_at_least(WINDOW, None) == 7
+    def test_rows_replaced_in_the_window_do_not_count(self) -> None:
+        elsewhere = started().add("increment", at(30), at(15), 7).add("restate", at(-5), at(-60), 3)
+        assert elsewhere.history().rows_at_least(WINDOW, None) == 7
 
-        assert elsewhere.add("restate", at(20), at(10), 3).past().rows_at_least(WINDOW, None) == 0
+        assert elsewhere.add("restate", at(20), at(10), 3).history().rows_at_least(WINDOW, None) == 0
 
     def test_candles_that_a_reset_counts_again_do_not_count_twice(self) -> None:
-        steps = begun().add("increment", at(30), at(15), 7).add("reset", at(15)).add("increment", at(30), at(15), 7)
+        steps = started().add("increment", at(30), at(15), 7).add("reset", at(15)).add("increment", at(30), at(15), 7)
 
-        assert steps.past(CANDLES).rows_at_least(WINDOW, None) == 7
-        assert steps.past(TRADES).rows_at_least(WINDOW, None) == 14
+        assert steps.history(CANDLES).rows_at_least(WINDOW, None) == 7
+        assert steps.history(TRADES).rows_at_least(WINDOW, None) == 14
 
 
 def test_only_candles_that_had_closed_by_the_last_run_are_compared() -> None:
-    steps = begun().add("empty", at(45), at(15))
+    steps = started().add("empty", at(45), at(15))
 
-    assert steps.past(CANDLES).closed_by == at(45)
-    assert steps.past(TRADES).closed_by is None
-    assert replace(steps.past(CANDLES), steps=[]).closed_by == at(45)
+    assert steps.history(CANDLES).closed_by == at(45)
+    assert steps.history(TRADES).closed_by is None
+    assert replace(steps.history(CANDLES), steps=[]).closed_by == at(45)
     assert not NO_DIFFERENCE

@@ -12,7 +12,7 @@ from offload_core.errors import RunInit
 from offload_core.ledger.session import LedgerConnection
 from offload_core.protocol.window import Cursor, Interval
 from offload_ops.audit.model import ColdSource, Differences, Finding, TableAudit, WindowAudit
-from offload_ops.audit.store import AuditStore, Held
+from offload_ops.audit.store import AuditStore, SourceBounds
 from offload_ops.tiers.row_hash import RowHash
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
@@ -43,7 +43,7 @@ def audit(*windows: WindowAudit, at: datetime = NOON, table: int = 0, held_since
 NAME = DEFAULT_TABLES[0].name
 
 
-def test_what_was_recorded_is_read_as_it_was(store: AuditStore) -> None:
+def test_a_recorded_audit_is_read_unchanged(store: AuditStore) -> None:
     lost = replace(window(1, Finding.LOST, missing=3, surplus=2, changed=1, duplicates=4), unreadable=("a is missing",))
     store.append(audit(window(0), lost, held_since=NOON - HOUR), "run-1")
 
@@ -61,36 +61,26 @@ def test_the_newest_audit_of_a_window_counts(store: AuditStore) -> None:
 
     assert [row.finding for row in store.newest(NAME, ALWAYS)] == [Finding.EQUAL, Finding.EQUAL]
     assert store.newest(NAME, Interval(NOON + HOUR, NOON + 2 * HOUR))[0].run_id == "run-1"
-    assert store.open_findings(NOON - HOUR) == []
 
 
-def test_windows_that_still_differ_are_open(store: AuditStore) -> None:
-    store.append(audit(window(0, Finding.LATE, missing=5)), "run-1")
-    store.append(audit(window(0, Finding.SURPLUS, surplus=1), table=1), "run-1")
-
-    assert [row.finding for row in store.open_findings(NOON)] == [Finding.LATE, Finding.SURPLUS]
-    assert store.open_findings(NOON + HOUR) == []
-    assert store.last_audited() == {NAME: NOON, DEFAULT_TABLES[1].name: NOON}
-
-
-def test_it_remembers_since_when_a_source_held_rows(store: AuditStore) -> None:
-    assert store.held(NAME, UUID) == Held(None, None)
+def test_earlier_audits_say_since_when_a_source_held_rows(store: AuditStore) -> None:
+    assert store.source_bounds(NAME, UUID) == SourceBounds(None, None)
 
     store.append(audit(window(-1, rows=0), window(0), held_since=NOON - 9 * HOUR), "run-1")
     store.append(audit(window(3), held_since=NOON - 10 * HOUR), "run-2")
 
-    assert store.held(NAME, UUID) == Held(NOON, NOON - 9 * HOUR)
-    assert store.held(NAME, UUID.replace("4", "5")) == Held(None, None)
+    assert store.source_bounds(NAME, UUID) == SourceBounds(NOON, NOON - 9 * HOUR)
+    assert store.source_bounds(NAME, UUID.replace("4", "5")) == SourceBounds(None, None)
 
 
-def test_old_audits_go_but_not_the_last_word_on_a_difference(store: AuditStore) -> None:
+def test_old_audits_are_deleted_except_the_newest_one_of_a_difference(store: AuditStore) -> None:
     store.append(audit(window(0), window(1, Finding.LOST), window(2, Finding.LATE)), "old")
     store.append(audit(window(2), at=NOON + HOUR), "new")
 
-    assert store.forget(NOON + HOUR) == 2
+    assert store.delete_old(NOON + HOUR) == 2
 
     assert [row.run_id for row in store.newest(NAME, ALWAYS)] == ["old", "new"]
-    assert store.forget(NOON + HOUR) == 0
+    assert store.delete_old(NOON + HOUR) == 0
 
 
 def test_pipelines_do_not_see_each_other(store: AuditStore, session: LedgerConnection) -> None:
@@ -98,7 +88,7 @@ def test_pipelines_do_not_see_each_other(store: AuditStore, session: LedgerConne
 
     other = AuditStore(session, "another")
     assert other.newest(NAME, ALWAYS) == []
-    assert other.forget(NOON + HOUR) == 0
+    assert other.delete_old(NOON + HOUR) == 0
 
 
 def test_a_ledger_of_an_older_version_says_what_to_do(session: LedgerConnection, store: AuditStore) -> None:

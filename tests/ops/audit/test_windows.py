@@ -13,7 +13,7 @@ from offload_core.config.settings import Settings
 from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.errors import FixConfiguration
 from offload_core.protocol.window import EPOCH, MICROSECOND, Cursor, Interval
-from offload_ops.audit.windows import Grain, Grid, grid, recent
+from offload_ops.audit.windows import Grain, Grid, recent_span, window_grid
 
 TRADES = DEFAULT_TABLES[0]
 CANDLES = DEFAULT_TABLES[-1]
@@ -22,8 +22,8 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 
-def test_four_runs_of_the_schedule_fall_whole_into_one_hour_of_an_append_table() -> None:
-    hours = grid(TRADES, Settings(), Grain.HOUR)
+def test_four_scheduled_runs_lie_within_one_hour_of_an_append_table() -> None:
+    hours = window_grid(TRADES, Settings(), Grain.HOUR)
 
     (window,) = hours.windows(Interval(NOON, NOON + 30 * MINUTE))
 
@@ -35,8 +35,8 @@ def test_four_runs_of_the_schedule_fall_whole_into_one_hour_of_an_append_table()
 
 
 @pytest.mark.parametrize(("table", "grain"), [(CANDLES, Grain.HOUR), (TRADES, Grain.DAY), (TRADES, Grain.MINUTE)])
-def test_candles_days_and_minutes_go_by_the_clock(table, grain) -> None:  # type: ignore[no-untyped-def]
-    window = grid(table, Settings(), grain).windows(Interval(NOON, NOON + MICROSECOND))[0]
+def test_windows_of_candles_and_days_and_minutes_follow_the_clock(table, grain) -> None:  # type: ignore[no-untyped-def]
+    window = window_grid(table, Settings(), grain).windows(Interval(NOON, NOON + MICROSECOND))[0]
 
     assert window.end - window.start == grain.width
     assert window.start.second == window.start.microsecond == 0
@@ -44,9 +44,9 @@ def test_candles_days_and_minutes_go_by_the_clock(table, grain) -> None:  # type
 
 
 def test_the_last_hours_end_with_the_one_that_holds_the_watermark() -> None:
-    hours = grid(TRADES, Settings(), Grain.HOUR)
+    hours = window_grid(TRADES, Settings(), Grain.HOUR)
 
-    span = recent(Cursor(NOON + 20 * MINUTE, 7), 6, hours)
+    span = recent_span(Cursor(NOON + 20 * MINUTE, 7), 6, hours)
 
     assert len(hours.windows(span)) == 7
     assert span.start == NOON - 6 * HOUR - 5 * MINUTE + MICROSECOND
@@ -55,17 +55,17 @@ def test_the_last_hours_end_with_the_one_that_holds_the_watermark() -> None:
 
 def test_too_many_windows_are_refused() -> None:
     with pytest.raises(FixConfiguration, match="wider windows"):
-        grid(TRADES, Settings(), Grain.MINUTE).windows(Interval(NOON, NOON + timedelta(days=30)))
+        window_grid(TRADES, Settings(), Grain.MINUTE).windows(Interval(NOON, NOON + timedelta(days=30)))
 
 
 @given(st.integers(-(10**15), 4 * 10**15), st.integers(1, 10**10), st.integers(0, 10**8))
-def test_windows_follow_each_other_and_cover_the_span(start: int, length: int, shift: int) -> None:
-    windows_of = Grid(HOUR, EPOCH + timedelta(microseconds=shift))
+def test_windows_are_adjacent_and_cover_the_span(start: int, length: int, shift: int) -> None:
+    grid = Grid(HOUR, EPOCH + timedelta(microseconds=shift))
     span = Interval(EPOCH + timedelta(microseconds=start), EPOCH + timedelta(microseconds=start + length))
 
-    windows = windows_of.windows(span)
+    windows = grid.windows(span)
 
     assert windows[0].start <= span.start < windows[0].end
     assert windows[-1].start <= span.last < windows[-1].end
     assert all(one.end == other.start for one, other in pairwise(windows))
-    assert windows_of.rounded(span) == Interval(windows[0].start, windows[-1].end)
+    assert grid.round_out(span) == Interval(windows[0].start, windows[-1].end)

@@ -16,7 +16,8 @@ from offload_core.config.connections import Connections
 from offload_core.config.settings import Settings
 from offload_core.config.tables import DEFAULT_TABLES, InvalidTable, Layer, parse_tables
 from offload_core.errors import FixConfiguration
-from offload_core.ledger.ledger import Ledger, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.protocol.window import Cursor
 from offload_ops.cli.app import Context
 from tests.support.checkout import CHECKOUT
@@ -24,7 +25,9 @@ from tests.support.ledger.offload_command import Offload
 
 NOON = datetime(2026, 11, 19, 12, 0, 0, 5, tzinfo=timezone.utc)
 BINANCE = "bronze_trades_binance"
-UP_TO_NOON = Step("increment", Cursor(NOON, 7), 0, None, "run [/bold]", 1, rows=1234567, snapshot_id=9, total_records=9)
+UP_TO_NOON = Step(
+    StepKind.INCREMENT, Cursor(NOON, 7), 0, None, "run [/bold]", 1, rows=1234567, snapshot_id=9, total_records=9
+)
 BROKEN = InvalidTable(name="candles", layer=Layer.GOLD, problem="Entry 2 is wrong.")
 
 
@@ -106,9 +109,9 @@ class TestConfig:
         assert json.loads(offload("config", "settings", context=changed).out) == {"buffer_minutes": 7}
 
     def test_a_wrong_entry_is_an_error_not_left_out(self, offload: Offload, context: Context):
-        told = offload("config", "tables", context=replace(context, tables=[BROKEN]))
+        ended = offload("config", "tables", context=replace(context, tables=[BROKEN]))
 
-        assert (told.status, "Entry 2 is wrong." in told.err) == (2, True)
+        assert (ended.status, "Entry 2 is wrong." in ended.err) == (2, True)
 
 
 @pytest.mark.integration
@@ -234,7 +237,7 @@ class TestTheProgram:
         assert [(row["table"], row["state"]) for row in json.loads(result.stdout)] == [(BINANCE, "initialized")]
 
     @pytest.mark.parametrize(
-        ("environ", "told"),
+        ("environ", "message"),
         [
             ({"OFFLOAD_CONNECTIONS_FILE": "/nowhere.json"}, "offload: Can't read the file /nowhere.json"),
             (
@@ -243,17 +246,17 @@ class TestTheProgram:
             ),
         ],
     )
-    def test_an_error_is_one_line_and_status_2(self, environ, told):
+    def test_an_error_is_one_line_and_status_2(self, environ, message):
         result = self.offload("status", **environ)
 
         assert result.returncode == 2
         assert result.stdout == ""
-        assert result.stderr.startswith(told)
+        assert result.stderr.startswith(message)
         assert result.stderr.count("\n") == 1
         assert "hunter2" not in result.stderr
 
     @pytest.mark.parametrize(
-        ("command", "has_airflow", "environ", "asked"),
+        ("command", "has_airflow", "environ", "module"),
         [
             ("status", False, {}, "offload_airflow.cli"),
             ("status", False, {"OFFLOAD_CONNECTIONS_FILE": "/here.json"}, "offload_ops.cli"),
@@ -269,7 +272,7 @@ class TestTheProgram:
             ("backfill", False, {"OFFLOAD_CONNECTIONS": "{}"}, "offload_airflow.cli"),
         ],
     )
-    def test_airflow_is_asked_where_there_is_one(self, command, has_airflow, environ, asked, tmp_path: Path):
+    def test_airflow_is_asked_where_there_is_one(self, command, has_airflow, environ, module, tmp_path: Path):
         python = tmp_path / "python"
         python.write_text('#!/bin/sh\necho "$@"\n')
         python.chmod(0o700)
@@ -278,7 +281,7 @@ class TestTheProgram:
 
         result = self.offload(command, **{"OFFLOAD_PYTHON": str(python), "AIRFLOW_HOME": str(tmp_path), **environ})
 
-        assert result.stdout == f"-m {asked} {command}\n"
+        assert result.stdout == f"-m {module} {command}\n"
 
     def test_help_needs_no_server_and_names_every_command(self):
         result = self.offload("--help", OFFLOAD_CONNECTIONS_FILE="/nowhere.json")

@@ -14,26 +14,26 @@ from offload_core.config.tables import TableConfig
 from offload_core.protocol.window import Cursor
 from offload_ops.cli.app import Context
 from tests.support.ledger.offload_command import Offload, offload
-from tests.support.spark.fault_tables import NOON, Trades, prepared
+from tests.support.spark.fault_tables import NOON, TradeTables, prepared
 from tests.support.spark.world import World
 
 __all__ = ["offload"]
 
 SECOND = timedelta(seconds=1)
 
-Tell = Callable[..., str]
+OutputOf = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def trades(
     request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trades]:
-    with prepared(Trades, request, servers, tmp_path_factory) as made:
+) -> Iterator[TradeTables]:
+    with prepared(TradeTables, request, servers, tmp_path_factory) as made:
         yield made
 
 
 @pytest.fixture
-def table(trades: Trades) -> TableConfig:
+def table(trades: TradeTables) -> TableConfig:
     """A table with ten trades, offloaded."""
     taken = trades.take(10)
     trades.world.run_well(taken)
@@ -41,7 +41,7 @@ def table(trades: Trades) -> TableConfig:
 
 
 @pytest.fixture
-def world(trades: Trades, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(trades: TradeTables, monkeypatch: pytest.MonkeyPatch) -> World:
     """The world; this process has the environment of a shell beside its servers."""
     for name, value in trades.world.environ().items():
         monkeypatch.setenv(name, value)
@@ -55,15 +55,15 @@ def context(world: World, table: TableConfig) -> Context:
 
 
 @pytest.fixture
-def tell(offload: Offload, context: Context) -> Tell:
+def output_of(offload: Offload, context: Context) -> OutputOf:
     """Runs a command, which must end with `status`, and returns all it said."""
 
-    def tell(*arguments: str, status: int = 0, context: Context = context) -> str:
+    def output_of(*arguments: str, status: int = 0, context: Context = context) -> str:
         ended = offload(*arguments, context=context)
         assert ended.status == status, ended
         return ended.out + ended.err
 
-    return tell
+    return output_of
 
 
 def interval(first: int, last: int) -> list[str]:
@@ -77,18 +77,19 @@ def delete(world: World, table: TableConfig, condition: str) -> None:
 
 
 def test_repair_inserts_what_came_late_and_leaves_equal_tiers_alone(
-    world: World, table: TableConfig, tell: Tell, offload: Offload
+    world: World, table: TableConfig, output_of: OutputOf, offload: Offload
 ):
     world.hot.command(
-        f"INSERT INTO {table.source} SELECT 1000 + number, toDateTime64('{NOON:%F %T}', 6, 'UTC') + number, number, 1 FROM numbers(3)"
+        f"INSERT INTO {table.source} "
+        f"SELECT 1000 + number, toDateTime64('{NOON:%F %T}', 6, 'UTC') + number, number, 1 FROM numbers(3)"
     )
     repair = ["repair", table.name, *interval(0, 5)]
     before = world.history(table)
 
-    elsewhere = tell("repair", table.name, *interval(5, 10), "--yes")
+    elsewhere = output_of("repair", table.name, *interval(5, 10), "--yes")
     assert "ClickHouse holds 5 rows, Iceberg 5: equal." in elsewhere
     assert "There is nothing to do." in elsewhere
-    dry = tell(*repair, "--dry-run", status=1)
+    dry = output_of(*repair, "--dry-run", status=1)
     assert "ClickHouse holds 8 rows, Iceberg 5: DIFFERENT." in dry
     assert "nothing was changed" in dry
     assert world.history(table) == before
@@ -99,90 +100,90 @@ def test_repair_inserts_what_came_late_and_leaves_equal_tiers_alone(
     assert (result["started"], result["equal"], result["cold_rows_before"], result["cold_rows"]) == (True, True, 5, 8)
     assert world.history(table)[0].kind == "repair"
     world.require_equal(table, rows=13)
-    assert "There is nothing to do." in tell(*repair, "--yes")
+    assert "There is nothing to do." in output_of(*repair, "--yes")
 
 
-def test_verify_looks_at_an_interval_only(world: World, table: TableConfig, tell: Tell):
+def test_verify_looks_at_an_interval_only(world: World, table: TableConfig, output_of: OutputOf):
     delete(world, table, "id = 2")
 
-    assert "equal" in tell("verify", table.name, *interval(5, 10))
-    assert "DIFFERENT" in tell("verify", table.name, *interval(0, 5), status=1)
+    assert "equal" in output_of("verify", table.name, *interval(5, 10))
+    assert "DIFFERENT" in output_of("verify", table.name, *interval(0, 5), status=1)
 
 
 def test_restate_replaces_what_was_changed_in_clickhouse_where_repair_can_not(
-    world: World, table: TableConfig, tell: Tell
+    world: World, table: TableConfig, output_of: OutputOf
 ):
     delete(world, table, "id IN (3, 4)")
 
-    told = tell("repair", table.name, *interval(0, 10), "--yes", status=2)
-    assert "offload: The Spark job failed: Iceberg's" in told
-    assert f"offload restate {table.name}" in told
-    dry = tell("restate", table.name, *interval(0, 10), "--dry-run", status=1)
-    assert "10 rows of Iceberg's would be REPLACED by 8 of ClickHouse's." in dry
+    output = output_of("repair", table.name, *interval(0, 10), "--yes", status=2)
+    assert "offload: The Spark job failed: Iceberg's" in output
+    assert f"offload restate {table.name}" in output
+    dry = output_of("restate", table.name, *interval(0, 10), "--dry-run", status=1)
+    assert "10 rows of Iceberg would be REPLACED by 8 rows of ClickHouse." in dry
 
-    told = tell("restate", table.name, *interval(0, 10), "--yes")
-    assert f"{table.name}: ClickHouse 8 rows, Iceberg 8: equal." in told
+    output = output_of("restate", table.name, *interval(0, 10), "--yes")
+    assert f"{table.name}: ClickHouse 8 rows, Iceberg 8: equal." in output
     world.require_equal(table, rows=8)
     assert world.history(table)[0].kind == "restate"
 
 
 def test_restate_is_refused_before_it_asks_where_clickhouse_no_longer_holds_the_rows(
-    world: World, table: TableConfig, tell: Tell
+    world: World, table: TableConfig, output_of: OutputOf
 ):
     delete(world, table, "id < 4")
 
-    told = tell("restate", table.name, *interval(0, 10), status=2)
-    assert "4 rows of Iceberg's would be lost" in told
-    assert "use `offload repair`" in told
-    assert "[y/N]" not in told
-    # The part that ClickHouse still holds whole is nothing to object to, and repair leaves in Iceberg what has gone from ClickHouse.
-    assert "There is nothing to do." in tell("restate", table.name, *interval(4, 10))
-    assert "There is nothing to do." in tell("repair", table.name, *interval(0, 10))
+    output = output_of("restate", table.name, *interval(0, 10), status=2)
+    assert "4 rows of Iceberg would be lost" in output
+    assert "use `offload repair`" in output
+    assert "[y/N]" not in output
+    # The part that ClickHouse still holds can be restated. Repair keeps rows in Iceberg that ClickHouse has deleted.
+    assert "There is nothing to do." in output_of("restate", table.name, *interval(4, 10))
+    assert "There is nothing to do." in output_of("repair", table.name, *interval(0, 10))
 
 
 def test_repair_also_offloads_what_lies_past_the_watermark(
-    world: World, trades: Trades, table: TableConfig, tell: Tell
+    world: World, trades: TradeTables, table: TableConfig, output_of: OutputOf
 ):
     trades.insert(table, 10, 5)
 
-    told = tell("repair", table.name, *interval(0, 100), "--yes")
+    output = output_of("repair", table.name, *interval(0, 100), "--yes")
 
-    assert "5 rows past the watermark would be offloaded as well." in told
+    assert "5 rows past the watermark would be offloaded as well." in output
     world.require_equal(table, rows=15)
 
 
 def test_icebergs_own_watermark_replaces_one_that_can_not_be_true(
-    world: World, trades: Trades, table: TableConfig, tell: Tell
+    world: World, trades: TradeTables, table: TableConfig, output_of: OutputOf
 ):
     trades.insert(table, 10, 5)
     world.reset(table, Cursor(NOON.replace(year=2101)))
 
-    gap = tell("reset", table.name, "--to", (NOON + 12 * SECOND).isoformat(), "--yes", status=2)
+    gap = output_of("reset", table.name, "--to", (NOON + 12 * SECOND).isoformat(), "--yes", status=2)
     assert "2 rows in between that have not been offloaded would be skipped" in gap
-    told = tell("reset", table.name, "--to", "iceberg", "--yes")
+    output = output_of("reset", table.name, "--to", "iceberg", "--yes")
 
-    assert "which can't be true (Iceberg's newest commit says 2026-11-01 12:00:09+00:00 #9)" in told
+    assert "which is impossible (Iceberg's newest commit says 2026-11-01 12:00:09+00:00 #9)" in output
     with world.ledger() as ledger:
         assert ledger.cursor(table.name) == Cursor(NOON + 9 * SECOND, 9)
 
 
 def test_init_and_doctor_find_everything_in_its_place_and_a_warehouse_that_is_gone(
-    world: World, table: TableConfig, context: Context, tell: Tell
+    world: World, table: TableConfig, context: Context, output_of: OutputOf
 ):
     both = replace(context, tables=[table, table.model_copy(update={"target": "cold.not_yet"})])
 
-    planned = tell("init", "--dry-run", context=both)
-    assert f"Iceberg: {table.target} is there\n" in planned
+    planned = output_of("init", "--dry-run", context=both)
+    assert f"Iceberg: {table.target} exists\n" in planned
     assert "Iceberg: cold.not_yet would be created\n" in planned
     assert "not_yet: its watermark would start in 1970" in planned
     world.hot.command(f"ALTER TABLE {table.source} ADD COLUMN fee UInt8")
-    assert f"{table.target} is there; would be changed: Column fee" in tell("init", "--dry-run")
+    assert f"{table.target} exists; would be changed: Column fee" in output_of("init", "--dry-run")
 
-    tell("doctor")
-    away = world.warehouse.with_name(f"{world.warehouse.name}_away")
-    world.warehouse.rename(away)
+    output_of("doctor")
+    moved = world.warehouse.with_name(f"{world.warehouse.name}_away")
+    world.warehouse.rename(moved)
     try:
-        told = tell("doctor", status=1)
+        output = output_of("doctor", status=1)
     finally:
-        away.rename(world.warehouse)
-    assert "See that the warehouse" in " ".join(told.split())
+        moved.rename(world.warehouse)
+    assert "See that the warehouse" in " ".join(output.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from offload_ops.cli.output import Fields, print_findings
+from offload_ops.cli.output import Fields, print_results
 
 
 def finding(check: str, state: str = "ok", found: str = "normal: last offloaded 4 min ago.") -> Fields:
@@ -20,8 +20,8 @@ def test_tables_of_which_the_same_is_said_share_a_line(capsys: pytest.CaptureFix
         finding("5 failures"),
     ]
 
-    print_findings(rows, as_json=False)
-    print_findings(rows, as_json=True)
+    print_results(rows, as_json=False)
+    print_results(rows, as_json=True)
 
     table, _, text = capsys.readouterr().out.partition("[\n")
     shown = [line.split("  ")[1] for line in table.splitlines() if "  3 lag" in line or "  5 fail" in line]

@@ -73,7 +73,7 @@ class TestInit:
         ended = offload("init")
 
         assert ended.status == 2
-        assert "The Iceberg tables could not be made:\nWARN something of Spark's own" in ended.err
+        assert "The Iceberg tables could not be created:\nWARN something of Spark's own" in ended.err
         assert ledger.newest_rows() == {}
 
     def test_a_missing_spark_is_told_with_what_to_set(self, offload: Offload, tmp_path, monkeypatch):
@@ -90,8 +90,8 @@ class TestInit:
         ended = offload("init", "--hot-tier", "--dry-run")
 
         assert ended.status == 0
-        assert "ClickHouse: hot tier is there" in ended.out
-        assert "PostgreSQL: ledger is there" in ended.out
+        assert "ClickHouse: the hot tier exists" in ended.out
+        assert "PostgreSQL: the ledger exists" in ended.out
         assert ended.out.count("would be created") == 9
         assert "silver_trades: keeps its watermark" in ended.out
         assert ended.out.count("its watermark would start in 1970") == 8

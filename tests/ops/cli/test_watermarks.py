@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from offload_core.config.tables import TableConfig
-from offload_core.ledger.ledger import Ledger, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.ledger.session import LedgerConnection
 from offload_core.protocol.window import ORIGIN, Cursor
 from offload_ops.cli.app import Context, app
@@ -24,16 +25,17 @@ pytestmark = pytest.mark.integration
 NOON = datetime(2026, 11, 19, 12, 0, 0, 5, tzinfo=timezone.utc)
 TRADES = "trades"
 SECOND = timedelta(seconds=1)
-UP_TO_NOON = Step("increment", Cursor(NOON, 7), 0, None, "run", 1, rows=3, snapshot_id=9, total_records=9)
+UP_TO_NOON = Step(StepKind.INCREMENT, Cursor(NOON, 7), 0, None, "run", 1, rows=3, snapshot_id=9, total_records=9)
 ROLLED_BACK = "Iceberg's trades lacks snapshot 9 (3 rows up to noon)."
 
 
 @pytest.fixture
 def source(clickhouse: HotTier) -> Iterator[str]:
-    """A ClickHouse table with a trade every second around noon: three up to noon, five after it, two of them on one timestamp."""
+    """A ClickHouse table with trades around noon: three up to noon, five after it, two of them at the same time."""
     name = unique_name("trades")
     clickhouse.client.command(
-        f"CREATE TABLE {name} (id UInt64, happened DateTime64(6, 'UTC'), number UInt64) ENGINE = MergeTree ORDER BY happened"
+        f"CREATE TABLE {name} (id UInt64, happened DateTime64(6, 'UTC'), number UInt64) "
+        "ENGINE = MergeTree ORDER BY happened"
     )
     moments = [
         NOON - 2 * SECOND,
@@ -118,7 +120,7 @@ class TestResetBackwards:
     @pytest.mark.parametrize(
         ("to", "reason"),
         [
-            ("yesterday", "--to yesterday is no time. Write it like 2026-11-20T10:00:00+00:00."),
+            ("yesterday", "--to yesterday is not a time. Write it like 2026-11-20T10:00:00+00:00."),
             ("2026-11-19T10:00:00", "--to 2026-11-19T10:00:00 has no time zone."),
         ],
     )
@@ -179,7 +181,7 @@ class TestResetForwards:
         ended = offload("reset", TRADES, "--to", moment.isoformat(), "--accept-gap", "--yes")
 
         assert ended.status == 2
-        assert "rows that are still to come would never be offloaded" in ended.err
+        assert "rows that have not arrived yet would never be offloaded" in ended.err
         assert ledger.watermark(TRADES).cursor == UP_TO_NOON.cursor
 
 
@@ -225,7 +227,7 @@ class TestResetOfAWatermarkThatCantBeTrue:
         ended = offload("reset", TRADES, "--to", "epoch", "--yes")
 
         assert (ended.status, ended.err) == (0, "")
-        assert "which can't be true" in ended.out
+        assert "which is impossible" in ended.out
         assert ledger.watermark(TRADES).cursor == ORIGIN
 
     @pytest.mark.usefixtures("false_watermark")
@@ -249,7 +251,7 @@ class TestResume:
         ended = offload("resume", TRADES, "--yes")
 
         assert ended.status == 0
-        assert f"{TRADES}: goes on from 2026-11-19 12:00:00.000005+00:00 #7" in ended.out
+        assert f"{TRADES}: resumes from 2026-11-19 12:00:00.000005+00:00 #7" in ended.out
         assert ledger.watermark(TRADES).kind == "resume"
 
     def test_cause_counts_and_what_is_accepted_are_told_before_the_question(self, context: Context, ledger: Ledger):
@@ -260,13 +262,13 @@ class TestResume:
         result = CliRunner().invoke(app, ["resume", TRADES], input="n\n", obj=lambda: context)
 
         assert result.exit_code == 1
-        told = result.output[: result.output.index("[y/N]")]
-        assert ROLLED_BACK in told
-        assert "Going on accepts: Iceberg's table as it is" in told
-        assert "ClickHouse holds 8 rows past the watermark 1970-01-01" in told
+        output = result.output[: result.output.index("[y/N]")]
+        assert ROLLED_BACK in output
+        assert "Resuming accepts: Iceberg's table as it is" in output
+        assert "ClickHouse holds 8 rows past the watermark 1970-01-01" in output
         assert (
-            "Iceberg's rows can't be counted (Iceberg has no table cold.trades.) now, and held 9 after our last commit"
-            in told
+            "Iceberg's rows cannot be counted (Iceberg has no table cold.trades.); it held 9 after our last commit"
+            in output
         )
         assert ledger.watermark(TRADES).kind == "reset"
 
@@ -277,7 +279,7 @@ class TestResume:
 
         result = json.loads(ended.out)
         assert (result["cause"], result["error"], result["resumed"]) == ("ledger_ahead", ROLLED_BACK, False)
-        assert "would go on from" in ended.err
+        assert "would resume from" in ended.err
         assert TRADES in ledger.halts()
 
     def test_a_table_that_is_not_stopped_is_left_alone(self, offload: Offload, ledger: Ledger):
@@ -288,7 +290,7 @@ class TestResume:
         ended = offload("resume", TRADES, "--yes", "--json")
 
         assert ended.status == 0
-        assert f"{TRADES} is not stopped" in ended.err
+        assert f"{TRADES} is not halted" in ended.err
         assert json.loads(ended.out)["resumed"] is False
         assert ledger.newest(TRADES).status == "failed"
 

@@ -1,4 +1,4 @@
-"""`offload doctor` against servers that are well, down or silent."""
+"""`offload doctor` against servers that are healthy, down or silent."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from pyiceberg.types import LongType, NestedField
 from typer.testing import CliRunner
 
 from offload_core.errors import FixConfiguration
-from offload_core.ledger.ledger import Ledger, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.ledger.session import LedgerConnection
 from offload_core.protocol.window import Cursor
 from offload_ops.cli.app import Context, app
-from offload_ops.doctor.checks import Surroundings, all_checks
-from offload_ops.doctor.model import Check, Finding, Health
+from offload_ops.doctor.checks import all_checks
+from offload_ops.doctor.context import CheckContext
+from offload_ops.doctor.model import Check, CheckResult, Health
 from tests.support.ledger.offload_command import Offload
 
 NOW = datetime.now(timezone.utc)
 TRADES = "bronze_trades_binance"
-STEP = Step("increment", Cursor(NOW, 7), 0, None, "run", 1, rows=3, snapshot_id=9, total_records=9)
+STEP = Step(StepKind.INCREMENT, Cursor(NOW, 7), 0, None, "run", 1, rows=3, snapshot_id=9, total_records=9)
 
 
 @pytest.mark.integration
@@ -73,7 +75,7 @@ class TestTheCommand:
         assert all(row["what_to_do"] for row in found.values() if row["state"] == "RED")
         return [name for name, row in found.items() if row["state"] == "RED"]
 
-    def test_all_is_well_and_what_needs_airflow_says_so(self, offload: Offload, healthy: Context):
+    def test_a_healthy_stack_is_green_and_what_needs_airflow_is_not_checked(self, offload: Offload, healthy: Context):
         found = self.findings(offload, healthy, 0)
 
         assert {name: row["state"] for name, row in found.items()} == {
@@ -88,7 +90,7 @@ class TestTheCommand:
             "6 servers: Spark": "ok",
         }
 
-    def test_people_read_words_and_what_to_do(self, offload: Offload, healthy: Context, closed_port: int):
+    def test_people_read_states_in_words_and_what_to_do(self, offload: Offload, healthy: Context, closed_port: int):
         clickhouse = healthy.connections.clickhouse.model_copy(update={"http_port": closed_port})
         broken = replace(healthy, connections=healthy.connections.model_copy(update={"clickhouse": clickhouse}))
 
@@ -149,10 +151,10 @@ class TestTheCommand:
             "6 servers: PostgreSQL",
             "6 servers: Iceberg",
         ]
-        # What a check's own, longer timeout says would have come too late.
+        # Not the message of the check's own timeout, which is longer and would come too late.
         assert {found[name]["finding"] for name in self.red(found)} == {"No answer within 1 seconds."}
 
-    def test_a_configuration_that_can_not_be_read_is_red_too(self):
+    def test_a_configuration_that_cannot_be_read_is_red(self):
         def unreadable() -> Context:
             raise FixConfiguration("Airflow's Variable is wrong.", "Correct it.")
 
@@ -162,11 +164,11 @@ class TestTheCommand:
         (found,) = json.loads(result.output)
         assert (found["check"], found["what_to_do"]) == ("configuration", "Correct it.")
 
-    def test_checks_that_airflow_brings_take_their_places(self, healthy: Context):
-        around = Surroundings(healthy.connections, healthy.tables, healthy.settings, {}, NOW)
-        own = Check("4 last cycles", lambda: [Finding("4 last cycles", Health.GREEN, "three")], "")
+    def test_airflows_checks_take_their_places_in_the_order(self, healthy: Context):
+        check_context = CheckContext(healthy.connections, healthy.tables, healthy.settings, {}, NOW)
+        own = Check("4 last cycles", lambda: [CheckResult("4 last cycles", Health.GREEN, "three")], "")
 
-        checks = all_checks(around, [own])
+        checks = all_checks(check_context, [own])
 
         assert [check.name for check in checks][:5] == [
             "1 scheduler",

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.integration
 
 class TestTheCommand:
     @pytest.fixture
-    def week(self, written: WrittenLedger) -> list[str]:
-        written.ordinary_week(BINANCE)
+    def week(self, written_ledger: WrittenLedger) -> list[str]:
+        written_ledger.ordinary_week(BINANCE)
         return ["--from", "2026-02-16T00:00:00Z", "--to", "2026-02-23T00:00:00Z"]
 
     def test_it_prints_the_report_of_a_period_as_text(self, offload: Offload, week):
@@ -29,9 +29,9 @@ class TestTheCommand:
         assert ended.status == 0
         assert ended.out.startswith("Iceberg offload, 2026-W08\n")
         assert "67,200" in ended.out
-        assert "Airflow was not asked" in ended.out
+        assert "Airflow was not queried" in ended.out
 
-    def test_it_asks_airflow_where_there_is_one(self, offload: Offload, week, context: Context):
+    def test_it_queries_airflow_if_there_is_one(self, offload: Offload, week, context: Context):
         ended = offload(
             "report", *week, context=replace(context, airflow_history=lambda period: airflow_week(week=period))
         )

@@ -1,4 +1,4 @@
-"""The weekly report as mail, text, file and JSON: all say the same."""
+"""The weekly report as mail, text, file and JSON, which all say the same."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from html.parser import HTMLParser
 import pytest
 
 from offload_core.errors import FixConfiguration
-from offload_ops.report.attention import attention
+from offload_ops.report.issues import find_issues
 from offload_ops.report.model import last_week, week_name
 from offload_ops.report.pages import as_file, as_html, as_json_text, as_text, file_name, subject, write
 from offload_ops.report.plots import plots
 from offload_ops.report.sections import figures, sections
-from offload_ops.text import change, duration, in_words, listed, share, size
+from offload_ops.text import percent
 from tests.support.ledger.week_of_ledger import BINANCE, DAY, HOUR, MONDAY, TABLES, W08, eventful
 
 pytestmark = pytest.mark.integration
 
 
 class _Page(HTMLParser):
-    """The visible text, the cells of tables and the pictures of a page."""
+    """The visible texts and the images of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -41,41 +41,49 @@ class _Page(HTMLParser):
 
 
 class TestThePages:
-    def test_html_text_and_json_say_the_same(self, written, make):
-        report = make(eventful(written))
+    def test_html_text_and_json_say_the_same(self, written_ledger, make_report):
+        report = make_report(eventful(written_ledger))
         text, page, fields = as_text(report), _Page(as_html(report, {})), json.loads(as_json_text(report))
 
-        told = [figure.value for figure in figures(report)]
-        told += [cell for section in sections(report) for row in section.rows for cell in row if cell]
-        assert len(told) > 80
-        for figure in told:
+        shown = [figure.value for figure in figures(report)]
+        shown += [cell for section in sections(report) for row in section.rows for cell in row if cell]
+        assert len(shown) > 80
+        for figure in shown:
             assert figure in page.texts
             assert figure in text
         assert f"{fields['rows']:,}" in text
         assert fields["rows"] == sum(table["rows"] for table in fields["tables"]) == report.rows
-        assert share(fields["success_rate"]) in text
-        assert share(fields["uptime"]) in text
-        assert share(fields["in_time"]) in text
-        assert len(fields["attention"]) == len(attention(report))
+        assert percent(fields["success_rate"]) in text
+        assert percent(fields["uptime"]) in text
+        assert percent(fields["in_time"]) in text
+        assert len(fields["attention"]) == len(find_issues(report))
         assert fields["tables"][0]["freshness"]["too_late"] == 45 * 60
         assert fields["period"]["start"] == "2026-02-16T00:00:00+00:00"
 
-    def test_every_finding_is_in_the_text_with_its_remedy(self, written, make):
-        report = make(eventful(written))
+    def test_programs_find_the_names_that_they_know_in_the_json(self, written_ledger, make_report):
+        fields = json.loads(as_json_text(make_report(eventful(written_ledger))))
+
+        assert {"attention", "made_at", "upkeep"} <= fields.keys()
+        assert fields["upkeep"].keys() == {"audits", "maintenance"}
+        halts = [table["halt"] for table in fields["tables"] if table["halt"]]
+        assert [halt.keys() for halt in halts] == [{"since", "why"}]
+
+    def test_every_finding_is_in_the_text_with_its_remedy(self, written_ledger, make_report):
+        report = make_report(eventful(written_ledger))
         text = " ".join(as_text(report).split())
 
-        for one in attention(report):
-            assert one.finding in text
-            assert one.remedy in text
+        for issue in find_issues(report):
+            assert issue.finding in text
+            assert issue.remedy in text
 
-    def test_what_an_error_says_is_text_and_never_markup(self, written, make):
-        page = as_html(make(eventful(written)), {})
+    def test_what_an_error_says_is_text_and_never_markup(self, written_ledger, make_report):
+        page = as_html(make_report(eventful(written_ledger)), {})
 
         assert "It lacks &lt;b&gt;10&lt;/b&gt; rows." in page
         assert "<b>10" not in page
 
-    def test_the_file_carries_its_pictures_and_asks_nobody_for_anything(self, written, make):
-        report = make(eventful(written))
+    def test_the_file_contains_its_plots_and_loads_nothing(self, written_ledger, make_report):
+        report = make_report(eventful(written_ledger))
 
         page = as_file(report, plots(report))
 
@@ -85,30 +93,30 @@ class TestThePages:
         assert not re.search(r"""(src|href|url\()\s*=?\s*["']?(https?:)?//""", page)
         assert "<script" not in page
 
-    def test_pictures_without_anything_to_show_are_left_out(self, written, make):
-        written.ordinary_week(BINANCE)
+    def test_pictures_without_anything_to_show_are_left_out(self, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE)
 
-        assert set(plots(make())) == {"lag", "rows"}
+        assert set(plots(make_report())) == {"lag", "rows"}
 
-    def test_pictures_of_many_tables_and_of_a_long_outage_can_be_drawn(self, written, make):
+    def test_pictures_of_many_tables_and_of_a_long_outage_can_be_drawn(self, written_ledger, make_report):
         tables = [TABLES[0].model_copy(update={"target": f"cold.trades_{number}"}) for number in range(14)]
         for table in tables:
-            written.add(table.name, MONDAY - 70 * DAY, "init")
-            written.add(table.name, W08.end - HOUR, rows=2_000_000_000)
+            written_ledger.add(table.name, MONDAY - 70 * DAY, "init")
+            written_ledger.add(table.name, W08.end - HOUR, rows=2_000_000_000)
 
-        drawn = plots(make(tables=tables))
+        drawn = plots(make_report(tables=tables))
 
         assert all(png.startswith(b"\x89PNG") for png in drawn.values())
         assert all(len(png) < 400_000 for png in drawn.values())
 
-    def test_no_secret_gets_in(self, written, make, ledger_database):
-        report = make(eventful(written))
+    def test_no_secret_gets_in(self, written_ledger, make_report, ledger_database):
+        report = make_report(eventful(written_ledger))
 
         for page in (as_file(report, plots(report)), as_text(report), as_json_text(report)):
             assert ledger_database.password.get_secret_value() not in page
 
-    def test_a_week_is_named_by_its_iso_number(self, make):
-        report = replace(make(), pipeline="iceberg_offload")
+    def test_a_week_is_named_by_its_iso_number(self, make_report):
+        report = replace(make_report(), pipeline="iceberg_offload")
 
         assert report.name == "2026-W08"
         assert file_name(report) == "iceberg-offload-2026-W08.html"
@@ -137,36 +145,3 @@ class TestWeeks:
 
     def test_the_year_is_that_of_the_iso_week(self):
         assert week_name(datetime.fromisoformat("2027-01-03T00:00:00+00:00")) == "2026-W53"
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("100 %", share(1.0)),
-        ("99.99 %", share(0.99999999)),
-        ("99.85 %", share(667 / 668)),
-        ("95 %", share(0.95)),
-        ("0 %", share(0.0)),
-        ("n/a", share(None)),
-        ("+5 %", change(105, 100)),
-        ("-100 %", change(0, 100)),
-        ("n/a", change(5, 0)),
-        ("0 s", duration(timedelta())),
-        ("under 1 s", duration(timedelta(milliseconds=5))),
-        ("59 s", duration(timedelta(seconds=59.9))),
-        ("1 min", duration(timedelta(seconds=60))),
-        ("2 h 10 min", duration(timedelta(minutes=130, seconds=5))),
-        ("8 d 1 h", duration(timedelta(days=8, hours=1))),
-        ("1.5 minutes", in_words(timedelta(seconds=90))),
-        ("an hour", in_words(timedelta(hours=1))),
-        ("90 minutes", in_words(timedelta(minutes=90))),
-        ("2 hours", in_words(timedelta(hours=2))),
-        ("1 KiB", size(1024)),
-        ("1.5 GiB", size(3 << 29)),
-        ("0 B", size(0)),
-        ("a, b, c, d", listed(["a", "b", "c", "d"])),
-        ("a, b, c and 2 others", listed(["a", "b", "c", "d", "e"])),
-    ],
-)
-def test_figures_are_written_as_people_read_them_and_never_better_than_they_are(text, value):
-    assert value == text

@@ -1,4 +1,4 @@
-"""The weekly report's figures and what it says needs attention."""
+"""The figures and the issues of the weekly report."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from offload_core.config.tables import InvalidTable, Layer
-from offload_core.ledger.history import AirflowHistory
 from offload_core.ledger.session import LedgerConnection, connect
 from offload_core.protocol.window import Interval
-from offload_ops.report.attention import attention
-from offload_ops.report.maintenance import Upkeep, read_upkeep
+from offload_ops.report.airflow_history import AirflowHistory
+from offload_ops.report.issues import find_issues
+from offload_ops.report.maintenance import MaintenanceSummary, read_maintenance
 from offload_ops.report.model import Report
 from offload_ops.report.pages import as_file, as_json_text, as_text
 from offload_ops.report.plots import plots
@@ -39,12 +39,12 @@ QUARTERS = 7 * 96
 
 
 def findings(report: Report) -> list[str]:
-    return [one.finding for one in attention(report)]
+    return [issue.finding for issue in find_issues(report)]
 
 
 class TestTheFigures:
-    def test_rows_are_summed_by_table_and_by_day_and_compared_with_the_week_before(self, written, make):
-        report = make(eventful(written))
+    def test_rows_are_summed_by_table_and_by_day_and_compared_with_the_week_before(self, written_ledger, make_report):
+        report = make_report(eventful(written_ledger))
 
         binance, silver, candles = report.tables
         assert (binance.rows, binance.rows_before) == ((QUARTERS - 4) * 100, QUARTERS * 50)
@@ -55,16 +55,16 @@ class TestTheFigures:
         assert report.rows_before == QUARTERS * (50 + 100 + 5)
         assert [day.rows for day in report.days] == [29760, 29760, 28560, 29760, 29763, 29760, 29760]
 
-    def test_repairs_are_late_rows_and_restated_rows_are_neither_new_nor_late(self, written, make):
-        _, silver, candles = (report := make(eventful(written))).tables
+    def test_repairs_are_late_rows_and_restated_rows_are_neither_new_nor_late(self, written_ledger, make_report):
+        _, silver, candles = (report := make_report(eventful(written_ledger))).tables
 
         assert (silver.late_rows, silver.restated_rows) == (1207, 5000)
         assert silver.late_by_day == (0, 0, 0, 7, 1200, 0, 0)
         assert candles.late_rows == 0
         assert report.late_rows == 1214
 
-    def test_failures_are_told_by_kind_most_frequent_first_and_halts_apart(self, written, make):
-        binance, silver, candles = (report := make(eventful(written))).tables
+    def test_failures_are_counted_by_kind_most_frequent_first_and_halts_apart(self, written_ledger, make_report):
+        binance, silver, candles = (report := make_report(eventful(written_ledger))).tables
 
         assert list(binance.failures.items()) == [("clickhouse_connection", 3), ("spark_out_of_memory", 1)]
         assert (silver.failures, candles.failures) == ({}, {})
@@ -73,13 +73,13 @@ class TestTheFigures:
         assert candles.halt.since == W08.end - MINUTE
         assert [day.failures for day in report.days] == [0, 4, 0, 0, 0, 0, 0]
 
-    def test_the_iceberg_tables_size_is_the_last_one_recorded(self, written, make):
-        _, _, candles = make(eventful(written)).tables
+    def test_the_iceberg_tables_size_is_the_last_one_recorded(self, written_ledger, make_report):
+        _, _, candles = make_report(eventful(written_ledger)).tables
 
         assert candles.cold_rows == 1000 + QUARTERS * 10
 
-    def test_the_objective_is_missed_for_as_long_as_the_lag_was_over_thirty_minutes(self, written, make):
-        binance, _, candles = (report := make(eventful(written))).tables
+    def test_the_objective_is_missed_for_as_long_as_the_lag_was_over_thirty_minutes(self, written_ledger, make_report):
+        binance, _, candles = (report := make_report(eventful(written_ledger))).tables
 
         # The last cycle before the outage was a quarter of an hour before it.
         assert binance.freshness is not None
@@ -90,8 +90,8 @@ class TestTheFigures:
         # An empty success starts the lag again as well; silver's is none.
         assert report.in_time == pytest.approx(1 - 90 * MINUTE / (3 * 7 * DAY))
 
-    def test_cycles_are_counted_as_due_started_succeeded_and_failed(self, written, make):
-        cycles = make(eventful(written)).cycles
+    def test_cycles_are_counted_as_due_started_succeeded_and_failed(self, written_ledger, make_report):
+        cycles = make_report(eventful(written_ledger)).cycles
 
         assert (cycles.due, cycles.started, cycles.succeeded, cycles.failed) == (672, 668, 667, 1)
         assert (cycles.uptime, cycles.success_rate) == (668 / 672, 667 / 668)
@@ -102,59 +102,62 @@ class TestTheFigures:
             4,
         )
 
-    def test_the_success_rate_of_each_day_is_told_as_well(self, written, make):
-        days = make(eventful(written)).days
+    def test_each_day_has_its_success_rate(self, written_ledger, make_report):
+        days = make_report(eventful(written_ledger)).days
 
         assert [day.cycles.success_rate for day in days] == [1, 95 / 96, 1, 1, 1, 1, 1]
         assert [day.cycles.due - day.cycles.started for day in days] == [0, 0, 4, 0, 0, 0, 0]
 
-    def test_cycles_before_the_installation_and_those_of_this_minute_are_not_due(self, written, make):
-        written.add(BINANCE, MONDAY + DAY, "init")
+    def test_cycles_before_the_installation_and_those_of_this_minute_are_not_due(self, written_ledger, make_report):
+        written_ledger.add(BINANCE, MONDAY + DAY, "init")
         airflow = replace(airflow_week(), first_due=MONDAY + DAY + PERIOD)
 
-        cycles = make(airflow, now=MONDAY + DAY + HOUR + timedelta(seconds=30)).cycles
+        cycles = make_report(airflow, now=MONDAY + DAY + HOUR + timedelta(seconds=30)).cycles
 
         assert cycles.due == 4
 
-    def test_a_table_without_a_row_in_the_period_was_late_all_the_time(self, written, make):
-        written.add(BINANCE, MONDAY - 70 * DAY, "init")
-        written.add(BINANCE, MONDAY - DAY, rows=5, total=5)
+    def test_a_table_without_a_row_in_the_period_was_late_all_the_time(self, written_ledger, make_report):
+        written_ledger.add(BINANCE, MONDAY - 70 * DAY, "init")
+        written_ledger.add(BINANCE, MONDAY - DAY, rows=5, total=5)
 
-        (binance, *_) = make().tables
+        (binance, *_) = make_report().tables
 
         assert (binance.rows, binance.cold_rows) == (0, 5)
         assert binance.freshness is not None
         assert (binance.freshness.too_late, binance.freshness.longest) == (7 * DAY, 8 * DAY)
 
-    def test_a_row_typed_by_hand_does_not_hide_the_last_success_before_the_period(self, written, make):
-        written.add(BINANCE, MONDAY - 70 * DAY, "init")
-        written.add(BINANCE, MONDAY - 10 * MINUTE, rows=5)
-        written.write(
-            "VALUES (%(pipeline)s, %(table)s, %(at)s, 'reset', 'initialized', 0, %(at)s, NULL, NULL, NULL, NULL, NULL, 0)",
+    def test_a_row_typed_by_hand_does_not_hide_the_last_success_before_the_period(self, written_ledger, make_report):
+        written_ledger.add(BINANCE, MONDAY - 70 * DAY, "init")
+        written_ledger.add(BINANCE, MONDAY - 10 * MINUTE, rows=5)
+        written_ledger.write(
+            "VALUES (%(pipeline)s, %(table)s, %(at)s, 'reset', 'initialized', 0, %(at)s, NULL, NULL, NULL, NULL, NULL, "
+            "0)",
             {"table": BINANCE, "at": MONDAY - 5 * MINUTE},
         )
 
-        (binance, *_) = make(now=MONDAY + HOUR).tables
+        (binance, *_) = make_report(now=MONDAY + HOUR).tables
 
         assert binance.freshness is not None
         assert binance.freshness.longest == 70 * MINUTE
 
-    def test_a_switched_off_table_is_reported_and_not_judged_and_one_no_longer_configured_as_well(self, written, make):
-        written.ordinary_week(BINANCE, SILVER)
+    def test_tables_switched_off_or_no_longer_configured_are_reported_without_freshness(
+        self, written_ledger, make_report
+    ):
+        written_ledger.ordinary_week(BINANCE, SILVER)
         off = [table.model_copy(update={"enabled": False}) for table in TABLES if table.name == BINANCE]
 
-        binance, silver = (report := make(tables=off)).tables
+        binance, silver = (report := make_report(tables=off)).tables
 
         assert (binance.is_offloaded, binance.freshness, binance.rows) == (False, None, QUARTERS * 100)
         assert (silver.table, silver.layer, silver.freshness) == (SILVER, None, None)
         assert "switched off" in as_text(report)
         assert "not configured" in as_text(report)
 
-    def test_a_period_of_any_length_is_cut_at_midnight(self, written, make):
-        written.ordinary_week(BINANCE)
+    def test_a_period_of_any_length_is_cut_at_midnight(self, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE)
         period = Interval(MONDAY + 20 * HOUR, MONDAY + 2 * DAY + 4 * HOUR)
 
-        report = make(airflow_week(week=period), period=period)
+        report = make_report(airflow_week(week=period), period=period)
 
         assert [day.rows for day in report.days] == [1600, 9600, 1600]
         assert [day.cycles.due for day in report.days] == [16, 96, 16]
@@ -167,13 +170,16 @@ class TestAuditsAndMaintenance:
     ) -> None:
         start = MONDAY + hour * HOUR
         session.execute(
-            "INSERT INTO offload_audits (pipeline_id, table_name, window_start, window_end, compared_from, compared_to, hot_rows, "
-            "hot_hash, cold_rows, cold_hash, finding, missing_rows, fingerprint, cold_source, source_uuid, audited_at, run_id) "
+            "INSERT INTO offload_audits (pipeline_id, table_name, window_start, window_end, compared_from, "
+            "compared_to, hot_rows, hot_hash, cold_rows, cold_hash, finding, missing_rows, fingerprint, cold_source, "
+            "source_uuid, audited_at, run_id) "
             "VALUES (%s, %s, %s, %s, %s, %s, 0, 0, 0, 0, %s, %s, '', 'data', gen_random_uuid(), %s, 'run')",
             (pipeline, SILVER, start, start + HOUR, start, start + HOUR, finding, rows, at),
         )
 
-    def test_windows_are_counted_once_and_open_if_their_newest_audit_found_a_difference(self, session, pipeline, make):
+    def test_windows_are_counted_once_and_open_if_their_newest_audit_found_a_difference(
+        self, session, pipeline, make_report
+    ):
         self.audit(session, pipeline, 1, "late", MONDAY + 3 * HOUR, rows=4)
         self.audit(session, pipeline, 1, "late", MONDAY + 4 * HOUR, rows=4)
         self.audit(session, pipeline, 1, "equal", MONDAY + 5 * HOUR)
@@ -182,133 +188,139 @@ class TestAuditsAndMaintenance:
         self.audit(session, pipeline, 3, "lost", MONDAY + 6 * HOUR, rows=1_500)
         self.audit(session, pipeline, 4, "lost", MONDAY - HOUR, rows=9)
 
-        report = make()
+        report = make_report()
 
-        found = report.upkeep.audits[SILVER]
-        assert (found.windows, found.late, found.lost, found.surplus) == (3, 1, 1, 0)
-        assert (found.open_windows, found.open_rows) == (1, 1500)
-        assert any("silver_trades: 1 windows still differed" in finding for finding in findings(report))
+        audit = report.maintenance.audits[SILVER]
+        assert (audit.windows, audit.late, audit.lost, audit.surplus) == (3, 1, 1, 0)
+        assert (audit.open_windows, audit.open_rows) == (1, 1500)
+        assert any("silver_trades: 1 window still differed" in finding for finding in findings(report))
 
-    def test_tables_that_were_not_audited_are_named(self, session, pipeline, written, make):
-        written.ordinary_week(BINANCE, SILVER, CANDLES)
+    def test_tables_that_were_not_audited_are_named(self, session, pipeline, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE, SILVER, CANDLES)
         self.audit(session, pipeline, 1, "equal", MONDAY + 3 * HOUR)
 
-        assert findings(make()) == [f"{BINANCE}, {CANDLES}: not audited in this period."]
+        assert findings(make_report()) == [f"{BINANCE}, {CANDLES}: not audited in this period."]
 
-    def test_maintenance_is_told_from_before_its_first_run_to_after_its_last(self, session, pipeline, written, make):
-        written.ordinary_week(BINANCE)
+    def test_maintenance_is_reported_from_before_its_first_run_to_after_its_last(
+        self, session, pipeline, written_ledger, make_report
+    ):
+        written_ledger.ordinary_week(BINANCE)
         for number, (before, after) in enumerate(((900, 30), (40, 10))):
-            figures = [
+            stats = [
                 {"data_files": files, "bytes": files << 20, "snapshots": 5, "planning_milliseconds": 12.4}
                 for files in (before, after)
             ]
             session.execute(
-                "INSERT INTO offload_maintenance (pipeline_id, table_name, run_id, attempt, created_at, seconds, figures_before, "
-                "figures_after, steps) VALUES (%s, %s, 'run', 1, %s, 1, %s, %s, '[]')",
-                (pipeline, BINANCE, MONDAY + number * DAY, *map(json.dumps, figures)),
+                "INSERT INTO offload_maintenance (pipeline_id, table_name, run_id, attempt, created_at, seconds, "
+                "figures_before, figures_after, steps) VALUES (%s, %s, 'run', 1, %s, 1, %s, %s, '[]')",
+                (pipeline, BINANCE, MONDAY + number * DAY, *map(json.dumps, stats)),
             )
 
-        report = make()
+        report = make_report()
 
-        done = report.upkeep.maintenance[BINANCE]
-        assert (done.runs, done.files_before, done.files, done.size) == (2, 900, 10, 10 << 20)
+        runs = report.maintenance.runs[BINANCE]
+        assert (runs.runs, runs.files_before, runs.files, runs.size) == (2, 900, 10, 10 << 20)
         assert "900 → 10" in as_text(report)
 
     def test_a_database_without_their_tables_has_neither(self, servers):
         with postgres_database(servers.postgres, "report") as database, connect(database) as empty:
-            assert read_upkeep(empty, "any", W08) == Upkeep(None, None)
+            assert read_maintenance(empty, "any", W08) == MaintenanceSummary(None, None)
 
 
 class TestWhatNeedsAttention:
-    def test_an_ordinary_week_needs_none(self, written, make):
-        written.ordinary_week(BINANCE, SILVER, CANDLES)
+    def test_an_ordinary_week_has_no_issue(self, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE, SILVER, CANDLES)
 
-        report = make(airflow_week(), upkeep=Upkeep())
+        report = make_report(airflow_week(), maintenance=MaintenanceSummary())
 
         assert findings(report) == []
         assert (report.in_time, report.cycles.uptime, report.cycles.success_rate) == (1, 1, 1)
         assert "All is well." in as_text(report)
 
-    def test_an_eventful_week_names_each_thing_the_worst_first(self, written, make):
-        halted, failed, missed, late, restarted = findings(make(eventful(written), upkeep=Upkeep()))
+    def test_an_eventful_week_names_each_thing_the_worst_first(self, written_ledger, make_report):
+        halted, failed, missed, late, restarted = findings(
+            make_report(eventful(written_ledger), maintenance=MaintenanceSummary())
+        )
 
-        assert halted == f"{CANDLES} is halted since 2026-02-22 23:59: It lacks <b>10</b> rows."
-        assert failed == "1 of 668 cycles ended failed after their retries: success rate 99.85 %."
+        assert halted == f"{CANDLES} has been halted since 2026-02-22 23:59: It lacks <b>10</b> rows."
+        assert failed == "1 of 668 cycles failed after all retries: success rate 99.85 %."
         assert missed == (
             "4 of 672 cycles never started, at worst 4 in a row from 2026-02-18 00:00 to 2026-02-18 00:45."
         )
         assert late == (
-            f"{BINANCE}, {SILVER}: more than 30 minutes late, together for 1 h 30 min; at worst {BINANCE}, 1 h 15 min."
+            f"{BINANCE}, {SILVER}: more than 30 minutes late, for 1 h 30 min in total; worst: {BINANCE}, 1 h 15 min."
         )
         assert restarted == "Airflow's scheduler was restarted 6 times, more than 5."
 
-    def test_each_says_what_to_do(self, written, make):
-        assert all(len(one.remedy) > 20 for one in attention(make(eventful(written))))
+    def test_each_says_what_to_do(self, written_ledger, make_report):
+        assert all(len(issue.remedy) > 20 for issue in find_issues(make_report(eventful(written_ledger))))
 
-    def test_five_restarts_are_not_yet_worth_a_word(self, written, make):
-        written.ordinary_week(BINANCE, SILVER, CANDLES)
+    def test_five_restarts_are_no_issue_yet(self, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE, SILVER, CANDLES)
 
-        assert findings(make(airflow_week(restarts=5), upkeep=Upkeep())) == []
+        assert findings(make_report(airflow_week(restarts=5), maintenance=MaintenanceSummary())) == []
 
-    def test_a_success_rate_below_the_alarm_level_says_so(self, written, make):
-        written.ordinary_week(BINANCE, SILVER, CANDLES)
+    def test_a_success_rate_below_the_alarm_level_says_so(self, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE, SILVER, CANDLES)
         failed = tuple(MONDAY + number * PERIOD for number in range(34))
 
-        (finding,) = findings(make(airflow_week(failed=failed), upkeep=Upkeep()))
+        (finding,) = findings(make_report(airflow_week(failed=failed), maintenance=MaintenanceSummary()))
 
         assert finding.endswith("success rate 94.94 %, which is below 95 %.")
 
-    def test_a_scheduler_that_is_down_is_told(self, written, make):
-        written.ordinary_week(BINANCE, SILVER, CANDLES)
+    def test_a_scheduler_that_is_down_is_an_issue(self, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE, SILVER, CANDLES)
 
-        assert findings(make(airflow_week(up_since=None), upkeep=Upkeep())) == ["No scheduler is alive."]
+        assert findings(make_report(airflow_week(up_since=None), maintenance=MaintenanceSummary())) == [
+            "No scheduler is alive."
+        ]
 
-    def test_a_table_that_had_rows_in_the_week_before_and_has_none_now_is_told(self, written, make):
-        written.ordinary_week(SILVER, CANDLES)
-        written.ordinary_week(BINANCE, week=Interval(MONDAY - 7 * DAY, MONDAY))
-        written.write(
+    def test_a_table_that_had_rows_in_the_week_before_and_has_none_now_is_an_issue(self, written_ledger, make_report):
+        written_ledger.ordinary_week(SILVER, CANDLES)
+        written_ledger.ordinary_week(BINANCE, week=Interval(MONDAY - 7 * DAY, MONDAY))
+        written_ledger.write(
             "SELECT %(pipeline)s, %(table)s, moment, 'empty', 'success', 0, moment, moment, NULL, NULL, NULL, NULL, 0 "
             "FROM generate_series(%(start)s, %(end)s, interval '15 minutes') AS moment",
             {"table": BINANCE, "start": MONDAY, "end": W08.end},
         )
 
-        (finding,) = findings(make(airflow_week(), upkeep=Upkeep()))
+        (finding,) = findings(make_report(airflow_week(), maintenance=MaintenanceSummary()))
 
         assert finding.startswith(f"{BINANCE}: no new rows")
 
-    def test_a_wrong_entry_and_a_table_without_a_watermark_are_told(self, written, make):
-        written.ordinary_week(BINANCE)
+    def test_a_wrong_entry_and_a_table_without_a_watermark_are_issues(self, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE)
         wrong = InvalidTable(name="broken", layer=Layer.GOLD, problem="Entry 2 is wrong.")
 
-        found = findings(make(tables=[TABLES[0], wrong, TABLES[1]], upkeep=Upkeep()))
+        issues = findings(make_report(tables=[TABLES[0], wrong, TABLES[1]], maintenance=MaintenanceSummary()))
 
-        assert found == ["Entry 2 is wrong.", f"{SILVER}: never offloaded up to the end of this period."]
+        assert issues == ["Entry 2 is wrong.", f"{SILVER}: never offloaded before the end of this period."]
 
-    def test_rows_that_the_maintenance_has_deleted_are_never_missing_in_silence(self, written, make):
+    def test_rows_that_the_maintenance_has_deleted_are_never_missing_in_silence(self, written_ledger, make_report):
         start = MONDAY + 3 * HOUR
-        written.add(BINANCE, start, rows=1, started_from=1)
-        written.every_quarter(BINANCE, start + PERIOD, W08.end, 100)
+        written_ledger.add(BINANCE, start, rows=1, started_from=1)
+        written_ledger.every_quarter(BINANCE, start + PERIOD, W08.end, 100)
 
-        report = make(tables=[TABLES[0]], upkeep=Upkeep())
+        report = make_report(tables=[TABLES[0]], maintenance=MaintenanceSummary())
 
         assert report.known_since == start
-        (finding,) = attention(report)
-        assert "figures begin as late as 2026-02-16 03:00" in finding.finding
+        (finding,) = find_issues(report)
+        assert "figures begin only at 2026-02-16 03:00" in finding.finding
         assert "ledger_retention_days" in finding.remedy
 
 
 class TestAnEmptyWeek:
-    def test_of_an_installation_that_stood_still_has_no_uptime(self, written, make):
-        written.ordinary_week(BINANCE, week=Interval(MONDAY - 7 * DAY, MONDAY))
+    def test_of_an_installation_that_stood_still_has_no_uptime(self, written_ledger, make_report):
+        written_ledger.ordinary_week(BINANCE, week=Interval(MONDAY - 7 * DAY, MONDAY))
         nothing = replace(airflow_week(), cycles=[])
 
-        report = make(nothing, tables=[TABLES[0]])
+        report = make_report(nothing, tables=[TABLES[0]])
 
         assert (report.cycles.uptime, report.cycles.success_rate, report.rows) == (0, None, 0)
         assert report.cycles.outages[0].cycles == QUARTERS
 
-    def test_before_any_installation_has_no_figures_and_can_be_told(self, make):
-        report = make(AirflowHistory([MONDAY], None, [], [], None))
+    def test_before_any_installation_has_no_figures_and_can_be_shown(self, make_report):
+        report = make_report(AirflowHistory([MONDAY], None, [], [], None))
 
         assert (report.cycles.due, report.cycles.uptime, report.in_time, report.rows) == (0, None, None, 0)
         assert "n/a" in as_text(report)
@@ -316,5 +328,5 @@ class TestAnEmptyWeek:
         assert plots(report) == {}
         assert "<img" not in as_file(report, {})
 
-    def test_without_any_table_can_be_told(self, make):
-        assert "No table is configured." in as_text(make(tables=[]))
+    def test_without_any_table_can_be_shown(self, make_report):
+        assert "No table is configured." in as_text(make_report(tables=[]))

@@ -1,4 +1,4 @@
-"""Pages of what a test has written into the ledger."""
+"""Pages built from the rows that a test has written into the ledger."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from offload_core.config.settings import Settings
 from offload_core.config.tables import DEFAULT_TABLES, InvalidTable, TableConfig
 from offload_core.ledger.session import LedgerConnection
 from offload_ops.alerts.model import Cycles
-from offload_ops.status_page.compute import page
+from offload_ops.status_page.compute import build_page
 from offload_ops.status_page.model import Addresses, StatusPage
-from offload_ops.status_page.read import read
-from tests.support.ledger.alert_tables import ToldTables
+from offload_ops.status_page.read import read_page_data
+from tests.support.ledger.alert_tables import AlertTables
 
 OPERATOR = Addresses(
     dag="/dag",
@@ -26,27 +26,29 @@ OPERATOR = Addresses(
 
 ALIVE = Cycles("iceberg_offload", heartbeat=datetime.now(timezone.utc))
 
-Make = Callable[..., StatusPage]
+MakePage = Callable[..., StatusPage]
 
 
 @pytest.fixture
-def told(session: LedgerConnection, pipeline: str) -> ToldTables:
-    return ToldTables(session, pipeline)
+def alert_tables(session: LedgerConnection, pipeline: str) -> AlertTables:
+    return AlertTables(session, pipeline)
 
 
 @pytest.fixture
-def make(ledger_database: PostgresConnection, pipeline: str) -> Make:
-    """Makes the page of the test's pipeline."""
+def make_page(ledger_database: PostgresConnection, pipeline: str) -> MakePage:
+    """Builds the page of the test's pipeline."""
 
-    def make(
+    def make_page(
         *names: str,
         tables: Sequence[TableConfig | InvalidTable] | None = None,
         addresses: Addresses = OPERATOR,
         cycles: Cycles | None = ALIVE,
         **settings: object,
     ) -> StatusPage:
-        chosen = tables or [table for table in DEFAULT_TABLES if table.name in names]
-        known_as = Settings.model_validate({"pipeline_id": pipeline, **settings})
-        return page(read(ledger_database, chosen, known_as), known_as, cycles, addresses)
+        configured = tables or [table for table in DEFAULT_TABLES if table.name in names]
+        pipeline_settings = Settings.model_validate({"pipeline_id": pipeline, **settings})
+        return build_page(
+            read_page_data(ledger_database, configured, pipeline_settings), pipeline_settings, cycles, addresses
+        )
 
-    return make
+    return make_page

@@ -1,4 +1,4 @@
-"""The page's HTML says it to everybody, and shows what comes from outside as text."""
+"""The HTML of the page is accessible, and shows all foreign text as text."""
 
 from __future__ import annotations
 
@@ -13,51 +13,57 @@ from offload_core.config.connections import PostgresConnection
 from offload_core.config.settings import Settings
 from offload_core.config.tables import DEFAULT_TABLES, parse_tables
 from offload_core.errors import LedgerUnavailable, OffloadError, RunInit
-from offload_ops.status_page.compute import unreadable
+from offload_ops.status_page.compute import page_unavailable
 from offload_ops.status_page.model import Question, StatusPage
-from offload_ops.status_page.read import read
+from offload_ops.status_page.read import read_page_data
 from offload_ops.status_page.render import asset, content, framed, live, question, refusal
-from tests.support.documents.shown_html import Shown
-from tests.support.ledger.alert_tables import CANDLES, KRAKEN, MINUTE, TRADES, ToldTables
+from tests.support.documents.shown_html import ShownHtml
+from tests.support.ledger.alert_tables import CANDLES, KRAKEN, MINUTE, TRADES, AlertTables
 from tests.support.stack.servers import postgres_database
 
 pytestmark = pytest.mark.integration
 
 
-Make = Callable[..., StatusPage]
+MakePage = Callable[..., StatusPage]
 
 
 class TestHtml:
     @pytest.fixture
-    def mixed(self, told: ToldTables, make: Make) -> StatusPage:
-        told.day(TRADES, 4 * MINUTE)
-        told.halted(KRAKEN)
-        told.failing(CANDLES)
-        return make(tables=DEFAULT_TABLES)
+    def mixed(self, alert_tables: AlertTables, make_page: MakePage) -> StatusPage:
+        alert_tables.day(TRADES, 4 * MINUTE)
+        alert_tables.halted(KRAKEN)
+        alert_tables.failing(CANDLES)
+        return make_page(tables=DEFAULT_TABLES)
 
-    def test_no_id_stands_twice_and_every_link_has_one_so_that_a_refresh_can_keep_the_focus(self, mixed: StatusPage):
-        shown = Shown(content(mixed))
+    def test_ids_are_unique_and_every_link_has_one_so_that_a_refresh_can_keep_the_focus(self, mixed: StatusPage):
+        shown = ShownHtml(content(mixed))
 
         assert [name for name, count in Counter(shown.all("id")).items() if count > 1] == []
-        assert [found for tag, found in shown.elements if tag in ("a", "button", "summary") and "id" not in found] == []
+        linked = [attributes for tag, attributes in shown.elements if tag in ("a", "button", "summary")]
+        assert all("id" in attributes for attributes in linked)
 
     def test_nothing_that_a_strict_content_security_policy_refuses(self, mixed: StatusPage):
-        asked = Question("Sure?", ["It is so."], "Go", "/post", "/back")
-        pages = [live(content(mixed), "/content"), question(asked), refusal("No.", "Ask.", "/back")]
+        form = Question("Sure?", ["It runs."], "Go", "/post", "/back")
+        pages = [live(content(mixed), "/content"), question(form), refusal("No.", "Ask.", "/back")]
 
-        for shown in map(Shown, pages):
+        for shown in map(ShownHtml, pages):
             assert not {"script", "style", "link"} & {tag for tag, _ in shown.elements}
             assert not [
-                name for _, found in shown.elements for name in found if name == "style" or name.startswith("on")
+                name
+                for _, attributes in shown.elements
+                for name in attributes
+                if name == "style" or name.startswith("on")
             ]
 
-    def test_what_comes_from_servers_and_operators_is_shown_as_text(self, told: ToldTables, make: Make):
-        told.day(TRADES, 20 * MINUTE)
-        told.row(
+    def test_what_comes_from_servers_and_operators_is_shown_as_text(
+        self, alert_tables: AlertTables, make_page: MakePage
+    ):
+        alert_tables.day(TRADES, 20 * MINUTE)
+        alert_tables.row(
             TRADES, MINUTE, "failure", run='"><img src=x>', error=("other", "<script>alert(1)</script> `<b>x</b>`")
         )
 
-        html = str(content(make(TRADES)))
+        html = str(content(make_page(TRADES)))
 
         assert "<script" not in html
         assert "<img" not in html
@@ -65,18 +71,18 @@ class TestHtml:
         assert "<code>&lt;b&gt;x&lt;/b&gt;</code>" in html
 
     def test_headers_and_cells_keep_their_roles_when_narrow_windows_show_them_as_cards(self, mixed: StatusPage):
-        roles = Counter(Shown(content(mixed)).all("role"))
+        roles = Counter(ShownHtml(content(mixed)).all("role"))
 
         assert roles["columnheader"] == 8
         assert roles["rowheader"] == 9 + 3
         assert roles["cell"] >= 9 * 7
 
     def test_a_question_keeps_what_was_typed_and_says_what_was_wrong_with_it(self):
-        asked = Question(
+        form = Question(
             "Sure?", ["`a` <b>"], "Go", "/post", "/back", hidden=[("dag_id", "d")], problem="`to` is missing"
         )
 
-        html = str(question(asked, [("csrf_token", "secret")]))
+        html = str(question(form, [("csrf_token", "secret")]))
 
         assert 'name="csrf_token" value="secret"' in html
         assert 'name="dag_id" value="d"' in html
@@ -104,12 +110,12 @@ class TestHtml:
 
 
 class TestUnreadable:
-    def test_a_ledger_that_is_away_is_said_with_the_remedy(self, ledger_database: PostgresConnection):
-        away = ledger_database.model_copy(update={"port": 1})
+    def test_an_unreachable_ledger_is_reported_with_the_remedy(self, ledger_database: PostgresConnection):
+        unreachable = ledger_database.model_copy(update={"port": 1})
 
         with pytest.raises(LedgerUnavailable) as caught:
-            read(away, DEFAULT_TABLES, Settings())
-        shown = Shown(content(unreadable(caught.value, Settings(), datetime.now(timezone.utc))))
+            read_page_data(unreachable, DEFAULT_TABLES, Settings())
+        shown = ShownHtml(content(page_unavailable(caught.value, Settings(), datetime.now(timezone.utc))))
 
         assert "The ledger can't be read" in shown.text
         assert "Start it or correct the ledger's Connection" in shown.text
@@ -117,7 +123,7 @@ class TestUnreadable:
 
     def test_a_database_without_a_ledger_asks_for_init(self, ledger_database: PostgresConnection):
         with postgres_database(ledger_database, "offload_test") as empty, pytest.raises(RunInit) as caught:
-            read(empty, DEFAULT_TABLES, Settings())
+            read_page_data(empty, DEFAULT_TABLES, Settings())
 
         assert "Run `offload init`" in str(caught.value)
 
@@ -125,7 +131,7 @@ class TestUnreadable:
         with pytest.raises(OffloadError) as caught:
             parse_tables("{}")
 
-        told = unreadable(caught.value, None, datetime.now(timezone.utc))
+        page = page_unavailable(caught.value, None, datetime.now(timezone.utc))
 
-        assert told.headline.startswith("The configuration is wrong")
-        assert told.runbook is None
+        assert page.headline.startswith("The configuration is wrong")
+        assert page.runbook is None

@@ -1,4 +1,4 @@
-"""One hash of a set of rows, computed by a real ClickHouse and from its Parquet: alike for equal rows, different for all others."""
+"""The hash of a set of rows, by a real ClickHouse and from its Parquet: equal for equal rows, different for others."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offload_core.config.tables import TableConfig
-from offload_core.source.clickhouse import quote_table
 from offload_core.source.projection import Column, SourceColumn, project_column
+from offload_core.source.quoting import quote_table
 from offload_ops.tiers.row_hash import NO_ROWS, RowHash, arrow_hash, clickhouse_hash, default_numbers_query
 from tests.support.stack.servers import HotTier, unique_name
 
@@ -89,7 +89,7 @@ Both = Callable[[str, str, list[str]], tuple[RowHash, RowHash]]
 
 @pytest.fixture
 def both(clickhouse: HotTier, tmp_path: Path) -> Both:
-    """Puts values into a table of one column and computes the hash on both sides."""
+    """Inserts values into a table of one column and computes the hash on both sides."""
 
     def both(name: str, kind: str, values: list[str]) -> tuple[RowHash, RowHash]:
         client, source = clickhouse.client, quote_table(unique_name("hashed"))
@@ -130,13 +130,13 @@ class TestBothSides:
         assert hot == cold
 
     @pytest.mark.parametrize("kind", AS_TEXT)
-    def test_agree_on_what_is_carried_as_text(self, both: Both, kind):
+    def test_agree_on_types_that_are_stored_as_text(self, both: Both, kind):
         hot, cold = both("text", kind, AS_TEXT[kind])
 
         assert hot == cold
 
     @pytest.mark.parametrize("kind", VALUES)
-    def test_see_every_value_as_another_one(self, both: Both, kind):
+    def test_distinguish_all_values(self, both: Both, kind):
         hashes = [both("c", kind, [value])[0].hash for value in VALUES[kind]]
 
         assert len(set(hashes)) == len(hashes)
@@ -152,7 +152,7 @@ class TestBothSides:
             ("DateTime64(6, 'UTC')", "'1970-01-01 00:00:00'"),
         ],
     )
-    def test_tell_null_from_zero_and_from_nothing(self, both: Both, kind, zero):
+    def test_distinguish_null_from_zero_and_from_no_row(self, both: Both, kind, zero):
         null, _ = both("c", f"Nullable({kind})", ["NULL"])
         zeros, _ = both("c", f"Nullable({kind})", [zero])
 
@@ -161,7 +161,7 @@ class TestBothSides:
     def test_have_the_same_hash_of_no_rows(self, both: Both):
         assert both("c", "Int64", []) == (NO_ROWS, NO_ROWS)
 
-    def test_see_that_two_rows_of_a_kind_are_one_too_many(self, both: Both):
+    def test_distinguish_two_equal_rows_from_one(self, both: Both):
         once, twice = both("c", "String", ["'a'"]), both("c", "String", ["'a'", "'a'"])
 
         assert once[0] == once[1]
@@ -169,7 +169,7 @@ class TestBothSides:
         assert twice[0].hash not in (0, once[0].hash)
 
     @pytest.mark.parametrize("kind", VALUES)
-    def test_agree_that_a_missing_value_is_the_default_of_a_column_that_was_added(self, clickhouse: HotTier, kind):
+    def test_agree_that_a_missing_value_is_the_default_of_an_added_column(self, clickhouse: HotTier, kind):
         client, source = clickhouse.client, quote_table(unique_name("hashed"))
         client.command(f"CREATE TABLE {source} (id UInt8) ENGINE = MergeTree ORDER BY id")
         client.command(f"INSERT INTO {source} VALUES (1), (2)")
@@ -184,7 +184,7 @@ class TestBothSides:
         assert arrow_hash([batch(c=pa.nulls(2))], [column], nulls) == RowHash(2, int(row["hash"]))
         assert arrow_hash([batch(id=[1, 2])], [column], nulls) == RowHash(2, int(row["hash"]))
 
-    def test_see_one_digit_that_changed(self, both: Both):
+    def test_detect_one_changed_digit(self, both: Both):
         before, _ = both("c", "Decimal(38, 8)", ["'1'", "'100.00000001'", "'2'"])
         after, _ = both("c", "Decimal(38, 8)", ["'1'", "'100.00000002'", "'2'"])
 
@@ -210,7 +210,7 @@ class TestTheHash:
         st.lists(st.tuples(st.none() | st.text(max_size=5), st.integers(-(2**63), 2**63 - 1)), max_size=20),
         st.randoms(),
     )
-    def test_the_order_of_the_rows_and_how_they_are_batched_do_not_matter(self, rows, random):
+    def test_the_order_and_the_batches_of_the_rows_do_not_matter(self, rows, random):
         kinds = columns(s="string", n="long")
         schema = pa.schema([("s", pa.string()), ("n", pa.int64())])
 
@@ -247,12 +247,12 @@ class TestTheHash:
 
         assert arrow_hash([batch(a=["x"], b=["y"])], kinds) != arrow_hash([batch(a=["y"], b=["x"])], kinds)
 
-    def test_columns_are_found_by_name_wherever_they_stand(self):
+    def test_columns_are_found_by_name_in_any_order(self):
         kinds = columns(a="long", b="long")
 
         assert arrow_hash([batch(a=[1], b=[2])], kinds) == arrow_hash([batch(b=[2], a=[1])], kinds)
 
-    def test_a_column_that_is_not_there_is_null_in_every_row(self):
+    def test_a_missing_column_is_null_in_every_row(self):
         kinds = columns(a="long", b="string")
 
         assert arrow_hash([batch(a=[1, 2])], kinds) == arrow_hash([batch(a=[1, 2], b=pa.nulls(2, pa.string()))], kinds)
@@ -289,11 +289,11 @@ class TestTheHash:
         assert largest + RowHash(2, 2) == RowHash(3, 1)
         assert largest + NO_ROWS == largest
 
-    def test_it_is_the_same_tomorrow(self):
+    def test_the_hash_of_a_row_never_changes(self):
         """The number of a row is a contract: hashes of two versions of this software are compared with each other."""
         kinds = columns(s="string", n="long")
 
         assert arrow_hash([batch(s=["BTC", None], n=[1, -2])], kinds) == RowHash(2, 16_655_434_740_288_277_610)
 
-    def test_it_shows_itself_with_all_digits(self):
+    def test_it_is_shown_with_all_digits(self):
         assert str(RowHash(3, 255)) == "3 rows, 00000000000000ff"

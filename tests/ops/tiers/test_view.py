@@ -17,14 +17,15 @@ from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig
 from offload_core.errors import QueryFailed
 from offload_core.protocol.window import ORIGIN
-from offload_core.source.clickhouse import quote_table
 from offload_core.source.projection import project
+from offload_core.source.quoting import quote_table
 from offload_core.source.table import describe
 from offload_ops.tiers.row_hash import RowHash, clickhouse_hash
-from tests.support.spark.fault_tables import NOON, Candles, prepared
+from tests.support.spark.fault_tables import NOON, CandleTables, prepared
 from tests.support.spark.faults import visible_rows
 from tests.support.spark.operated_table import OperatedTrades
-from tests.support.spark.world import World, new_world, wait_until
+from tests.support.spark.world import World, new_world
+from tests.support.waiting import wait_until
 
 _LARGEST = 2**64 - 1
 INCORRECT_DATA = 117
@@ -51,14 +52,14 @@ _COLUMNS = {
     "address": ("IPv4", "toIPv4('10.0.0.1') + i % 200"),
     "tags": ("Array(String)", "['a', 'it\\'s']"),
 }
-"""Columns of every type that one tier holds differently from the other: the type, and a value made from the row's number `i`."""
+"""Columns of every type that the tiers store differently: the type, and a value made from the number `i` of the row."""
 
 
 class ViewedTrades(OperatedTrades):
     """Trades with a type for every conversion between the tiers, and the view of each table.
 
-    Three trades share each timestamp; the sequence numbers end at the largest that there is. Beside every table stands one that
-    keeps all its rows for good, to compare with.
+    Three trades share each timestamp; the sequence numbers end at the largest possible one. A second table with suffix
+    `_kept` keeps all rows for comparison.
     """
 
     def _create(self, table: TableConfig) -> None:
@@ -81,7 +82,7 @@ class ViewedTrades(OperatedTrades):
         self.world.hot.command(f"ALTER TABLE {table.source} DELETE WHERE id < {before} SETTINGS mutations_sync = 2")
 
     def require_whole(self, table: TableConfig, rows: int) -> None:
-        """See that the view has every row that was ever inserted, once."""
+        """Require that the view has every row that was ever inserted, once."""
         seen, kept = self.hash_of(table, view_of(table)), self.hash_of(table, f"{table.source}_kept")
         assert (seen, seen.rows) == (kept, rows)
 
@@ -106,7 +107,7 @@ def trades(
 
 @pytest.fixture
 def table(trades: ViewedTrades) -> TableConfig:
-    """A table with 28 trades that are offloaded, 11 that are not, two of which share the last offloaded one's timestamp, and its view."""
+    """A table, with its view, of 28 offloaded trades and 11 others, two of which share the last offloaded timestamp."""
     return viewed(trades)
 
 
@@ -117,7 +118,7 @@ def metadata_files(world: World, table: TableConfig) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def settled(trades: ViewedTrades) -> TableConfig:
-    """Such a table, for tests that leave it as it is."""
+    """A table with trades and a view, for tests that do not change it."""
     return viewed(trades)
 
 
@@ -131,7 +132,7 @@ def viewed(trades: ViewedTrades) -> TableConfig:
 
 @contextmanager
 def suppress_half_written() -> Iterator[None]:
-    """ClickHouse looks for metadata files itself; in a local folder it may meet one that is just being written, and says so."""
+    """ClickHouse searches for metadata files. In a local folder it may find an unfinished one, and reports it."""
     try:
         yield
     except QueryFailed as error:
@@ -182,12 +183,12 @@ class TestEveryRowIsThereOnce:
         before = metadata_files(trades.world, table)[-1]
         earlier = before.with_name(f"99999-{uuid.uuid4()}.metadata.json")
         trades.world.run_well(table)
-        # While the copy is there, the table looks as it did before the run. It goes while the query searches for the boundary.
+        # While the copy exists, the table looks as before the run. It is removed during the search for the boundary.
         shutil.copy(before, earlier)
         printed = trades.operate("view", table).strip().rstrip(";")
         view, search, rest = re.split(r"(?s)(?<=AS offload_since,)(.*?)(?=AS offload_boundary)", printed)
         assert "offload_since" in search
-        # The engine reads one state of the table wherever a query names it alike; here the scan is made to name it differently.
+        # A query reads one state of a table that it names alike everywhere; here the scan names it differently.
         name = table.target.split(".")[1]
         apart = rest.replace(f"/{name}'", f"/{name}/'")
         assert apart != rest
@@ -206,7 +207,7 @@ class TestEveryRowIsThereOnce:
         trades.expire(table, before=25)
         trades.require_whole(table, 39)
 
-    def test_of_recent_rows_for_which_only_recent_files_are_asked(self, trades: ViewedTrades) -> None:
+    def test_of_recent_rows_by_reading_only_recent_files(self, trades: ViewedTrades) -> None:
         hour_ago = int((datetime.now(timezone.utc) - NOON).total_seconds()) - 3600
         table = trades.take(30)
         trades.insert(table, hour_ago, 30)
@@ -240,9 +241,9 @@ class TestColumns:
             trades.world.hot.command(
                 f"ALTER TABLE {name} ADD COLUMN venue LowCardinality(String), ADD COLUMN fee UInt64"
             )
-        said = trades.operate("view", table, status=2)
-        assert "no column 'venue', 'fee' yet" in said
-        assert "offload init" in said
+        message = trades.operate("view", table, status=2)
+        assert "no column 'venue', 'fee' yet" in message
+        assert "offload init" in message
         trades.world.run_well(table)
         trades.operate("view", table, "--create")
         trades.require_whole(table, 39)
@@ -258,14 +259,14 @@ class TestFiles:
         stranger.write_text(other)
         try:
             (read,) = trades.world.hot.rows(f"SELECT count() AS n FROM icebergLocal('{oldest.parent.parent}')")
-            assert read["n"] == "0", "the stranger would be read by whoever doesn't look at the table's UUID"
+            assert read["n"] == "0", "without the UUID, the other table's metadata would be read"
             assert trades.world.hot.rows(f"SELECT count() AS n FROM {view_of(settled)} WHERE id < 28") == [{"n": "28"}]
             trades.expire(settled, before=28)
             trades.require_whole(settled, 39)
         finally:
             stranger.unlink()
 
-    def test_of_a_commit_that_the_catalog_never_took_do_no_harm(self, trades: ViewedTrades, table: TableConfig) -> None:
+    def test_of_a_commit_that_the_catalog_rejected_do_no_harm(self, trades: ViewedTrades, table: TableConfig) -> None:
         files = metadata_files(trades.world, table)
         number = files[-1].name.partition("-")[0]
         rival = files[-1].with_name(f"{number}-{uuid.uuid4()}.metadata.json")
@@ -282,7 +283,10 @@ class TestFilters:
         trades.insert(table, 3 * 86400, 30)
         trades.operate("view", table, "--create")
         last = (NOON + timedelta(days=2)).strftime("%F %T")
-        query = f"SELECT count() AS n FROM {view_of(table)} WHERE happened >= '{last}' AND happened < '{last}' + INTERVAL 1 HOUR"
+        query = (
+            f"SELECT count() AS n FROM {view_of(table)} "
+            f"WHERE happened >= '{last}' AND happened < '{last}' + INTERVAL 1 HOUR"
+        )
         before = pruned_files(trades.world)
         assert trades.world.hot.rows(query) == [{"n": "30"}]
         # The boundary's own search in the newest two days prunes three, as all are older.
@@ -294,7 +298,7 @@ class TestFilters:
 class TestCandles:
     def test_are_there_once_whether_hot_or_cold(self, servers: Connections, tmp_path: Path) -> None:
         with new_world(servers, tmp_path) as world:
-            candles = Candles(world, 1)
+            candles = CandleTables(world, 1)
             table = candles.take(6)
             world.run_well(table)
             candles.insert(table, 6, 3)
@@ -321,8 +325,8 @@ class TestCommand:
         table = trades.take(3)
         trades.world.hot.command(f"CREATE TABLE {view_of(table)} (precious UInt8) ENGINE = MergeTree ORDER BY precious")
         trades.world.hot.command(f"INSERT INTO {view_of(table)} VALUES (1)")
-        said = trades.operate("view", table, "--create", status=2)
-        assert "no view but a MergeTree" in said
+        message = trades.operate("view", table, "--create", status=2)
+        assert "which is not a view but a MergeTree table" in message
         assert trades.world.hot.rows(f"SELECT * FROM {view_of(table)}") == [{"precious": 1}]
 
 
@@ -331,7 +335,7 @@ def described(world: World, relation: str) -> list[tuple[str, str]]:
 
 
 def is_searching(world: World, table: TableConfig) -> bool:
-    """Whether a query of the table's view has been at work for so long that it must be in the slow search."""
+    """Whether a query of the table's view has been running for so long that it must be in the slow search."""
     ours = f"position(query, 'FROM {view_of(table)}') > 0 AND position(query, 'system.processes') = 0"
     (row,) = world.hot.rows(f"SELECT count() AS n FROM system.processes WHERE {ours} AND elapsed > 0.7")
     return bool(row["n"] != "0")

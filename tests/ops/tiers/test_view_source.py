@@ -1,4 +1,4 @@
-"""Where the cold files are in S3, the view reads them through a named collection, and no key is in its text."""
+"""If the cold files are in S3, the view reads them through a named collection, and its text contains no key."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pyiceberg.types import LongType, NestedField
 from offload_core.config.connections import IcebergConnection
 from offload_core.errors import FixConfiguration, FixSource, QueryFailed
 from offload_core.source.clickhouse import ClickHouse
-from offload_ops.tiers.view import cold_source, require_collection
+from offload_ops.tiers.view import iceberg_source, require_collection
 from tests.support.stack.servers import HotTier, unique_name
 
 IN_S3 = IcebergConnection(type="rest", uri="https://catalog.example", warehouse="s3://lake/warehouse/")
 
 
 def table_at(location: str) -> StaticTable:
-    """A table whose files are there; nothing is read."""
+    """A table at this location; its files are never read."""
     schema = Schema(NestedField(1, "id", LongType(), required=True))
     metadata = new_table_metadata(schema, UNPARTITIONED_PARTITION_SPEC, UNSORTED_SORT_ORDER, location)
     return StaticTable(("trades",), metadata, f"{location}/metadata/0.json", PyArrowFileIO(EMPTY_DICT), None)  # type: ignore[arg-type]
@@ -35,12 +35,12 @@ def table_at(location: str) -> StaticTable:
 
 @contextmanager
 def object_store() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """An empty bucket: its address, and what it was asked for with which authorization."""
-    asked: list[tuple[str, str]] = []
+    """An empty bucket: its address, and the requests to it with their authorization."""
+    requests: list[tuple[str, str]] = []
 
     class Bucket(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append((self.path, self.headers.get("Authorization", "")))
+            requests.append((self.path, self.headers.get("Authorization", "")))
             answer = b"<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>"
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
@@ -54,7 +54,7 @@ def object_store() -> Iterator[tuple[str, list[tuple[str, str]]]]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
+            yield f"http://127.0.0.1:{server.server_port}", requests
         finally:
             server.shutdown()
             thread.join()
@@ -71,28 +71,29 @@ def collection(clickhouse: HotTier) -> Iterator[str]:
 @pytest.mark.integration
 class TestNamedCollection:
     def test_tells_clickhouse_where_the_files_are_and_the_key(self, clickhouse: HotTier, collection: str) -> None:
-        source = cold_source(table_at("s3a://lake/warehouse/cold/trades"), IN_S3, collection)
-        with object_store() as (address, asked):
+        source = iceberg_source(table_at("s3a://lake/warehouse/cold/trades"), IN_S3, collection)
+        with object_store() as (address, requests):
             create_collection(clickhouse.client, collection, address)
             require_collection(clickhouse.client, source, IN_S3)
             with pytest.raises(QueryFailed):
                 clickhouse.client.rows(f"SELECT count() AS n FROM {source.function}")
-        assert asked
-        assert all("prefix=warehouse%2Fcold%2Ftrades%2F" in path and path.startswith("/lake") for path, _ in asked)
-        assert all("Credential=reader/" in authorization for _, authorization in asked)
+        assert requests
+        assert all("prefix=warehouse%2Fcold%2Ftrades%2F" in path and path.startswith("/lake") for path, _ in requests)
+        assert all("Credential=reader/" in authorization for _, authorization in requests)
         assert "reader" not in source.function
 
-    def test_that_is_missing_is_asked_for_with_the_statement_that_makes_it(
+    def test_that_is_missing_is_an_error_with_the_statement_that_creates_it(
         self, clickhouse: HotTier, collection: str
     ) -> None:
-        source = cold_source(table_at("s3://lake/warehouse/cold/trades"), IN_S3, collection)
+        source = iceberg_source(table_at("s3://lake/warehouse/cold/trades"), IN_S3, collection)
         with pytest.raises(FixSource, match=r"CREATE NAMED COLLECTION .* url = '.*/lake/warehouse/'"):
             require_collection(clickhouse.client, source, IN_S3)
 
 
 def create_collection(client: ClickHouse, name: str, address: str) -> None:
     client.command(
-        f"CREATE NAMED COLLECTION {name} AS url = '{address}/lake/warehouse/', access_key_id = 'reader', secret_access_key = 'hidden'"
+        f"CREATE NAMED COLLECTION {name} AS url = '{address}/lake/warehouse/', "
+        "access_key_id = 'reader', secret_access_key = 'hidden'"
     )
 
 
@@ -100,6 +101,6 @@ def create_collection(client: ClickHouse, name: str, address: str) -> None:
     ("location", "reason"),
     [("s3://elsewhere/cold/trades", "not below the warehouse"), ("gs://lake/warehouse/cold/trades", "a gs store")],
 )
-def test_no_view_is_made_of_files_that_it_could_not_read(location: str, reason: str) -> None:
+def test_there_is_no_view_of_files_that_clickhouse_cannot_read(location: str, reason: str) -> None:
     with pytest.raises(FixConfiguration, match=reason):
-        cold_source(table_at(location), IN_S3)
+        iceberg_source(table_at(location), IN_S3)

@@ -1,4 +1,4 @@
-"""What an executor does with a file that it has fetched."""
+"""An executor describes and uploads a file that it has fetched."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SIGNATURE = "X-Amz-Signature=0123456789"
 
 
 class Store:
-    """An object store that answers a PUT as it was told, and remembers what it got."""
+    """An object store that gives prepared answers to PUT requests and records the requests."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self._server = server
         self.answers: list[tuple[int, str]] = []
-        self.got: list[tuple[bytes, dict[str, str]]] = []
+        self.received: list[tuple[bytes, dict[str, str]]] = []
 
     def target(self) -> Target:
         url = f"http://127.0.0.1:{self._server.server_port}/cold-tier/x.parquet?{SIGNATURE}"
@@ -37,8 +37,8 @@ def store() -> Iterator[Store]:
     class Answer(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            made.got.append((body, dict(self.headers)))
-            status, text = made.answers.pop(0) if made.answers else (200, "")
+            store.received.append((body, dict(self.headers)))
+            status, text = store.answers.pop(0) if store.answers else (200, "")
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
@@ -48,10 +48,10 @@ def store() -> Iterator[Store]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        made = Store(server)
+        store = Store(server)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield made
+        yield store
         server.shutdown()
         thread.join()
 
@@ -74,13 +74,13 @@ def test_the_footer_comes_with_the_files_size(part: Path) -> None:
 def test_a_file_that_breaks_off_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "part.parquet"
     path.write_bytes(content)
-    with pytest.raises(AuditFailed, match="no whole Parquet file"):
+    with pytest.raises(AuditFailed, match="not a complete Parquet file"):
         read_footer(path)
 
 
 def test_a_file_arrives_whole_with_the_headers_of_its_signature(part: Path, store: Store) -> None:
     put(part, store.target())
-    [(body, headers)] = store.got
+    [(body, headers)] = store.received
     assert body == part.read_bytes()
     assert headers["x-amz-acl"] == "private"
     assert headers["Host"].startswith("127.0.0.1")
@@ -89,11 +89,11 @@ def test_a_file_arrives_whole_with_the_headers_of_its_signature(part: Path, stor
 def test_a_store_that_is_busy_gets_the_whole_file_again(part: Path, store: Store) -> None:
     store.answers = [(503, "slow down")]
     put(part, store.target())
-    assert [body for body, _ in store.got] == [part.read_bytes()] * 2
+    assert [body for body, _ in store.received] == [part.read_bytes()] * 2
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "told"),
+    ("answer", "error", "text"),
     [
         ((403, "<Error><Code>AccessDenied</Code></Error>"), FixCredentials, "AccessDenied"),
         ((403, "<Error><Message>Request has expired</Message></Error>"), CatalogUnavailable, "expired"),
@@ -101,10 +101,10 @@ def test_a_store_that_is_busy_gets_the_whole_file_again(part: Path, store: Store
     ],
 )
 def test_what_the_store_says_is_told_without_the_url(
-    part: Path, store: Store, answer: tuple[int, str], error: type[OffloadError], told: str
+    part: Path, store: Store, answer: tuple[int, str], error: type[OffloadError], text: str
 ) -> None:
     store.answers = [answer]
-    with pytest.raises(error, match=told) as caught:
+    with pytest.raises(error, match=text) as caught:
         put(part, store.target())
     assert "Signature" not in str(caught.value)
 

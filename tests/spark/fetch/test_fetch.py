@@ -1,4 +1,4 @@
-"""Who fetches a window, and under which names."""
+"""Driver or executors fetch a window, and the names of its files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from install.layout import Layout
 from offload_core.config.settings import Settings
 from offload_spark.fetch.executor_code import write_archive
-from offload_spark.fetch.fetch import spreads
-from offload_spark.files.targets import ATTEMPTS, Target, attempts_of, local_path, locations, obstacle
+from offload_spark.fetch.fetch import is_distributed
+from offload_spark.files.targets import ATTEMPTS, Target, attempt_targets, local_path, locations, unsupported_reason
 
 CLUSTERS = ("spark://10.0.0.1:7077", "yarn", "k8s://https://10.0.0.1:6443", "local-cluster[2,1,1024]")
 
@@ -19,22 +19,22 @@ CLUSTERS = ("spark://10.0.0.1:7077", "yarn", "k8s://https://10.0.0.1:6443", "loc
 @pytest.mark.parametrize("master", CLUSTERS)
 def test_executors_of_a_cluster_fetch_what_is_more_than_the_setting_says(master: str) -> None:
     settings = Settings(spread_rows=100)
-    assert [spreads(settings, master, rows) for rows in (0, 100, 101)] == [False, False, True]
+    assert [is_distributed(settings, master, rows) for rows in (0, 100, 101)] == [False, False, True]
 
 
 @pytest.mark.parametrize("master", ["", "local", "local[*]", "local[4]"])
 def test_without_a_cluster_the_driver_fetches_whatever_the_size(master: str) -> None:
-    assert not spreads(Settings(spread_rows=1), master, 10**12)
+    assert not is_distributed(Settings(spread_rows=1), master, 10**12)
 
 
 @pytest.mark.parametrize("master", ["local[*]", *CLUSTERS])
 def test_always_means_always_but_for_windows_without_rows(master: str) -> None:
     settings = Settings.model_validate({"spark_session": "always"})
-    assert [spreads(settings, master, rows) for rows in (0, 1)] == [False, True]
+    assert [is_distributed(settings, master, rows) for rows in (0, 1)] == [False, True]
 
 
 def test_each_attempt_at_a_file_has_a_name_of_its_own_beside_the_first() -> None:
-    names = [target.location for target in attempts_of("s3://cold-tier/t/data/a_day=2026-11-01/x.parquet", Target)]
+    names = [target.location for target in attempt_targets("s3://cold-tier/t/data/a_day=2026-11-01/x.parquet", Target)]
 
     assert len(set(names)) == ATTEMPTS
     assert names[:2] == [
@@ -57,7 +57,7 @@ def test_a_signed_url_is_in_no_text_of_its_target() -> None:
 
 
 class Files:
-    """What the offload asks of Iceberg's FileIO here: its class, and what it was told."""
+    """The parts of Iceberg's FileIO that the offload uses: its class and its properties."""
 
     def __init__(self, name: str, properties: dict[str, str]) -> None:
         self._name = name
@@ -77,7 +77,7 @@ S3 = "org.apache.iceberg.aws.s3.S3FileIO"
 
 
 @pytest.mark.parametrize(
-    ("location", "name", "properties", "told"),
+    ("location", "name", "properties", "reason"),
     [
         ("file:/warehouse/t", "org.apache.iceberg.hadoop.HadoopFileIO", {}, None),
         ("/warehouse/t", "org.apache.iceberg.hadoop.HadoopFileIO", {}, None),
@@ -89,10 +89,10 @@ S3 = "org.apache.iceberg.aws.s3.S3FileIO"
     ],
 )
 def test_where_executors_cannot_write_it_is_told_why(
-    location: str, name: str, properties: dict[str, str], told: str | None
+    location: str, name: str, properties: dict[str, str], reason: str | None
 ) -> None:
-    found = obstacle(location, Files(name, properties))
-    assert found is None if told is None else told in (found or "")
+    found = unsupported_reason(location, Files(name, properties))
+    assert found is None if reason is None else reason in (found or "")
 
 
 def test_a_path_with_a_space_is_found_again() -> None:
@@ -104,7 +104,7 @@ def test_executors_can_import_what_they_run_from_the_archive_alone(tmp_path: Pat
     archive = tmp_path / "offload.zip"
     write_archive(archive)
     command = [str(Layout.of_checkout().python("spark")), "-s", "-c"]
-    told = subprocess.run(
+    result = subprocess.run(
         [*command, "import offload_spark.fetch.executor_fetch as m; print(m.__file__)"],
         env={"PYTHONPATH": str(archive)},  # as Spark gives it to its executors
         cwd=tmp_path,
@@ -113,4 +113,4 @@ def test_executors_can_import_what_they_run_from_the_archive_alone(tmp_path: Pat
         check=False,
         timeout=60,
     )
-    assert told.stdout.startswith(str(archive)), told.stderr
+    assert result.stdout.startswith(str(archive)), result.stderr

@@ -1,11 +1,9 @@
-"""Every ClickHouse type arrives exactly, or its column is refused by name. Three engines read what was written."""
+"""Every ClickHouse type arrives exactly, or its column is refused by name. Three engines read the rows."""
 
 from __future__ import annotations
 
 from datetime import date, datetime, timezone
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from offload_core.source.projection import project
 from offload_core.source.table import describe
 from offload_ops.tiers.cold_table import open_cold_table
 from offload_ops.tiers.row_hash import RowHash, clickhouse_hash
+from tests.support.spark.spark_reader import as_spark_text, spark_rows
 from tests.support.spark.world import World
 
 TABLE = TableConfig.model_validate(
@@ -28,10 +27,9 @@ TABLE = TableConfig.model_validate(
         "as_text": ["int128", "uint256", "decimal76", "numbers"],
     }
 )
-READER = Path(__file__).with_name("read_table.py")
 AT = "2026-11-01 12:00:00.000001"
 
-# Column, ClickHouse type, and for each of three rows: the value in ClickHouse's SQL, and what a reader of Iceberg must see.
+# Column, ClickHouse type, and for each of three rows: the value in ClickHouse's SQL, and as readers must see it.
 COLUMNS: dict[str, tuple[str, tuple[tuple[str, object], ...]]] = {
     "boolean": ("Bool", (("true", True), ("false", False), ("true", True))),
     "int8": ("Int8", (("-128", -128), ("127", 127), ("0", 0))),
@@ -151,7 +149,7 @@ COLUMNS: dict[str, tuple[str, tuple[tuple[str, object], ...]]] = {
 
 
 def expected() -> list[dict[str, object]]:
-    """What any reader of Iceberg must see, in order of `number`."""
+    """The rows that every reader of Iceberg must see, in order of `number`."""
     moment = datetime(2026, 11, 1, 12, 0, 0, 1, tzinfo=timezone.utc)
     return [
         {"number": Decimal(row), "at": moment, **{name: values[row][1] for name, (_, values) in COLUMNS.items()}}
@@ -161,7 +159,7 @@ def expected() -> list[dict[str, object]]:
 
 @pytest.fixture
 def filled(world: World) -> World:
-    """A world with the table of all types, offloaded by a JVM far from UTC."""
+    """A world with a table of all types, offloaded by a JVM in a time zone far from UTC."""
     columns = ", ".join(f"`{name}` {kind}" for name, (kind, _) in COLUMNS.items())
     world.hot.command(
         f"CREATE TABLE every_type (number UInt64, at DateTime64(6, 'Pacific/Auckland'), {columns}, "
@@ -201,27 +199,6 @@ def test_clickhouse_reads_every_value_as_it_was(filled: World) -> None:
         f"FROM icebergLocal('{location}', 'Parquet') WHERE at >= toDateTime64('{AT}', 6, 'UTC')"
     )[0]
     assert found == {"rows": "3", "total": "0.00000001", "oldest": "1900-01-01 00:00:00.000000"}
-
-
-def spark_rows(world: World, table: str, condition: str) -> list[dict[str, Any]]:
-    """What Spark reads of a table."""
-    result = world.finish(world.submit(str(READER), [table, condition], environ={"TZ": "Asia/Kathmandu"}))
-    assert result.status == 0, result.output
-    rows: list[dict[str, Any]] = result.answer["rows"]
-    return rows
-
-
-def as_spark_text(value: object) -> object:
-    """An expected value as `read_table.py` prints it."""
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="microseconds")
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
-    if isinstance(value, date):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    return value.hex() if isinstance(value, float) else value
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Field ids are put into a Parquet footer, and nothing else of the file changes."""
+"""Field ids are written into a Parquet footer, and nothing else in the file changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from offload_core.errors import AuditFailed
-from offload_spark.files.field_ids import number_columns
+from offload_spark.files.field_ids import assign_field_ids
 
 ROWS = pa.table(
     {
@@ -31,9 +31,8 @@ ROWS = pa.table(
 
 
 @pytest.mark.parametrize("page_index", [True, False])
-@pytest.mark.parametrize(
-    "more", [0, 3, 4, 5, 300]
-)  # from 15 elements on, with the root, a list's head has no room for its length
+# From 15 elements on, including the root, a list's head has no room for its length.
+@pytest.mark.parametrize("more", [0, 3, 4, 5, 300])
 def test_only_the_schema_changes(tmp_path: Path, more: int, page_index: bool) -> None:
     rows = ROWS
     for number in range(more):
@@ -42,7 +41,7 @@ def test_only_the_schema_changes(tmp_path: Path, more: int, page_index: bool) ->
     table, before, data = pq.read_table(path), pq.read_metadata(path), pages(path)
     ids = {name: 7 * number + 1 for number, name in enumerate(rows.column_names)}
 
-    number_columns(path, ids)
+    assign_field_ids(path, ids)
 
     assert field_ids(path) == ids
     assert pages(path) == data
@@ -57,11 +56,11 @@ def test_only_the_schema_changes(tmp_path: Path, more: int, page_index: bool) ->
 def test_ids_that_a_file_has_are_replaced(tmp_path: Path) -> None:
     path = write(tmp_path, ROWS)
     first = {name: number for number, name in enumerate(ROWS.column_names, start=1)}
-    number_columns(path, first)
+    assign_field_ids(path, first)
     once = path.read_bytes()
-    number_columns(path, {name: 2**31 - 1 - number for name, number in first.items()})
+    assign_field_ids(path, {name: 2**31 - 1 - number for name, number in first.items()})
     assert field_ids(path) == {name: 2**31 - 1 - number for name, number in first.items()}
-    number_columns(path, first)
+    assign_field_ids(path, first)
     assert field_ids(path) == first
     assert path.read_bytes().startswith(once[: len(pages(path))])
 
@@ -70,10 +69,10 @@ def test_a_column_without_an_id_is_an_error_and_the_file_stays_as_it_was(tmp_pat
     path = write(tmp_path, ROWS)
     before = path.read_bytes()
     with pytest.raises(AuditFailed, match="'price' has no field id"):
-        number_columns(path, {name: 1 for name in ROWS.column_names if name != "price"})
+        assign_field_ids(path, {name: 1 for name in ROWS.column_names if name != "price"})
     nested = write(tmp_path / "nested", pa.table({"list": [[1], [2]]}))
-    with pytest.raises(AuditFailed, match="'list' has columns in it"):
-        number_columns(nested, {"list": 1, "element": 2})
+    with pytest.raises(AuditFailed, match="'list' is nested"):
+        assign_field_ids(nested, {"list": 1, "element": 2})
     assert path.read_bytes() == before
 
 
@@ -88,7 +87,7 @@ def test_what_is_no_whole_parquet_file_is_an_error_and_stays_as_it_was(tmp_path:
     for data in broken:
         path.write_bytes(data)
         with pytest.raises(AuditFailed):
-            number_columns(path, dict.fromkeys(ROWS.column_names, 1))
+            assign_field_ids(path, dict.fromkeys(ROWS.column_names, 1))
         assert path.read_bytes() == data
 
 
@@ -99,7 +98,7 @@ def write(folder: Path, rows: pa.Table, **options: object) -> Path:
 
 
 def pages(path: Path) -> bytes:
-    """What stands before the footer."""
+    """Everything before the footer."""
     data = path.read_bytes()
     (length,) = struct.unpack("<I", data[-8:-4])
     return data[: -8 - length]

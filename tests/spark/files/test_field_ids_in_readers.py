@@ -1,6 +1,6 @@
-"""Columns are found by their Iceberg ids, which every file of the offload carries: whatever they are called now, in every reader.
+"""Every reader finds columns by their Iceberg ids, whatever their names are now; all files of the offload have ids.
 
-Older files, and those that others have added, carry none; they are read through the table's name mapping.
+Older files, and files that others have added, have no ids; readers use the table's name mapping for them.
 """
 
 from __future__ import annotations
@@ -8,19 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from urllib.parse import urlparse
 
 import pyarrow.parquet as pq
 import pytest
 
-from install.layout import Layout
 from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig
 from offload_ops.tiers.cold_table import open_cold_table
-from tests.examples.test_reading_examples import sql_catalog
 from tests.support.spark.foreign_writer import ForeignWriter, foreign_writer
 from tests.support.spark.maintained_table import maintain_well
+from tests.support.spark.readers import readers_python, sql_catalog
 from tests.support.spark.world import World, new_world
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
@@ -29,23 +27,24 @@ READERS = ("pyiceberg", "Spark", "ClickHouse", "Polars")
 _DELETED = 2
 """A manifest entry's status in Iceberg's specification."""
 Sides = dict[int, "str | None"]
-"""What a reader sees of the column `side`, or whatever it is called now, by the rows' ids."""
+"""The values that a reader sees in the column `side`, under its current name, by the rows' ids."""
 
 
 @pytest.fixture(scope="module")
 def world(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One world for all tests: tables of their own, with rows 1 in a file with ids and rows 2 in one without."""
-    with new_world(servers, tmp_path_factory.mktemp("world")) as made:
+    """One world for all tests, each with its own table: row 1 is in a file with ids, row 2 in a file without."""
+    with new_world(servers, tmp_path_factory.mktemp("world")) as world:
         for name in TABLES:
-            made.hot.command(
-                f"CREATE TABLE {name} (at DateTime64(6, 'UTC'), id UInt32, side Nullable(String)) ENGINE = MergeTree ORDER BY at"
+            world.hot.command(
+                f"CREATE TABLE {name} (at DateTime64(6, 'UTC'), id UInt32, side Nullable(String)) "
+                "ENGINE = MergeTree ORDER BY at"
             )
-        made.init(*map(trades, TABLES))
+        world.init(*map(trades, TABLES))
         for name in TABLES:
-            insert(made, name, 1, side="with ids")
-            made.run_well(trades(name))
-        add_files_without_ids(made, *TABLES)
-        yield made
+            insert(world, name, 1, side="with ids")
+            world.run_well(trades(name))
+        add_files_without_ids(world, *TABLES)
+        yield world
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def trades(name: str) -> TableConfig:
 
 
 def insert(world: World, name: str, number: int, **values: str) -> None:
-    """A row of noon, so many seconds later."""
+    """Insert a row with this id; its timestamp is as many seconds past noon."""
     columns = ", ".join(["at", "id", *values])
     items = ", ".join(
         [f"'{NOON + timedelta(seconds=number):%F %T}'", str(number), *(f"'{one}'" for one in values.values())]
@@ -69,7 +68,7 @@ def insert(world: World, name: str, number: int, **values: str) -> None:
 
 
 def add_files_without_ids(world: World, *names: str) -> None:
-    """What others do, and what the offload did once: a file as ClickHouse writes it."""
+    """Add a file as ClickHouse writes it, as other writers and old versions of the offload do."""
     script = "import sys; from pyiceberg.catalog import load_catalog\nfor name in sys.argv[1:]:\n"
     script += "    table = load_catalog('demo').load_table('cold.' + name)\n"
     script += "    table.add_files([table.location() + '/data/without_ids.parquet'])"
@@ -79,15 +78,8 @@ def add_files_without_ids(world: World, *names: str) -> None:
     world.command([str(readers_python()), "-c", script, *names], environ={**sql_catalog(world), "PYTHONWARNINGS": ""})
 
 
-def readers_python() -> Path:
-    python = Layout.of_checkout().envs / "readers" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("Polars and a writing pyiceberg need an environment of their own: run `make readers`")
-    return python
-
-
 def every_reader(world: World, spark: ForeignWriter, name: str, column: str) -> dict[str, Sides]:
-    """What each reader sees of a column."""
+    """The values that each reader sees in a column."""
     table = trades(name)
     rows = (
         open_cold_table(world.connections.iceberg, table.target)
@@ -161,7 +153,7 @@ def test_a_column_that_is_added_again_under_a_dropped_ones_name_shows_none_of_it
 
     seen = every_reader(world, spark, "again", "side")
     assert {reader: (sides[1], sides[3]) for reader, sides in seen.items()} == dict.fromkeys(READERS, (None, "new"))
-    # Of a file without ids nobody can tell: Iceberg gives the name in its mapping to the new column, and most readers go by that.
+    # A file without ids is ambiguous: Iceberg maps the name to the new column, and most readers follow that.
     assert {reader for reader, sides in seen.items() if sides[2] == "without"} == set(READERS) - {"ClickHouse"}
 
 

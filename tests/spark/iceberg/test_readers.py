@@ -1,4 +1,4 @@
-"""pyiceberg, Spark and ClickHouse's own Iceberg reader agree with the hot tier: whole, and through a filter on time."""
+"""pyiceberg, Spark and ClickHouse's own Iceberg reader agree with the hot tier, with and without a filter on time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from install.layout import Layout
 from offload_core.config.tables import TableConfig
-from offload_core.source.clickhouse import quote_identifier
 from offload_core.source.projection import Column, project
+from offload_core.source.quoting import quote_identifier
 from offload_core.source.table import describe
 from offload_ops.tiers.cold_table import open_cold_table
 from offload_ops.tiers.row_hash import RowHash, arrow_hash, clickhouse_hash
-from tests.spark.fetch.test_types import as_spark_text, spark_rows
+from tests.support.spark.spark_reader import as_spark_text, spark_rows
 from tests.support.spark.world import World
 
 MIDNIGHT = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -55,25 +55,27 @@ def test_all_readers_agree_with_the_hot_tier(offloaded: World, name: str) -> Non
         seen_by_pyiceberg = [
             {key: as_spark_text(value) for key, value in row.items()} for row in scan.to_arrow().to_pylist()
         ]
-        assert sorted(seen_by_spark, key=in_order) == sorted(seen_by_pyiceberg, key=in_order)
+        assert sorted(seen_by_spark, key=sort_key) == sorted(seen_by_pyiceberg, key=sort_key)
 
 
 def hot_hash(world: World, table: TableConfig, columns: list[Column], since: datetime) -> RowHash:
     """Count and hash of ClickHouse's own rows."""
-    return hashed(world, f"{quote_identifier(table.source)} AS hot", columns, f"hot.{table.timestamp_col}", since)
+    return source_hash(world, f"{quote_identifier(table.source)} AS hot", columns, f"hot.{table.timestamp_col}", since)
 
 
 def clickhouse_reader_hash(world: World, table: TableConfig, columns: list[Column], since: datetime) -> RowHash:
-    """Count and hash of the Iceberg table's rows as ClickHouse's Iceberg reader sees them."""
+    """Count and hash of the Iceberg table's rows, read by ClickHouse's Iceberg reader."""
     location = world.warehouse.joinpath(*table.target.split("."))
     plain = [
         Column(column.name, quote_identifier(column.name), column.iceberg_type, column.required) for column in columns
     ]
-    return hashed(world, f"icebergLocal('{location}', 'Parquet') AS cold", plain, f"cold.{table.timestamp_col}", since)
+    return source_hash(
+        world, f"icebergLocal('{location}', 'Parquet') AS cold", plain, f"cold.{table.timestamp_col}", since
+    )
 
 
-def hashed(world: World, source: str, columns: list[Column], timestamp: str, since: datetime) -> RowHash:
-    """Count and hash of a source's rows from a moment on."""
+def source_hash(world: World, source: str, columns: list[Column], timestamp: str, since: datetime) -> RowHash:
+    """Count and hash of a source's rows with timestamps from `since` on."""
     row = world.hot.rows(
         f"SELECT count() AS n, toString({clickhouse_hash(columns)}) AS h FROM {source} "
         f"WHERE {timestamp} >= toDateTime64('{since:%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
@@ -81,6 +83,6 @@ def hashed(world: World, source: str, columns: list[Column], timestamp: str, sin
     return RowHash(int(row["n"]), int(row["h"]))
 
 
-def in_order(row: dict[str, Any]) -> str:
+def sort_key(row: dict[str, Any]) -> str:
     """A key to sort rows by."""
     return str(sorted(row.items(), key=lambda item: item[0]))

@@ -1,4 +1,4 @@
-"""Columns change in ClickHouse in the middle of normal operation: Iceberg follows exactly, or the run stops and names the column."""
+"""Columns change in ClickHouse during operation: Iceberg follows exactly, or the run names the column and stops."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from offload_core.config.tables import TableConfig
 from offload_core.protocol.window import Cursor
 from offload_core.source.schema_drift import NAME_MAPPING
 from offload_ops.tiers.cold_table import open_cold_table
-from tests.spark.fetch.test_types import as_spark_text, spark_rows
-from tests.support.spark.world import JobResult, World, new_world
+from tests.support.spark.spark_reader import as_spark_text, spark_rows
+from tests.support.spark.world import FinishedJob, World, new_world
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 FIX = 20
 
 
-# Every test has a table of its own; they are made together, which takes seconds once instead of for each.
+# Every test has a table of its own; creating them all at once takes seconds only once.
 TRADES = {
     "evolving": "size Int32, price Decimal(9, 4), weight Float32, note String",
     "moving": "a Nullable(String), b String",
@@ -49,18 +49,18 @@ CANDLES = TableConfig.model_validate(
 
 @pytest.fixture(scope="module")
 def world(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One world for all of them."""
-    with new_world(servers, tmp_path_factory.mktemp("drift")) as made:
+    """One world for all tests."""
+    with new_world(servers, tmp_path_factory.mktemp("drift")) as world:
         for name, columns in TRADES.items():
-            made.hot.command(
+            world.hot.command(
                 f"CREATE TABLE {name} (at DateTime64(6, 'UTC'), id UInt64, {columns}) ENGINE = MergeTree ORDER BY at"
             )
-        made.hot.command(
+        world.hot.command(
             "CREATE TABLE candles (symbol String, window_start DateTime('UTC'), window_end DateTime('UTC'), "
             "volume Decimal(9, 4)) ENGINE = MergeTree ORDER BY (symbol, window_start)"
         )
-        made.init(CANDLES, *map(trades, TRADES))
-        yield made
+        world.init(CANDLES, *map(trades, TRADES))
+        yield world
 
 
 def trades(name: str) -> TableConfig:
@@ -83,7 +83,7 @@ def alter(world: World, table: TableConfig, *changes: str) -> None:
 
 
 def spark_sql(world: World, statement: str) -> None:
-    """What an operator does to the Iceberg table; `{iceberg}` is the catalog."""
+    """Run an operator's statement on the Iceberg table; `{iceberg}` is the catalog."""
     script = world.folder / "statement.py"
     script.write_text(
         "import os, sys\n"
@@ -97,13 +97,13 @@ def spark_sql(world: World, statement: str) -> None:
 
 
 def cold_rows(world: World, table: TableConfig, *columns: str) -> list[tuple[Any, ...]]:
-    """What pyiceberg reads of these columns, in order."""
+    """The sorted rows of these columns, read by pyiceberg."""
     rows = open_cold_table(world.connections.iceberg, table.target).scan().to_arrow().to_pylist()
     return sorted(((tuple(row[name] for name in columns)) for row in rows), key=repr)
 
 
-def all_readers_see(world: World, table: TableConfig, rows: list[dict[str, object]], key: str) -> None:
-    """pyiceberg, Spark and ClickHouse's own Iceberg reader read exactly these rows, in order of `key`."""
+def assert_all_readers_see(world: World, table: TableConfig, rows: list[dict[str, object]], key: str) -> None:
+    """Check that pyiceberg, Spark and ClickHouse's own Iceberg reader read exactly these rows, in order of `key`."""
     names = list(rows[0])
     scan = open_cold_table(world.connections.iceberg, table.target).scan(selected_fields=tuple(names))
     assert scan.to_arrow().sort_by(key).to_pylist() == rows
@@ -130,20 +130,20 @@ def names_by_id(mapping: str) -> dict[int, list[str]]:
     return {entry["field-id"]: entry["names"] for entry in json.loads(mapping)}
 
 
-def assert_refused(world: World, table: TableConfig, *words: str) -> None:
-    """A run stops before it reads, names the column, and leaves the cold tier and the watermark as they were."""
+def assert_refused(world: World, table: TableConfig, *texts: str) -> None:
+    """Check that a run stops before it reads, names the column, and changes neither cold tier nor watermark."""
     metadata = open_cold_table(world.connections.iceberg, table.target).metadata
     watermark = world.history(table)[0].cursor
     result = world.run(table)
     assert result.status == FIX, result.output
     assert result.error["kind"] == "column"
-    assert all(word in str(result.error["message"]) for word in words), result.error
+    assert all(text in str(result.error["message"]) for text in texts), result.error
     assert (world.history(table)[0].kind, world.history(table)[0].cursor) == ("failure", watermark)
     assert open_cold_table(world.connections.iceberg, table.target).metadata == metadata
 
 
-def assert_starts_over(result: JobResult) -> None:
-    """The attempt began again because something moved, and succeeded."""
+def assert_starts_over(result: FinishedJob) -> None:
+    """Check that the attempt started over because something moved, and succeeded."""
     assert result.status == 0, result.output
     assert "Starting over at once, start 2 of 3" in result.output
 
@@ -193,7 +193,7 @@ class TestEvolve:
 
         wide = (2**40, Decimal("99999999999999.9999"), 0.1, None, "m", Decimal("0.00000001"))
         old = (-5, Decimal("99999.9999"), 0.5, "old", None, None)
-        all_readers_see(world, table, [row(1, *old), row(2, *wide), row(3, *wide)], "id")
+        assert_all_readers_see(world, table, [row(1, *old), row(2, *wide), row(3, *wide)], "id")
 
     @pytest.mark.full
     def test_added_and_widened_columns_of_a_candle_table_are_exact_when_replaced_and_when_merged(
@@ -231,7 +231,7 @@ class TestEvolve:
 
         taken = [row(hour, Decimal("1.5"), 0, None) for hour in range(3)]
         kept = [row(3, Decimal("1234567890.5"), 7, None), row(4, Decimal("1234567890.5"), 7, "late")]
-        all_readers_see(world, table, [*taken, *kept, row(5, Decimal(2), 8, "new")], "window_start")
+        assert_all_readers_see(world, table, [*taken, *kept, row(5, Decimal(2), 8, "new")], "window_start")
 
     def test_a_column_that_is_no_longer_nullable_stays_as_it_is_and_the_order_of_columns_means_nothing(
         self, world: World
@@ -324,7 +324,7 @@ class TestRefused:
         spark_sql(world, "ALTER TABLE {iceberg}.cold.unmapped UNSET TBLPROPERTIES ('schema.name-mapping.default')")
         insert(world, table, [2], note="'new'")
         world.run_well(table)
-        # The offload's own files are read by their ids; those of older versions, and of others, need it.
+        # The offload's own files are read by their ids; files of older versions and of other writers need the mapping.
         restored = open_cold_table(world.connections.iceberg, table.target).properties[NAME_MAPPING]
         assert names_by_id(restored) == names_by_id(mapping)
         assert cold_rows(world, table, "note") == [("new",), ("old",)]

@@ -1,4 +1,4 @@
-"""What stops a table, and that every stop says what to do and leaves nothing half-written."""
+"""Errors and halts of a table say what to do and leave nothing half-written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def trades(world: World) -> World:
 def insert(world: World, first: int, count: int) -> None:
     """Insert rows, one a second from noon."""
     world.hot.command(
-        f"INSERT INTO trades SELECT toDateTime64('{NOON:%F %T}', 6, 'UTC') + number + {first}, number + {first} FROM numbers({count})"
+        f"INSERT INTO trades SELECT toDateTime64('{NOON:%F %T}', 6, 'UTC') + number + {first}, number + {first} "
+        f"FROM numbers({count})"
     )
 
 
@@ -78,7 +79,7 @@ def test_a_quiet_table_is_not_taken_for_one_that_lost_rows(world: World) -> None
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -129,7 +130,9 @@ def test_a_server_that_is_down_or_refuses_says_what_to_do(
     trades.connections = right
     assert (result.status, result.error["kind"]) == (status, kind), result.output
     assert "wrong-secret" not in result.output
-    assert any(word in str(result.error["message"]) for word in ("Start it", "Correct", "See that")), result.error
+    assert any(text in str(result.error["message"]) for text in ("Start it", "Correct", "Check that", "See that")), (
+        result.error
+    )
     trades.run_well(TRADES)
     trades.require_equal(TRADES, rows=15)
 

@@ -1,8 +1,8 @@
-"""What a run does with an interval that has been offloaded before: repair it, restate it, or leave it alone."""
+"""Runs over an interval that has been offloaded before repair it, restate it, or leave it alone."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,18 +10,9 @@ from offload_core.config.tables import TableConfig
 from offload_core.protocol.plan import RunMode
 from offload_core.protocol.window import Cursor
 from tests.support.spark.faults import assert_exact
-from tests.support.spark.world import JobResult, World
+from tests.support.spark.trades import HOUR, NOON, TRADES, create_trades, insert_minutes
+from tests.support.spark.world import FinishedJob, World
 
-TRADES = TableConfig.model_validate(
-    {
-        "source": "trades",
-        "target": "cold.trades",
-        "layer": "bronze",
-        "timestamp_col": "happened",
-        "sequence_col": "number",
-        "keys": ["id"],
-    }
-)
 CANDLES = TableConfig.model_validate(
     {
         "source": "candles",
@@ -32,33 +23,19 @@ CANDLES = TableConfig.model_validate(
         "lookback_minutes": 0,
     }
 )
-NOON = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
-HOUR = timedelta(hours=1)
 ROWS = 6 * 60
 
 
 @pytest.fixture
 def trades(world: World) -> World:
     """Six hours of one trade a minute from noon on, offloaded."""
-    world.hot.command(
-        "CREATE TABLE trades (id UInt32, happened DateTime64(6, 'UTC'), number UInt64, price Decimal(38, 8)) "
-        "ENGINE = MergeTree ORDER BY (happened, number)"
-    )
-    world.init(TRADES)
-    insert(world, NOON, ROWS, first_id=1)
+    create_trades(world)
+    insert_minutes(world, NOON, ROWS, first_id=1)
     world.run_well(TRADES)
     return world
 
 
-def insert(world: World, start: datetime, count: int, first_id: int) -> None:
-    """Insert trades, one a minute; a late trade has a sequence number of its own."""
-    world.hot.command(
-        f"INSERT INTO trades SELECT {first_id} + number, toDateTime64('{start:%F %T}', 6, 'UTC') + INTERVAL number MINUTE, "
-        f"{first_id} + number, 1.00000001 FROM numbers({count})"
-    )
-
-
-def rerun(world: World, mode: RunMode, start: datetime, end: datetime, table: TableConfig = TRADES) -> JobResult:
+def rerun(world: World, mode: RunMode, start: datetime, end: datetime, table: TableConfig = TRADES) -> FinishedJob:
     return world.run(table, mode=mode, interval_start=start, interval_end=end)
 
 
@@ -77,8 +54,8 @@ class TestRepair:
         self, trades: World
     ) -> None:
         before = watermark(trades)
-        insert(trades, NOON + timedelta(minutes=30, seconds=1), 3, first_id=1001)
-        insert(trades, NOON + timedelta(hours=3, seconds=1), 3, first_id=2001)
+        insert_minutes(trades, NOON + timedelta(minutes=30, seconds=1), 3, first_id=1001)
+        insert_minutes(trades, NOON + timedelta(hours=3, seconds=1), 3, first_id=2001)
 
         result = trades.run_well(
             TRADES, interval_start=NOON + timedelta(minutes=30), interval_end=NOON + timedelta(minutes=45)
@@ -102,7 +79,7 @@ class TestRepair:
     @pytest.mark.full
     def test_a_large_interval_is_repaired_in_chunks(self, trades: World) -> None:
         small = trades.with_settings(max_rows_per_commit=100)
-        insert(small, NOON + timedelta(seconds=1), ROWS, first_id=1001)
+        insert_minutes(small, NOON + timedelta(seconds=1), ROWS, first_id=1001)
 
         assert rerun(small, RunMode.REPAIR, NOON, NOON + 6 * HOUR).status == 0
 
@@ -114,8 +91,8 @@ class TestRepair:
 
     @pytest.mark.full
     def test_an_interval_that_reaches_past_the_watermark_is_repaired_and_offloaded(self, trades: World) -> None:
-        insert(trades, NOON + timedelta(seconds=1), 1, first_id=1001)
-        insert(trades, NOON + 6 * HOUR, 10, first_id=2001)
+        insert_minutes(trades, NOON + timedelta(seconds=1), 1, first_id=1001)
+        insert_minutes(trades, NOON + 6 * HOUR, 10, first_id=2001)
 
         assert rerun(trades, RunMode.REPAIR, NOON, NOON + 6 * HOUR + timedelta(minutes=5)).status == 0
 
@@ -124,7 +101,7 @@ class TestRepair:
 
     def test_values_that_differ_are_reported_and_what_is_missing_is_inserted_all_the_same(self, trades: World) -> None:
         trades.hot.command("ALTER TABLE trades UPDATE price = 2 WHERE id <= 5 SETTINGS mutations_sync = 2")
-        insert(trades, NOON + timedelta(seconds=1), 1, first_id=1001)
+        insert_minutes(trades, NOON + timedelta(seconds=1), 1, first_id=1001)
 
         result = rerun(trades, RunMode.REPAIR, NOON, NOON + HOUR)
 
@@ -144,7 +121,7 @@ class TestRepair:
 
     def test_a_job_killed_between_commit_and_ledger_leaves_the_watermark_where_it_was(self, trades: World) -> None:
         before = watermark(trades)
-        insert(trades, NOON + timedelta(seconds=1), 4, first_id=1001)
+        insert_minutes(trades, NOON + timedelta(seconds=1), 4, first_id=1001)
 
         trades.run_armed(
             TRADES, "after-publish:kill", mode=RunMode.REPAIR, interval_start=NOON, interval_end=NOON + HOUR
@@ -157,12 +134,12 @@ class TestRepair:
 
 
 def test_the_next_attempt_of_a_run_that_died_before_the_ledger_only_repairs_the_ledger(trades: World) -> None:
-    # As after a run of the schedule, which has read no further than its interval.
+    # The state after a scheduled run, which has read no further than its interval.
     trades.reset(TRADES, watermark(trades))
-    insert(trades, NOON + 6 * HOUR, 10, first_id=2001)
+    insert_minutes(trades, NOON + 6 * HOUR, 10, first_id=2001)
     interval = {"interval_start": NOON + 6 * HOUR, "interval_end": NOON + 6 * HOUR + timedelta(minutes=14)}
     trades.run_armed(TRADES, "after-publish:kill", **interval)
-    # A source row that were read again would now be missed.
+    # If a source row were read again, it would be missing now.
     trades.hot.command("CREATE TABLE kept AS trades")
     trades.hot.command("INSERT INTO kept SELECT * FROM trades")
     trades.hot.command("TRUNCATE TABLE trades")
@@ -223,7 +200,8 @@ class TestCandles:
     def candles(self, world: World) -> World:
         """Six hours of one candle a minute, offloaded."""
         world.hot.command(
-            "CREATE TABLE candles (symbol String, window_start DateTime('UTC'), window_end DateTime('UTC'), close Decimal(38, 8)) "
+            "CREATE TABLE candles "
+            "(symbol String, window_start DateTime('UTC'), window_end DateTime('UTC'), close Decimal(38, 8)) "
             "ENGINE = MergeTree ORDER BY window_start"
         )
         world.hot.command(
@@ -236,7 +214,8 @@ class TestCandles:
 
     def test_candles_that_changed_long_ago_are_brought_up_to_date(self, candles: World) -> None:
         candles.hot.command(
-            "ALTER TABLE candles UPDATE close = -1 WHERE window_start < '2026-11-01 12:05:00' SETTINGS mutations_sync = 2"
+            "ALTER TABLE candles UPDATE close = -1 WHERE window_start < '2026-11-01 12:05:00' "
+            "SETTINGS mutations_sync = 2"
         )
         candles.hot.command("INSERT INTO candles VALUES ('Y', '2026-11-01 12:01:00', '2026-11-01 12:02:00', 7)")
 

@@ -1,4 +1,4 @@
-"""One Spark application for the jobs of several tables: each ends as it would alone, whatever becomes of the others."""
+"""One Spark application for the jobs of several tables: each ends as it would alone, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 from offload_core.jobs.shared_jvm import connect, stop_all
 from offload_core.protocol.plan import RunMode
-from tests.spark.job.test_reprocess import HOUR, NOON, TRADES, insert
-from tests.support.spark.world import World, wait_until
+from tests.support.spark.trades import HOUR, NOON, TRADES, create_trades, insert_minutes
+from tests.support.spark.world import World
+from tests.support.waiting import wait_until
 
 OTHER = TRADES.model_copy(update={"source": "others", "target": "cold.others"})
 
@@ -23,13 +24,8 @@ OTHER = TRADES.model_copy(update={"source": "others", "target": "cold.others"})
 @pytest.fixture
 def shared(world: World) -> Iterator[World]:
     """Two small tables with new rows, whose jobs share an application."""
-    for table in (TRADES, OTHER):
-        world.hot.command(
-            f"CREATE TABLE {table.source} (id UInt32, happened DateTime64(6, 'UTC'), number UInt64, price Decimal(38, 8)) "
-            "ENGINE = MergeTree ORDER BY (happened, number)"
-        )
-    world.init(TRADES, OTHER)
-    insert(world, NOON, 60, first_id=1)
+    create_trades(world, TRADES, OTHER)
+    insert_minutes(world, NOON, 60, first_id=1)
     world.hot.command("INSERT INTO others SELECT * FROM trades")
     world = replace(world, keep_seconds=30.0, share=world.folder / "share")
     yield world
@@ -55,12 +51,12 @@ def only(world: World) -> psutil.Process:
 
 
 def jobs(world: World) -> list[psutil.Process]:
-    """The processes of the jobs that are at work."""
+    """The processes of the running jobs."""
     return server(world).children()
 
 
 def server(world: World) -> psutil.Process:
-    """The Python that takes the jobs; the JVM also has a dead child of spark-submit's."""
+    """The Python process that accepts jobs; the JVM also has a dead child of spark-submit."""
     (found,) = [child for child in only(world).children() if child.status() != psutil.STATUS_ZOMBIE]
     return found
 
@@ -71,7 +67,7 @@ def test_tables_share_one_application_that_knows_no_password(shared: World) -> N
     application = only(shared)
     environs = [process.environ() for process in (application, server(shared))]
 
-    insert(shared, NOON + HOUR, 5, first_id=1_000)
+    insert_minutes(shared, NOON + HOUR, 5, first_id=1_000)
     results.append(shared.run(TRADES))
 
     assert [result.status for result in results] == [0, 0, 0], results
@@ -142,7 +138,7 @@ def test_jobs_that_need_a_spark_session_take_turns_and_one_that_a_killed_job_lef
     for table in (TRADES, OTHER):
         shared.run_well(table)
     late = NOON + timedelta(seconds=30)
-    insert(shared, late, 3, first_id=2_000)
+    insert_minutes(shared, late, 3, first_id=2_000)
     shared.hot.command("INSERT INTO others SELECT * FROM trades WHERE id >= 2000")
     span = {"mode": RunMode.REPAIR, "interval_start": NOON, "interval_end": NOON + HOUR}
 

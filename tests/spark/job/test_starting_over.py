@@ -1,4 +1,4 @@
-"""How often an attempt begins again when something else keeps moving its table, and that a zombie does not."""
+"""An attempt starts over a few times if something else keeps moving its table; a zombie does not."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import pytest
 from install.layout import Layout
 from offload_core.config.connections import CONNECTIONS_ENV, Connections, PostgresConnection
 from tests.support.checkout import CHECKOUT
-from tests.support.stack.servers import ledger_database
-
-__all__ = ["ledger_database"]
 
 _SCRIPT = """
 import os, sys
@@ -37,9 +34,12 @@ class Moving:
         starts += 1
         if sys.argv[1] == "zombie":
             with closing(connect(connections.postgres)) as other:
-                other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'offload % moving try %'")
+                name = "offload % moving try %"
+                other.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s", (name,)
+                )
         if sys.argv[1] == "once" and starts == 2:
-            return job.Result(5, SimpleNamespace(window_lower=None, window_upper=None))
+            return job.JobResult(5, SimpleNamespace(window_lower=None, window_upper=None))
         raise StartOver("The table moved.", "Start over.")
 
 job.Offload = Moving
@@ -52,10 +52,10 @@ except StartOver:
 
 
 @pytest.mark.parametrize(
-    ("case", "told"), [("once", "ended well after 2"), ("always", "gave up after 3"), ("zombie", "gave up after 1")]
+    ("case", "outcome"), [("once", "ended well after 2"), ("always", "gave up after 3"), ("zombie", "gave up after 1")]
 )
 def test_an_attempt_begins_again_up_to_two_times_and_only_while_its_session_lives(
-    servers: Connections, ledger_database: PostgresConnection, case: str, told: str
+    servers: Connections, ledger_database: PostgresConnection, case: str, outcome: str
 ) -> None:
     connections = servers.model_copy(update={"postgres": ledger_database})
     python_path = os.pathsep.join([str(CHECKOUT / "plugins"), str(CHECKOUT / "include" / "spark")])
@@ -67,4 +67,4 @@ def test_an_attempt_begins_again_up_to_two_times_and_only_while_its_session_live
         timeout=60,
         check=False,
     )
-    assert ended.stdout.splitlines()[-1:] == [told], ended.stdout + ended.stderr
+    assert ended.stdout.splitlines()[-1:] == [outcome], ended.stdout + ended.stderr

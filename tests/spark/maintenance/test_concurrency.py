@@ -1,59 +1,41 @@
-"""Maintenance beside running offloads: both go on, and in the end every row is there once."""
+"""Maintenance beside running offloads: both continue, and in the end every row is there once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
 
-from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig
 from offload_core.protocol.plan import RunMode
-from tests.support.spark.fault_tables import DAY, NOON, Candles, Trades, prepared
+from tests.support.spark.fault_tables import DAY, NOON, CandleTables, TradeTables
 from tests.support.spark.faults import assert_exact
 from tests.support.spark.maintained_table import cold, files_by_day, maintain, maintain_well
-from tests.support.spark.world import JobResult, World
+from tests.support.spark.world import FinishedJob, World
 
 pytestmark = pytest.mark.full
 
 HALF_DAY = 12 * 3600
 
 
-@pytest.fixture(scope="module")
-def trades(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trades]:
-    with prepared(Trades, request, servers, tmp_path_factory) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def candles(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Candles]:
-    with prepared(Candles, request, servers, tmp_path_factory) as made:
-        yield made
-
-
 def strict(world: World) -> World:
-    """Small batches and snapshots that go at once, so that maintenance commits as often as it can."""
+    """A world with small batches and snapshots that expire at once, so that maintenance commits often."""
     return world.with_settings(snapshot_age_hours=0, snapshots_to_keep=1, compaction_batch_mb=1)
 
 
-class Maintaining:
-    """Maintenance of one table, again and again while the block runs."""
+class RepeatedMaintenance:
+    """Maintains one table repeatedly while the block runs."""
 
     def __init__(self, world: World, table: TableConfig) -> None:
-        self.ended: list[JobResult] = []
+        self.ended: list[FinishedJob] = []
         self._over = Event()
-        self._thread = Thread(target=self._go_on, args=(world, table))
+        self._thread = Thread(target=self._repeat, args=(world, table))
 
-    def _go_on(self, world: World, table: TableConfig) -> None:
+    def _repeat(self, world: World, table: TableConfig) -> None:
         while not self._over.is_set():
             self.ended.append(maintain(world, table))
 
-    def __enter__(self) -> Maintaining:
+    def __enter__(self) -> RepeatedMaintenance:
         self._thread.start()
         return self
 
@@ -62,20 +44,21 @@ class Maintaining:
         self._thread.join()
 
 
-def test_offloads_and_maintenance_at_once_lose_and_double_nothing(trades: Trades) -> None:
+def test_offloads_and_maintenance_at_once_lose_and_double_nothing(trades: TradeTables) -> None:
     world, table = strict(trades.world), trades.take(0)
     rows, retried = 0, 0
-    with Maintaining(world, table) as maintaining:
+    with RepeatedMaintenance(world, table) as maintaining:
         for number in range(14):
             # Four runs a day: there is always a closed day with small files beside the open one.
             trades.insert(table, number * 6 * 3600, 20)
             rows += 20
-            ended = world.run(table, run_id=f"run_{number}")
+            # With an environment of its own, a run starts a JVM, as maintenance does: they take equally long.
+            ended = world.run(table, run_id=f"run_{number}", environ={})
             while ended.status != 0:
                 assert ended.status == 10, ended.output
                 assert ended.error["kind"] == "conflict", ended.output
                 retried += 1
-                ended = world.run(table, run_id=f"run_{number}", attempt=2)
+                ended = world.run(table, run_id=f"run_{number}", attempt=2, environ={})
         rounds = len(maintaining.ended)
     assert rounds > 1
     for ended in maintaining.ended:
@@ -92,7 +75,7 @@ def test_offloads_and_maintenance_at_once_lose_and_double_nothing(trades: Trades
     assert_exact(world, table, rows=rows)
 
 
-def test_late_rows_in_a_compacted_day_are_inserted_and_the_day_is_compacted_again(trades: Trades) -> None:
+def test_late_rows_in_a_compacted_day_are_inserted_and_the_day_is_compacted_again(trades: TradeTables) -> None:
     world, table = strict(trades.world), trades.take(10)
     for start in (0, 100, HALF_DAY + 600):
         trades.insert(table, start + 10, 10)
@@ -106,7 +89,7 @@ def test_late_rows_in_a_compacted_day_are_inserted_and_the_day_is_compacted_agai
     assert_exact(world, table, rows=50)
 
 
-def test_many_manifests_become_few(trades: Trades) -> None:
+def test_many_manifests_become_few(trades: TradeTables) -> None:
     world, table = strict(trades.world), trades.take(0)
     for number in range(12):
         trades.insert(table, number * 10, 10)
@@ -119,7 +102,7 @@ def test_many_manifests_become_few(trades: Trades) -> None:
     assert_exact(world, table, rows=130)
 
 
-def test_candles_are_replaced_and_merged_after_maintenance_as_before(candles: Candles) -> None:
+def test_candles_are_replaced_and_merged_after_maintenance_as_before(candles: CandleTables) -> None:
     world, table = strict(candles.world), candles.take(10)
     world.run_well(table)
     candles.insert(table, 10, 30)

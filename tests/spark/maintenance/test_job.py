@@ -1,21 +1,19 @@
-"""Upkeep of the Iceberg tables: few files, few snapshots, nothing lost, and every run after it as if nothing had been."""
+"""Maintenance of the Iceberg tables: few files, few snapshots, nothing lost, and later runs work as before."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
 
-from offload_core.config.connections import Connections
 from offload_core.config.tables import TableConfig
-from offload_core.ledger.ledger import Step
+from offload_core.ledger.rows import Step, StepKind
 from offload_core.protocol.window import Window
-from tests.support.spark.fault_tables import NOON, Trades, prepared
+from tests.support.spark.fault_tables import NOON, TradeTables
 from tests.support.spark.faults import assert_exact, branches
 from tests.support.spark.maintained_table import (
     cold,
@@ -32,16 +30,8 @@ HALF_DAY = 12 * 3600
 DAYS_AGO = 2 * 86400
 
 
-@pytest.fixture(scope="module")
-def trades(
-    request: pytest.FixtureRequest, servers: Connections, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Trades]:
-    with prepared(Trades, request, servers, tmp_path_factory) as made:
-        yield made
-
-
-def offload(trades: Trades, table: TableConfig, *runs: tuple[int, ...]) -> None:
-    """Runs, each with ten trades from some seconds past noon on."""
+def offload(trades: TradeTables, table: TableConfig, *runs: tuple[int, ...]) -> None:
+    """Run the offload once for each tuple, with ten new trades from each of its seconds past noon on."""
     for starts in runs:
         for start in starts:
             trades.insert(table, start, 10)
@@ -54,7 +44,7 @@ def strict(world: World) -> World:
 
 
 def test_a_closed_day_becomes_one_sorted_file_the_open_one_is_left_alone_and_runs_go_on_as_before(
-    trades: Trades,
+    trades: TradeTables,
 ) -> None:
     import pyarrow.parquet as pq
 
@@ -76,7 +66,7 @@ def test_a_closed_day_becomes_one_sorted_file_the_open_one_is_left_alone_and_run
     ]
     ids = pq.read_table(urlparse(compacted).path)["id"].to_pylist()
     assert ids == [*range(10), *range(100, 110)]
-    # Of the three commits the newest stays, because the next run reads its place from it, and what came after it.
+    # Of the three commits the newest stays, because the next run reads its position from it, and so do later ones.
     assert (record.before.snapshots, record.after.snapshots, done["snapshots"]) == (3, 2, 2)
     assert snapshot_ids(world, table) & before == {trades.valid_history(table)[-1].snapshot_id}
     assert cold(world, table).properties["write.parquet.row-group-size-bytes"] == str(8 * 1024 * 1024)
@@ -87,7 +77,7 @@ def test_a_closed_day_becomes_one_sorted_file_the_open_one_is_left_alone_and_run
     assert_exact(world, table, rows=50)
 
 
-def test_dead_attempts_and_their_files_go_and_what_a_living_one_writes_stays(trades: Trades) -> None:
+def test_dead_attempts_and_their_files_go_and_what_a_living_one_writes_stays(trades: TradeTables) -> None:
     world, table = strict(trades.world), trades.take(10)
     world.run_well(table)
     trades.insert(table, 10, 10)
@@ -113,7 +103,7 @@ def test_dead_attempts_and_their_files_go_and_what_a_living_one_writes_stays(tra
 
 
 def _stray(world: World, table: TableConfig, name: str) -> Path:
-    """A data file that no snapshot refers to."""
+    """Create a data file that no snapshot refers to."""
     folder = world.warehouse.joinpath(*table.target.split("."), "data", "happened_day=2026-11-01")
     file = folder / f"{name}.parquet"
     file.write_bytes(b"PAR1")
@@ -121,7 +111,7 @@ def _stray(world: World, table: TableConfig, name: str) -> Path:
 
 
 @pytest.mark.full
-def test_a_compaction_that_overtakes_a_run_makes_it_start_over_at_once(trades: Trades) -> None:
+def test_a_compaction_that_overtakes_a_run_makes_it_start_over_at_once(trades: TradeTables) -> None:
     world, table = strict(trades.world), trades.take(0)
     offload(trades, table, (0,), (100, HALF_DAY + 600))
     trades.insert(table, HALF_DAY + 700, 10)
@@ -135,15 +125,15 @@ def test_a_compaction_that_overtakes_a_run_makes_it_start_over_at_once(trades: T
     assert_exact(world, table, rows=40)
 
 
-def test_a_table_that_somebody_has_to_judge_is_not_touched(trades: Trades) -> None:
+def test_a_table_that_somebody_has_to_judge_is_not_touched(trades: TradeTables) -> None:
     world, table = strict(trades.world), trades.take(10)
     world.run_well(table)
     before = cold(world, table).metadata
     with world.ledger() as ledger:
         watermark = ledger.watermark(table.name)
         window = Window(watermark.cursor, NOON.replace(hour=13))
-        # A commit that Iceberg does not have: what is left of it may be all there is.
-        step = Step("increment", watermark.cursor, 0, watermark.source_uuid, "gone", 1, window, 5, 42, 15)
+        # A commit that Iceberg does not have; its remaining files may be the only copy of its rows.
+        step = Step(StepKind.INCREMENT, watermark.cursor, 0, watermark.source_uuid, "gone", 1, window, 5, 42, 15)
         ledger.append(watermark, step)
 
     ended = maintain(world, table)
@@ -157,17 +147,17 @@ def test_a_table_that_somebody_has_to_judge_is_not_touched(trades: Trades) -> No
 
 
 @pytest.mark.full
-def test_the_command_shows_the_table_and_what_it_would_do_before_it_does_it(trades: Trades) -> None:
+def test_the_command_shows_the_table_and_what_it_would_do_before_it_does_it(trades: TradeTables) -> None:
     world, table = trades.world, trades.take(0)
     offload(trades, table, (0,), (100, HALF_DAY + 600))
     before = cold(world, table).metadata
     environ = {"OFFLOAD_TABLES": f"[{table.model_dump_json()}]"}
 
-    told = world.offload("maintain", table.name, "--dry-run", environ=environ)
-    assert "Would be compacted: 2026-11-01, 2 small files" in told
+    output = world.offload("maintain", table.name, "--dry-run", environ=environ)
+    assert "Would be compacted: 2026-11-01, 2 small files" in output
     assert cold(world, table).metadata == before
 
-    told = world.offload("maintain", table.name, "--yes", "--json", environ=environ)
-    result = json.loads(told[told.index("{") : told.index("}") + 1])
+    output = world.offload("maintain", table.name, "--yes", "--json", environ=environ)
+    result = json.loads(output[output.index("{") : output.index("}") + 1])
     assert (result["data_files_before"], result["data_files"]) == (3, 2)
     assert newest_record(world, table).run_id.startswith("maintain__")

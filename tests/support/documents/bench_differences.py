@@ -1,4 +1,4 @@
-"""Runs in the embedded environment: loads rows with rounded prices, and too few rows, and prints what the benchmark says of both.
+"""Loads rows with rounded prices, and too few rows, and prints the benchmark's verdicts; for the devstack environment.
 
 Usage: python -m tests.support.documents.bench_differences
 """
@@ -13,11 +13,11 @@ from benchmarks.bench_stack import BenchStack, bench_stack, yesterday
 from benchmarks.loads import Load
 from benchmarks.measure import run_at_once
 from benchmarks.peer_routes import FLOOR
-from benchmarks.window_cases import BRONZE, without_layers_behind
+from benchmarks.window_cases import BRONZE, drop_silver_views
 
 
 class RoundedLoad(Load):
-    """The rows, with prices of one decimal."""
+    """A load with prices rounded to one decimal."""
 
     def exact_query(self, bench: BenchStack) -> str:
         query = super().exact_query(bench)
@@ -27,9 +27,9 @@ class RoundedLoad(Load):
 
 
 def main() -> None:
-    """Print a list of verdicts: rounded prices, half of the rows, all as it should be."""
+    """Print a list of verdicts: rounded prices, half of the rows, correct rows."""
     with bench_stack(airflow=False) as bench:
-        without_layers_behind(bench)
+        drop_silver_views(bench)
         bench.feed(10_000, yesterday(6), yesterday(7), ["binance"])
         FLOOR.set_up(bench)
         load = Load(bench.table(BRONZE[0]), yesterday(5), yesterday(7), 10_000, 0)

@@ -1,4 +1,4 @@
-"""The runbooks as tests read them: their commands, headings, links and tables."""
+"""The commands, headings, links and tables of the runbooks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _ANNOTATION = re.compile(r"<!-- (.*) -->")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block, or one command of it.
+    """A fenced block, or one of its commands.
 
     Attributes:
-        file, line: where it stands.
-        language: what follows the fence.
-        text: what is typed.
-        needs: what has to be prepared, by name; empty for a healthy stack.
+        file, line: its place.
+        language: the language that the fence names.
+        text: what an operator types.
+        needs: the name of the situation that it is for; empty for a healthy stack.
         exit: the exit status that the runbook promises.
-        is_full: whether it takes too long for every run of the tests.
+        is_full: whether it is too slow for every run of the tests.
         section: the heading above it.
     """
 
@@ -52,12 +52,12 @@ class Block:
 
     @property
     def typed(self) -> str:
-        """The same without comments and line breaks: commands that are equal in it do the same."""
+        """The text without comments and line breaks. Equal texts are the same command."""
         return re.sub(r"\s+", " ", _COMMENT.sub("", self.text).replace("\\\n", " ")).strip()
 
     @property
     def commands(self) -> list[Block]:
-        """Its commands one by one, or the whole block where one builds on another."""
+        """Its commands one by one, or the whole block if they depend on each other."""
         if self.language not in (SHELL, PRODUCTION):
             return [self]
         lines = [line for line in re.split(r"(?<!\\)\n", self.text) if line.strip()]
@@ -73,12 +73,12 @@ def _is_complete(line: str) -> bool:
 
 @cache
 def tokens(path: Path) -> list[Token]:
-    """A document as CommonMark with tables."""
+    """Parse a document as CommonMark with tables."""
     return MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8"))
 
 
 def blocks() -> list[Block]:
-    """Every fenced block of every runbook, in order; drawings are not among them."""
+    """Every fenced block of every runbook in order, without the drawings."""
     found = []
     for path in FILES:
         before: Token | None = None
@@ -89,14 +89,14 @@ def blocks() -> list[Block]:
             if token.type == "fence" and token.info in (SHELL, PRODUCTION, LEDGER_SQL, CLICKHOUSE_SQL):
                 annotation = before.content if before is not None and before.type == "html_block" else ""
                 line = (token.map or [0])[0] + 1
-                text = token.content if token.info == PRODUCTION else _on_this_line(token.content)
+                text = token.content if token.info == PRODUCTION else _for_this_version(token.content)
                 found.append(_annotated(Block(path.name, line, token.info, text, section=section), annotation))
             before = token
     return found
 
 
-def _on_this_line(text: str) -> str:
-    """A command as the index has it typed on this line of Airflow; the compose file's containers are 2.11's."""
+def _for_this_version(text: str) -> str:
+    """A command for this version of Airflow, by the table in the index. The compose file's containers are 2.11's."""
     for row in table_rows(FOLDER / "README.md") if AIRFLOW_3 else ():
         if all(cell.startswith("`") for cell in row):
             text = text.replace(*(cell.strip("`") for cell in row))
@@ -104,7 +104,7 @@ def _on_this_line(text: str) -> str:
 
 
 def _annotated(block: Block, comment: str) -> Block:
-    """The block with what the comment above it says: `needs: …`, `exit: …`, `full`, parted by semicolons."""
+    """Apply the comment above a block: `needs: …`, `exit: …` and `full`, separated by semicolons."""
     match = _ANNOTATION.fullmatch(comment.strip())
     for part in match[1].split(";") if match else ():
         name, _, value = part.strip().partition(": ")
@@ -115,23 +115,23 @@ def _annotated(block: Block, comment: str) -> Block:
         elif name == "full":
             block = replace(block, is_full=True)
         else:
-            raise AssertionError(f"{block}: {comment} says what no test understands")
+            raise AssertionError(f"{block}: {comment} has a part that no test understands")
     return block
 
 
 def headings(path: Path) -> list[str]:
-    """A document's headings."""
+    """The headings of a document."""
     found = tokens(path)
     return [text.content for opening, text in pairwise(found) if opening.type == "heading_open"]
 
 
 def anchors(path: Path) -> set[str]:
-    """What links may name behind a document's #."""
+    """The anchors that links to a document may name."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(path)}
 
 
 def links(path: Path) -> list[str]:
-    """Where a document's links lead."""
+    """The targets of a document's links."""
     return [
         str(child.attrs["href"])
         for token in tokens(path)

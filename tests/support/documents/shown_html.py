@@ -5,8 +5,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 
-class Shown(HTMLParser):
-    """What stands in a page: its text, and each element's attributes."""
+class ShownHtml(HTMLParser):
+    """The content of a page: its text, and the attributes of each element."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -22,10 +22,13 @@ class Shown(HTMLParser):
 
     @property
     def text(self) -> str:
+        """The text of the whole page, with single spaces."""
         return " ".join(" ".join(self._text).split())
 
     def all(self, attribute: str) -> list[str]:
-        return [found[attribute] or "" for _, found in self.elements if attribute in found]
+        """The values of an attribute, of all elements that have it."""
+        return [attributes[attribute] or "" for _, attributes in self.elements if attribute in attributes]
 
-    def row(self, table: str) -> dict[str, str | None]:
-        return next(found for _, found in self.elements if found.get("data-table") == table)
+    def table(self, name: str) -> dict[str, str | None]:
+        """The attributes of the row that shows a table."""
+        return next(attributes for _, attributes in self.elements if attributes.get("data-table") == name)

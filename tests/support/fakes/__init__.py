@@ -1,1 +1,1 @@
-"""Servers that stand in for what tests must not reach."""
+"""Fakes of servers and programs that tests must not use."""

@@ -1,4 +1,4 @@
-"""A server's stand-in that refuses, breaks off, loses a request or its answer, or answers short: a TCP proxy on loopback.
+"""A TCP proxy that makes a server refuse or break off connections, lose a request or its answer, or answer short.
 
 with proxied(world) as (job_world, proxies):
     with job_world.paused(table, "after-audit") as job:
@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tests.support.spark.world import World, wait_until
+from tests.support.spark.world import World
+from tests.support.waiting import wait_until
 
 _Self = TypeVar("_Self", bound="FaultProxy")
 _PIECE = 1 << 16
@@ -26,14 +27,14 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class _Strike:
-    """What happens to a request.
+    """The fault that a request meets.
 
     Attributes:
-        pattern: bytes of the request it is about.
-        skip: how many such requests pass unharmed before.
+        pattern: bytes that the request contains.
+        skip: how many such requests pass before.
         forwards: whether the server gets the request.
         cuts: whether the connection is broken off; otherwise it stays open and silent.
-        answer_bytes: how much of the answer the client gets before the connection is cut.
+        answer_bytes: how much of the answer reaches the client before the connection is cut.
         refuses: whether new connections are refused from then on.
     """
 
@@ -46,7 +47,7 @@ class _Strike:
 
 
 class FaultProxy:
-    """A proxy in front of one server; without orders it only passes bytes on. Use it as a context manager.
+    """A proxy in front of one server, to be used as a context manager. Without orders it only forwards bytes.
 
     Args:
         host, port: the server.
@@ -92,7 +93,7 @@ class FaultProxy:
             link.cut()
 
     def vanish(self) -> None:
-        """Do both, as a server does that dies."""
+        """Refuse new connections and break off open ones, like a server that has died."""
         self.refuse()
         self.cut()
 
@@ -105,11 +106,11 @@ class FaultProxy:
         wait_until(self._is_listening.is_set, "the proxy to accept connections", seconds=10)
 
     def lose_request(self, pattern: bytes, *, skip: int = 0, refuses: bool = False) -> None:
-        """Break off the connection on which a request with `pattern` comes; the server never sees it."""
+        """Break off the connection that carries a request with `pattern`. The server never sees the request."""
         self._order(_Strike(pattern, skip, forwards=False, refuses=refuses))
 
     def swallow_answer(self, pattern: bytes, *, skip: int = 0, refuses: bool = False) -> None:
-        """Pass a request with `pattern` on, wait until the server has answered, and break off without the answer."""
+        """Forward a request with `pattern`, wait until the server has answered, and break off without the answer."""
         self._order(_Strike(pattern, skip, refuses=refuses))
 
     def shorten_answer(self, pattern: bytes, answer_bytes: int, *, skip: int = 0, refuses: bool = False) -> None:
@@ -117,11 +118,11 @@ class FaultProxy:
         self._order(_Strike(pattern, skip, answer_bytes=answer_bytes, refuses=refuses))
 
     def silence(self, pattern: bytes) -> None:
-        """Swallow a request with `pattern` and leave the connection open, as a server does that hangs."""
+        """Swallow a request with `pattern` and leave the connection open, like a server that hangs."""
         self._order(_Strike(pattern, forwards=False, cuts=False))
 
     def rewrite(self, old: bytes, new: bytes) -> None:
-        """Replace bytes in every request by as many others, so that the server answers something else."""
+        """Replace bytes in every request by as many other bytes, so that the server answers something else."""
         assert len(old) == len(new), "a request's length is announced in its head"
         with self._lock:
             self._rewrite = (old, new)
@@ -169,7 +170,7 @@ class FaultProxy:
         link.start()
 
     def on_request(self, link: _Link, data: bytes) -> bytes | None:
-        """What the server gets of a piece of a request, perhaps nothing; None breaks the connection off."""
+        """The bytes of a request to forward, possibly none; None breaks the connection off."""
         with self._lock:
             if self._rewrite is not None and self._rewrite[0] in data:
                 data = data.replace(*self._rewrite)
@@ -265,7 +266,7 @@ class Proxies:
 
 @contextmanager
 def proxied(world: World) -> Iterator[tuple[World, Proxies]]:
-    """The same world, reached through proxies; what the test itself looks at is better asked of the world without."""
+    """The same world with proxies between job and servers. A test should inspect the world without them."""
     right = world.connections
     catalog = urlsplit(right.iceberg.uri.removeprefix("jdbc:"))
     assert catalog.hostname

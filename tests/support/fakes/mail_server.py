@@ -35,10 +35,10 @@ class Mail:
 
 @dataclass
 class MailServer:
-    """What the server got, and what it is to refuse.
+    """The mails that the server has received, and the addresses that it refuses.
 
     Attributes:
-        refusals: what it answers to RCPT TO, by address.
+        refusals: its answer to RCPT TO, by address.
     """
 
     port: int
@@ -61,7 +61,7 @@ class MailServer:
 
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
-    """A server on loopback that lets in the user `offload` with `PASSWORD` and nobody else."""
+    """A server on loopback that accepts only the user `offload` with `PASSWORD`."""
     server = MailServer(free_port())
 
     def authenticate(_server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> AuthResult:
@@ -83,7 +83,7 @@ def mail_server() -> Iterator[MailServer]:
 
 
 def free_port() -> int:
-    """A port on loopback on which nobody listens."""
+    """A port on loopback where no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -92,7 +92,7 @@ def free_port() -> int:
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """A port on loopback where somebody takes calls and never says a word."""
+    """A port on loopback whose server accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -101,10 +101,10 @@ def silent_server() -> Iterator[int]:
 
 
 OTHER_BACKEND: list[dict[str, Any]] = []
-"""What `other_backend` got."""
+"""The calls of `other_backend`."""
 
 
 def other_backend(to: str, subject: str, html_content: str, files: list[str] | None = None, **more: Any) -> None:
-    """An e-mail backend as Airflow's providers have them; set it as [email] email_backend."""
+    """An e-mail backend with the signature of those in Airflow's providers, for [email] email_backend."""
     attached = {Path(file).name: Path(file).read_bytes() for file in files or []}
     OTHER_BACKEND.append({"to": to, "subject": subject, "html": html_content, "files": attached, **more})

@@ -1,8 +1,8 @@
-"""A spark-submit that starts no Spark: it writes down how it was called and ends as it is told.
+"""A fake spark-submit that records how it was called, and ends as the test needs it.
 
-`install` puts it where OFFLOAD_SPARK_HOME points. What it does is up to the environment of the test's process:
-FAKE_SPARK_OUTPUT is printed and FAKE_SPARK_EXIT is the exit code, both only for the target table FAKE_SPARK_TABLE if that
-is set; FAKE_SPARK_HANG makes it start a child and never end, deaf to SIGTERM.
+`install` puts it where OFFLOAD_SPARK_HOME points. The environment of the test's process controls it: FAKE_SPARK_OUTPUT
+is printed and FAKE_SPARK_EXIT is the exit code, both only for the target table FAKE_SPARK_TABLE if that is set.
+FAKE_SPARK_HANG makes it start a child, ignore SIGTERM and never end.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ sys.exit(int(os.environ.get("FAKE_SPARK_EXIT", "0")))
 
 @dataclass(frozen=True)
 class FakeSpark:
-    """The fake's folder, to be OFFLOAD_SPARK_HOME, and what it wrote down."""
+    """The fake's folder, which becomes OFFLOAD_SPARK_HOME, and what it has recorded."""
 
     home: Path
 
     @property
     def record(self) -> Path:
-        """Where the newest call is written down."""
+        """The file with the newest call."""
         return self.home / "call.json"
 
     @property
@@ -61,13 +61,13 @@ class FakeSpark:
         return environ
 
     def alive(self) -> list[int]:
-        """Processes of the newest call that still live."""
+        """Processes of the newest call that are still alive."""
         pids: list[int] = json.loads(self.record.read_text())["pids"]
         return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
 
 
 def install(home: Path) -> FakeSpark:
-    """Put the fake into a folder of Spark's shape."""
+    """Put the fake into a folder with the layout of Spark."""
     fake = FakeSpark(home)
     script = home / "bin" / "spark-submit"
     script.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A real HTTP server that takes messages as Slack's incoming webhooks do."""
+"""An HTTP server that receives messages like Slack's incoming webhooks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from threading import Thread
 
 @dataclass
 class Webhook:
-    """What the server got, and what it answers.
+    """The messages that the server has received, and its answer.
 
     Attributes:
-        url: without the path that is the secret.
+        url: without the path, which is the secret.
         messages: the texts, in the order they came.
         status: its answer to the next message.
     """

@@ -1,4 +1,4 @@
-"""Ledgers that hold a day of tables in every state, for the page and whatever has to agree with it."""
+"""A day of ledger rows for tables in every state, for the page and everything that must agree with it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _STATUS = {
     "resume": "initialized",
 }
 _SHAPE = (3, 4, 6, 9, 12, 14, 15, 13, 11, 8, 6, 4)
-"""Trade comes and goes in the course of a day."""
+"""The volume of trade over a day, per two hours."""
 
 
 @dataclass
-class ToldTables:
+class AlertTables:
     """Writes ledger rows and audits of any time before `now` (UTC)."""
 
     session: LedgerConnection
@@ -46,7 +46,7 @@ class ToldTables:
         error: tuple[str, str] | None = None,
         seconds: float = 4.2,
     ) -> None:
-        """One row; what it does not say is as in the row before it. `error`: kind and message."""
+        """Add one row; its other columns repeat the row before. `error` is kind and message."""
         at, before = self.now - ago, self._newest(table)
         status = _STATUS.get(kind, "success")
         is_success, is_failure = (
@@ -77,13 +77,13 @@ class ToldTables:
         self.session.execute(f"INSERT INTO offload_watermarks ({names}) VALUES ({places})", values)
 
     def run_id(self, ago: timedelta) -> str:
-        """The scheduled run that was at work at that time."""
+        """The id of the scheduled run that was running at that time."""
         due = self.now - ago
         due -= timedelta(minutes=due.minute % 15, seconds=due.second, microseconds=due.microsecond)
         return f"scheduled__{(due - PERIOD).isoformat()}"
 
     def day(self, table: str, last: timedelta, rows: int = 1200) -> None:
-        """A day of ordinary cycles, and an hour before it, of which the newest was `last` ago."""
+        """Add 25 hours of ordinary cycles, the newest of them `last` ago."""
         self.row(table, 9 * DAY, "init")
         for number in range(99, -1, -1):
             ago = last + number * PERIOD
@@ -92,28 +92,28 @@ class ToldTables:
             self.row(table, ago, rows=amount, watermark=upper, window=(upper - PERIOD, upper))
 
     def never(self, table: str, set_up: timedelta = 8 * MINUTE) -> None:
-        """A table that has been set up and no more."""
+        """Add a table that has been set up and never offloaded."""
         self.row(table, set_up, "init")
 
     def halted(self, table: str) -> None:
-        """A table that was rolled back in Iceberg."""
+        """Add a table that is halted because Iceberg was rolled back."""
         self.day(table, 47 * MINUTE)
         message = (
-            "Iceberg's bronze_trades_kraken lacks snapshot 8231550 (1,430 rows up to 2026-11-21 09:10:00 UTC), which the ledger records: "
-            "the table was rolled back or restored."
+            "Iceberg's bronze_trades_kraken lacks snapshot 8231550 (1,430 rows up to 2026-11-21 09:10:00 UTC), "
+            "which the ledger records: the table was rolled back or restored."
         )
         self.row(table, 32 * MINUTE, "halt", error=("ledger_ahead", message))
         self.row(table, 17 * MINUTE, "failure", error=("halted", f"{table} is halted since then: {message}"))
 
     def failing(self, table: str, attempts: int = 3) -> None:
-        """A table whose attempts fail."""
+        """Add a table whose attempts fail."""
         self.day(table, 20 * MINUTE)
         message = "ClickHouse at clickhouse.example.com:8123 can't be reached: connection refused."
         for attempt in range(attempts):
             self.row(table, (6 - attempt) * MINUTE, "failure", error=("clickhouse_connection", message))
 
     def catching_up(self, table: str) -> str:
-        """A table that was behind and has committed three chunks of the run that is at work; the run's id."""
+        """Add a table that was behind; its current run has committed three chunks. Returns the run's id."""
         self.day(table, 5 * HOUR)
         run, begin = self.run_id(timedelta()), self.now - 5 * HOUR - 5 * MINUTE
         for chunk in range(3):
@@ -124,13 +124,14 @@ class ToldTables:
         return run
 
     def audit(self, table: str, findings: Sequence[Finding], ago: timedelta = 20 * MINUTE, rows: int = 12) -> None:
-        """An audit of as many hours as there are findings, up to now."""
+        """Add an audit of as many hours as there are findings, up to now."""
         for number, finding in enumerate(reversed(findings)):
             end = self.now.replace(minute=0, second=0, microsecond=0) - number * HOUR
             self.session.execute(
-                "INSERT INTO offload_audits (pipeline_id, table_name, window_start, window_end, compared_from, compared_to, hot_rows, "
-                "hot_hash, cold_rows, cold_hash, finding, missing_rows, fingerprint, cold_source, source_uuid, audited_at, run_id) VALUES "
-                "(%(pipeline)s, %(table)s, %(start)s, %(end)s, %(start)s, %(end)s, 100, 1, 100, 1, %(finding)s, %(rows)s, 'f', 'data', "
+                "INSERT INTO offload_audits (pipeline_id, table_name, window_start, window_end, compared_from, "
+                "compared_to, hot_rows, hot_hash, cold_rows, cold_hash, finding, missing_rows, fingerprint, "
+                "cold_source, source_uuid, audited_at, run_id) VALUES (%(pipeline)s, %(table)s, %(start)s, %(end)s, "
+                "%(start)s, %(end)s, 100, 1, 100, 1, %(finding)s, %(rows)s, 'f', 'data', "
                 "'00000000-0000-0000-0000-000000000001', %(at)s, 'an audit')",
                 {
                     "pipeline": self.pipeline,
@@ -149,5 +150,5 @@ class ToldTables:
 
 
 def job_name(table: str, run: str) -> str:
-    """How a job of the offload shows in PostgreSQL while it works."""
+    """The name of a running job's session in PostgreSQL."""
     return f"offload {table} {run}"

@@ -1,4 +1,4 @@
-"""Hours of the offload in no time: ledger rows of cycles, and the looks of freshness DAG and callbacks, at times of the test's own."""
+"""Simulated hours of the offload: ledger rows of cycles, and the checks of the freshness DAG and the callbacks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from offload_airflow.notify.alerts import NotTold, tell
+from offload_airflow.notify.alerts import NotificationFailed, notify
 from offload_core.config.connections import PostgresConnection
 from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.ledger.session import connect
 from offload_ops.alerts.model import Cycles
-from offload_ops.table_state import Problem
+from offload_ops.table_state import Issue
 from tests.support.fakes.mail_server import MailServer
 from tests.support.ledger.week_of_ledger import DAY, MINUTE, PERIOD, WrittenLedger
 
@@ -25,33 +25,33 @@ DOWN = ("clickhouse_connection", "ClickHouse at ch:9000 can't be reached. Start 
 
 
 @dataclass
-class Watched:
-    """A pipeline of nine tables under watch.
+class MonitoredTables:
+    """A monitored pipeline of nine tables.
 
     Attributes:
-        written: its ledger.
-        cycles: how the offload's DAG does.
-        unheard: how often a channel could not be told.
+        ledger: its ledger.
+        cycles: the state of the offload's DAG.
+        failed_notifications: how often a channel could not be notified.
     """
 
-    written: WrittenLedger
+    ledger: WrittenLedger
     cycles: Cycles = field(default_factory=lambda: Cycles("iceberg_offload", last_started=NOON))
-    unheard: int = 0
+    failed_notifications: int = 0
 
     def begin(self, at: datetime = NOON) -> None:
-        """Tables that are a day old and were offloaded in the cycle that was due at this moment."""
+        """Add tables that are a day old and were offloaded in the cycle that was due at this moment."""
         for name in TABLES:
-            self.written.add(name, at - DAY, "init")
+            self.ledger.add(name, at - DAY, "init")
         self.cycle(at)
 
     def cycle(self, at: datetime, names: Iterable[str] = TABLES, *, seconds: int = 7, kind: str = "increment") -> None:
-        """A cycle that offloads these tables, one after another, each taking so many seconds."""
+        """Add a cycle that offloads these tables one after another, each in this many seconds."""
         for number, name in enumerate(TABLES, start=1):
             if name in set(names):
-                self.written.add(name, at + number * seconds * SECOND, kind, rows=0 if kind == "empty" else 10)
+                self.ledger.add(name, at + number * seconds * SECOND, kind, rows=0 if kind == "empty" else 10)
 
     def failing_cycle(self, at: datetime, error: tuple[str, str] = DOWN) -> None:
-        """A cycle in which every table uses up its three attempts, layer after layer, and each failed task calls back."""
+        """Add a cycle in which every table fails three times, layer after layer; each last failure calls back."""
         kind, message = error
         layers: dict[str, list[str]] = {}
         for table in DEFAULT_TABLES:
@@ -60,27 +60,27 @@ class Watched:
             for attempt in range(3):
                 for name in names:
                     moment = at + number * 3 * MINUTE + attempt * MINUTE
-                    self.written.add(name, moment, "failure", error_kind=kind, message=message)
+                    self.ledger.add(name, moment, "failure", error_kind=kind, message=message)
             for name in names:
-                self.look(at + number * 3 * MINUTE + 2 * MINUTE + SECOND, {name: Problem(kind, message, attempts=1)})
+                self.check(at + number * 3 * MINUTE + 2 * MINUTE + SECOND, {name: Issue(kind, message, attempts=1)})
 
-    def look(self, at: datetime, given_up: Mapping[str, Problem] | None = None) -> None:
-        """One look, as the freshness DAG or a callback takes it."""
+    def check(self, at: datetime, failed: Mapping[str, Issue] | None = None) -> None:
+        """Run one check, as the freshness DAG or a callback does."""
         try:
-            tell(at, given_up, lambda: self.cycles)
-        except NotTold:
-            self.unheard += 1
+            notify(at, failed, lambda: self.cycles)
+        except NotificationFailed:
+            self.failed_notifications += 1
 
-    def looks(self, start: datetime, end: datetime, every: timedelta = 5 * MINUTE) -> None:
-        """The freshness DAG's looks, some seconds after three minutes past and every five minutes from then on."""
+    def checks(self, start: datetime, end: datetime, every: timedelta = 5 * MINUTE) -> None:
+        """Run the freshness DAG's checks: the first just after minute 3, then one every five minutes."""
         at = start + 3 * MINUTE + 5 * SECOND
         while at < end:
-            self.look(at)
+            self.check(at)
             at += every
 
 
 def quarters(start: datetime, count: int) -> list[datetime]:
-    """When cycles are due."""
+    """The times at which cycles are due."""
     return [start + number * PERIOD for number in range(count)]
 
 
@@ -89,24 +89,24 @@ def configure_alerts(set_variable: Callable[[str, object], None], pipeline: str)
     """Sets the alerts' settings."""
 
     def configure(**settings: object) -> None:
-        known = {"pipeline_id": pipeline, "alert_recipients": [OPS], "page_recipients": [PAGER]}
-        set_variable("iceberg_offload_settings", {**known, **settings})
+        base = {"pipeline_id": pipeline, "alert_recipients": [OPS], "page_recipients": [PAGER]}
+        set_variable("iceberg_offload_settings", {**base, **settings})
 
     configure()
     return configure
 
 
 @pytest.fixture
-def watched(
+def monitored(
     connect_postgres: PostgresConnection, pipeline: str, configure_alerts: Callable[..., None], mails: MailServer
-) -> Iterator[Watched]:
+) -> Iterator[MonitoredTables]:
     """Nine tables that were offloaded at noon, and a mail server."""
     assert configure_alerts
     assert mails
     with connect(connect_postgres) as session:
-        found = Watched(WrittenLedger(session, pipeline))
-        found.begin()
-        yield found
+        tables = MonitoredTables(WrittenLedger(session, pipeline))
+        tables.begin()
+        yield tables
 
 
 def subjects(mails: MailServer) -> list[str]:

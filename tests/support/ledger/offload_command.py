@@ -1,4 +1,4 @@
-"""The operator's command inside the test's own process, over real servers.
+"""The operator's command in the test's own process, with real servers.
 
     from tests.support.ledger.offload_command import context, offload  # noqa: F401
 
@@ -21,20 +21,20 @@ from tests.support.stack.servers import HotTier
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
+class CommandResult:
+    """The result of a command."""
 
     status: int
     out: str
     err: str
 
 
-Offload = Callable[..., Ended]
+Offload = Callable[..., CommandResult]
 
 
 @pytest.fixture
 def context(servers: Connections, ledger_database: PostgresConnection, clickhouse: HotTier, pipeline: str) -> Context:
-    """The shipped tables in a pipeline of the test's own; ClickHouse has all of them, Iceberg none."""
+    """The shipped tables in the test's own pipeline. ClickHouse has all of them, Iceberg none."""
     iceberg = servers.iceberg.model_copy(
         update={
             "type": "jdbc",
@@ -49,16 +49,16 @@ def context(servers: Connections, ledger_database: PostgresConnection, clickhous
 
 @pytest.fixture
 def offload(context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Offload:
-    """Runs one command in this process as `offload` would."""
+    """Runs one command in this process, like `offload`."""
     monkeypatch.setenv("COLUMNS", "160")
 
-    def offload(*arguments: str, context: Context = context) -> Ended:
+    def offload(*arguments: str, context: Context = context) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["offload", *arguments])
         try:
             status = run(lambda: context)
         except SystemExit as end:
             status = int(end.code or 0)
         captured = capsys.readouterr()
-        return Ended(status, captured.out, captured.err)
+        return CommandResult(status, captured.out, captured.err)
 
     return offload

@@ -1,4 +1,4 @@
-"""A stack with trades around a midnight that has passed, offloaded by a backfill of the two quarters of an hour around it."""
+"""A stack with trades around a past midnight, offloaded by a backfill of the two quarters of an hour around it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from typing import Any
 
 from install.airflow_version import AIRFLOW_2
 from offload_core.config.tables import DEFAULT_TABLES
-from offload_core.ledger.ledger import Ledger, LedgerRow
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import LedgerRow
 from offload_core.ledger.session import connect
 from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.queries import format_time
 from offload_ops.tiers.cold_table import open_cold_table
-from tests.support.spark.world import wait_until
 from tests.support.stack.airflow_stack import DAG_ID, AirflowStack, started_stack
+from tests.support.waiting import wait_until
 
 BRONZE, SILVER, GOLD = "bronze_trades_binance", "silver_trades", "gold_ohlcv_1m"
 TABLES = (BRONZE, SILVER, GOLD)
-"""One table of each layer: what is tried here is the same for all nine."""
+"""One table of each layer. All nine behave the same here."""
 MINUTE = timedelta(minutes=1)
 PERIOD = 15 * MINUTE
 
 
 @dataclass
-class OffloadedPast:
-    """The stack and what tests do with its past.
+class PastLedger:
+    """The stack and its offloaded past.
 
     Attributes:
         midnight: the midnight in the middle (UTC).
-        backfilled: what the backfill over the empty cold tables answered.
+        backfilled: the output of the backfill over the empty cold tables.
     """
 
     stack: AirflowStack
@@ -42,20 +43,20 @@ class OffloadedPast:
 
     @property
     def span(self) -> tuple[str, str]:
-        """All trades' times, as options and confs take them."""
+        """The interval of all trades, as options and confs take it."""
         return (self.midnight - PERIOD).isoformat(), (self.midnight + 5 * MINUTE).isoformat()
 
     def run_id(self, start: datetime) -> str:
-        """The run of the interval that starts then."""
+        """The run of the interval that begins at `start`."""
         return self.stack.api.run_ids(DAG_ID)[start]
 
     def switch_on(self) -> None:
-        """Switch the DAG on, and let the run end that the scheduler then makes of the newest interval."""
+        """Switch the DAG on, and wait for the scheduler's run of the newest interval."""
         if self.stack.api.unpause(DAG_ID):
             switched_on(self.stack)
 
     def insert(self, rows: int, start: datetime) -> None:
-        """Put trades of two minutes into ClickHouse, now."""
+        """Insert trades of two minutes into ClickHouse now."""
         insert(self.stack, rows, start, start + 2 * MINUTE)
 
     def take(self, table: str, start: datetime) -> None:
@@ -63,7 +64,8 @@ class OffloadedPast:
         end = start + 2 * MINUTE
         with closing(ClickHouse(self.stack.connections.clickhouse)) as client:
             client.command(
-                f"ALTER TABLE {table} DELETE WHERE exchange_timestamp >= toDateTime64('{format_time(start)}', 6, 'UTC') "
+                f"ALTER TABLE {table} DELETE WHERE exchange_timestamp >= toDateTime64('{format_time(start)}', 6, "
+                "'UTC') "
                 f"AND exchange_timestamp < toDateTime64('{format_time(end)}', 6, 'UTC') SETTINGS mutations_sync = 2"
             )
 
@@ -85,12 +87,12 @@ class OffloadedPast:
         return {verdict["table"] for verdict in verdicts if verdict["verdict"] != "equal"}
 
     def summary(self, run_id: str) -> str:
-        """What the newest attempt of the run's closing task has said."""
+        """The log of the run's closing task."""
         return self.stack.task_log(run_id, "close_cycle")
 
 
 def switched_on(stack: AirflowStack) -> None:
-    """Let the scheduler's run of the newest interval end, of a DAG that has been switched on."""
+    """Wait for the scheduler's run of the newest interval, of a DAG that has been switched on."""
     wait_until(lambda: _newest_interval() in stack.api.run_ids(DAG_ID), "the scheduler to run the newest interval", 60)
     stack.finished(stack.api.run_ids(DAG_ID)[max(stack.api.run_ids(DAG_ID))])
 
@@ -100,20 +102,20 @@ def _newest_interval() -> datetime:
 
 
 def newest_quarter() -> datetime:
-    """The newest quarter of an hour that has begun."""
+    """The start of the current quarter of an hour."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
     return now - timedelta(minutes=now.minute % 15, seconds=now.second)
 
 
 def insert(stack: AirflowStack, rows: int, start: datetime, end: datetime) -> None:
-    """Put trades of a stretch of time into ClickHouse."""
+    """Insert trades of an interval into ClickHouse."""
     span = ["--from", start.isoformat(), "--to", end.isoformat()]
     stack.feed("history", "--exchange", "binance", "--rows", str(rows), *span)
 
 
 @contextmanager
-def offloaded_past(home: Path) -> Iterator[OffloadedPast]:
-    """The stack with its past, ended at the end; its DAG is paused, as the backfill has found it."""
+def past_ledger(home: Path) -> Iterator[PastLedger]:
+    """The stack with its past and a paused DAG, as it was before the backfill. It is stopped at the end."""
     now = datetime.now(timezone.utc)
     midnight = (now - timedelta(hours=2)).replace(hour=0, minute=0, second=0, microsecond=0)
     entries = [table.model_dump(mode="json") for table in DEFAULT_TABLES if table.name in TABLES]
@@ -121,14 +123,15 @@ def offloaded_past(home: Path) -> Iterator[OffloadedPast]:
         stack.environ["OFFLOAD_TABLES"] = json.dumps(entries)
         stack.api.set_variable("iceberg_offload_tables", json.dumps(entries))
         stack.api.wait_for_tasks(DAG_ID, 2 * len(TABLES) + 2, seconds=120)
-        is_airflow_3 = stack.layout.state_line is not AIRFLOW_2
+        is_airflow_3 = stack.layout.state_version is not AIRFLOW_2
         if is_airflow_3:
-            # Its backfills are the scheduler's work, and a DAG that is switched on first runs its newest interval: of empty tables.
+            # Its scheduler runs backfills, and a DAG that is switched on first runs its newest interval, here over
+            # empty tables.
             stack.keep_from_the_quarter_hour()
             stack.api.unpause(DAG_ID)
             switched_on(stack)
         insert(stack, 600, midnight - PERIOD, midnight + 5 * MINUTE)
-        past = OffloadedPast(stack, midnight, {})
+        past = PastLedger(stack, midnight, {})
         start, end = past.span
         past.backfilled = json.loads(stack.offload("backfill", "--from", start, "--to", end, "--yes", "--json"))
         if is_airflow_3:

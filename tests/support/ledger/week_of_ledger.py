@@ -1,4 +1,4 @@
-"""Weeks for reports: rows of the ledger with times of their own, and what Airflow would know."""
+"""Weeks for reports: ledger rows of any time, and the same weeks in Airflow."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from offload_core.config.tables import DEFAULT_TABLES
-from offload_core.ledger.history import AirflowHistory, Cycle
 from offload_core.ledger.session import LedgerConnection
 from offload_core.protocol.window import Interval
+from offload_ops.report.airflow_history import AirflowHistory, Cycle
 
 MONDAY = datetime(2026, 2, 16, tzinfo=timezone.utc)
 W08 = Interval(MONDAY, MONDAY + timedelta(days=7))
@@ -21,19 +21,19 @@ TABLES = [table for table in DEFAULT_TABLES if table.name in (BINANCE, SILVER, C
 
 @dataclass
 class WrittenLedger:
-    """Writes ledger rows of any time; `last_success` follows by itself, as the ledger's own writer has it."""
+    """Writes ledger rows of any time; `last_successful_run` and `failure_count` follow from the rows before."""
 
     session: LedgerConnection
     pipeline: str
 
     def add(self, table: str, at: datetime, kind: str = "increment", rows: int = 0, **values: object) -> None:
-        """One row: a step, or a failure or halt with its `error_kind` and `message`."""
+        """Add one row: a step, or a failure or halt with its `error_kind` and `message`."""
         status = {"failure": "failed", "halt": "halted", "init": "initialized", "resume": "initialized"}.get(
             kind, "success"
         )
         self.write(
-            f"VALUES (%(pipeline)s, %(table)s, %(at)s, %(kind)s, %(status)s, %(rows)s, %(at)s, {_SUCCESS}, %(error_kind)s, "
-            f"%(message)s, %(total)s, %(started_from)s, {_FAILURES})",
+            "VALUES (%(pipeline)s, %(table)s, %(at)s, %(kind)s, %(status)s, %(rows)s, %(at)s, "
+            f"{_SUCCESS}, %(error_kind)s, %(message)s, %(total)s, %(started_from)s, {_FAILURES})",
             {
                 **{name: None for name in ("error_kind", "message", "total", "started_from")},
                 **values,
@@ -42,7 +42,7 @@ class WrittenLedger:
         )
 
     def every_quarter(self, table: str, start: datetime, end: datetime, rows: int) -> None:
-        """A step every quarter of an hour, from `start` to `end`, itself not part of it."""
+        """Add a step every 15 minutes, from `start` up to but not including `end`."""
         self.write(
             "SELECT %(pipeline)s, %(table)s, moment, 'increment', 'success', %(rows)s, moment, moment, NULL, NULL, "
             "1000 + %(rows)s * row_number() OVER (ORDER BY moment), NULL, 0 "
@@ -51,15 +51,16 @@ class WrittenLedger:
         )
 
     def write(self, source: str, values: dict[str, Any]) -> None:
-        """INSERT from `source`."""
+        """Insert the rows of `source`, a VALUES list or a SELECT."""
         self.session.execute(
-            "INSERT INTO offload_watermarks (pipeline_id, table_name, created_at, kind, status, row_count, max_timestamp, "
-            f"last_successful_run, error_kind, last_error_message, total_records, started_from, failure_count) {source}",
+            "INSERT INTO offload_watermarks (pipeline_id, table_name, created_at, kind, status, row_count, "
+            "max_timestamp, last_successful_run, error_kind, last_error_message, total_records, started_from, "
+            f"failure_count) {source}",
             {"pipeline": self.pipeline, **values},
         )
 
     def ordinary_week(self, *tables: str, rows: int = 100, week: Interval = W08) -> None:
-        """Tables that are ten weeks old, and have been offloaded every quarter of an hour in this week and the one before."""
+        """Add tables that are ten weeks old and were offloaded every 15 minutes in this week and the one before."""
         for table in tables:
             self.add(table, week.start - 70 * DAY, "init")
             self.every_quarter(table, week.start - 7 * DAY, week.start, rows // 2)
@@ -68,7 +69,8 @@ class WrittenLedger:
 
 _SUCCESS = (
     "CASE WHEN %(status)s = 'success' AND %(kind)s NOT IN ('repair', 'restate') THEN %(at)s::timestamptz "
-    "ELSE (SELECT max(last_successful_run) FROM offload_watermarks WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s) END"
+    "ELSE (SELECT max(last_successful_run) FROM offload_watermarks "
+    "WHERE pipeline_id = %(pipeline)s AND table_name = %(table)s) END"
 )
 _FAILURES = (
     "CASE WHEN %(status)s IN ('failed', 'halted') THEN 1 + coalesce((SELECT failure_count FROM offload_watermarks "
@@ -84,7 +86,7 @@ def airflow_week(
     up_since: datetime | None = MONDAY - 3 * DAY,
     week: Interval = W08,
 ) -> AirflowHistory:
-    """What Airflow knows of a week in which all cycles but these succeeded."""
+    """A week in Airflow in which all cycles but these succeeded."""
     due = [week.start + number * PERIOD for number in range((week.end - week.start) // PERIOD)]
     return AirflowHistory(
         due=due,
@@ -95,25 +97,25 @@ def airflow_week(
     )
 
 
-def eventful(written: WrittenLedger) -> AirflowHistory:
+def eventful(ledger: WrittenLedger) -> AirflowHistory:
     """A week with an outage of four cycles, a failed cycle, retries, late rows, a restated interval and a halt."""
     outage = MONDAY + 2 * DAY
     for table, rows in ((BINANCE, 100), (SILVER, 200)):
-        written.add(table, MONDAY - 70 * DAY, "init")
-        written.every_quarter(table, MONDAY - 7 * DAY, MONDAY, rows // 2)
-        written.every_quarter(table, MONDAY, outage, rows)
-        written.every_quarter(table, outage + HOUR, W08.end, rows)
-    written.ordinary_week(CANDLES, rows=10)
-    written.add(BINANCE, MONDAY + 3 * DAY + 1 * MINUTE, "repair", rows=7)
-    written.add(SILVER, MONDAY + 3 * DAY + 1 * MINUTE, "repair", rows=7)
-    written.add(SILVER, MONDAY + 4 * DAY + 1 * MINUTE, "repair", rows=1_200)
-    written.add(SILVER, MONDAY + 4 * DAY + 2 * MINUTE, "restate", rows=5_000)
-    written.add(SILVER, MONDAY + 4 * DAY + 3 * MINUTE, "recovered", rows=3)
-    written.add(SILVER, MONDAY + 4 * DAY + 4 * MINUTE, "empty")
+        ledger.add(table, MONDAY - 70 * DAY, "init")
+        ledger.every_quarter(table, MONDAY - 7 * DAY, MONDAY, rows // 2)
+        ledger.every_quarter(table, MONDAY, outage, rows)
+        ledger.every_quarter(table, outage + HOUR, W08.end, rows)
+    ledger.ordinary_week(CANDLES, rows=10)
+    ledger.add(BINANCE, MONDAY + 3 * DAY + 1 * MINUTE, "repair", rows=7)
+    ledger.add(SILVER, MONDAY + 3 * DAY + 1 * MINUTE, "repair", rows=7)
+    ledger.add(SILVER, MONDAY + 4 * DAY + 1 * MINUTE, "repair", rows=1_200)
+    ledger.add(SILVER, MONDAY + 4 * DAY + 2 * MINUTE, "restate", rows=5_000)
+    ledger.add(SILVER, MONDAY + 4 * DAY + 3 * MINUTE, "recovered", rows=3)
+    ledger.add(SILVER, MONDAY + 4 * DAY + 4 * MINUTE, "empty")
     for minute in range(3):
-        written.add(BINANCE, MONDAY + DAY + minute * MINUTE, "failure", error_kind="clickhouse_connection")
-    written.add(BINANCE, MONDAY + DAY + 4 * MINUTE, "failure", error_kind="spark_out_of_memory")
-    written.add(CANDLES, W08.end - 1 * MINUTE, "halt", error_kind="cold_rows_lost", message="It lacks <b>10</b> rows.")
+        ledger.add(BINANCE, MONDAY + DAY + minute * MINUTE, "failure", error_kind="clickhouse_connection")
+    ledger.add(BINANCE, MONDAY + DAY + 4 * MINUTE, "failure", error_kind="spark_out_of_memory")
+    ledger.add(CANDLES, W08.end - 1 * MINUTE, "halt", error_kind="cold_rows_lost", message="It lacks <b>10</b> rows.")
     return airflow_week(
         missing=tuple(outage + number * PERIOD for number in range(4)), failed=(MONDAY + DAY,), restarts=6
     )

@@ -1,7 +1,4 @@
-"""A real Spark standalone cluster on loopback: a master and two workers, each a process of its own, from pyspark's distribution.
-
-with spark_cluster(folder) as cluster, cluster.used_by(monkeypatch): ...
-"""
+"""A real Spark standalone cluster on loopback: a master and two workers as processes, from pyspark's distribution."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ import psutil
 
 from devstack.stack.environment import exports
 from install.layout import Layout
-from tests.support.spark.world import MASTER_ENV, World, wait_until
+from tests.support.spark.world import MASTER_ENV, World
+from tests.support.waiting import wait_until
 
 _MASTER = re.compile(r"Starting Spark master at (spark://\S+)")
 _REGISTERED = "Successfully registered with master"
@@ -42,9 +40,9 @@ class Cluster:
     processes: tuple[subprocess.Popen[bytes], ...]
 
     def environ(self, folder: Path, **conf: str) -> dict[str, str]:
-        """What a job's environment needs besides: settings of Spark for this cluster, and a folder for the event log.
+        """Additional environment of a job: Spark's settings for this cluster, with the folder of the event log.
 
-        Every application gets one core of each worker, and begins when it has both.
+        Every application gets one core of each worker and starts when it has both.
         """
         settings = {
             "spark.cores.max": "2",
@@ -65,7 +63,7 @@ class Cluster:
         return {"SPARK_CONF_DIR": str(folder), "SPARK_LOCAL_IP": "127.0.0.1"}
 
     def executors(self) -> list[psutil.Process]:
-        """The living executors, whosoever they are."""
+        """The living executors of all applications."""
         found = []
         for process in self.processes:
             with suppress(psutil.NoSuchProcess):
@@ -74,7 +72,7 @@ class Cluster:
         return found
 
     def written(self) -> str:
-        """All that master, workers and executors have written, and the command lines of executors that live."""
+        """Everything that master, workers and executors have written, and the command lines of living executors."""
         files = [path for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".jar"]
         texts = [path.read_text(errors="replace") for path in files]
         return "\n".join([*texts, *(" ".join(executor.cmdline()) for executor in self.executors())])
@@ -88,20 +86,20 @@ def _is_executor(process: psutil.Process) -> bool:
 
 
 def events(folder: Path) -> list[dict[str, object]]:
-    """What the event logs in a job's folder tell, of one application after another."""
+    """The events in the event logs of a job's folder, one application after another."""
     lines = [line for path in sorted((folder / "events").iterdir()) for line in path.read_text().splitlines()]
     return [json.loads(line) for line in lines]
 
 
 @contextmanager
 def spark_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """Start one; it ends with the block, and its executors with it."""
+    """Start a cluster; it ends with the block, and so do its executors."""
     with ExitStack() as stack:
         log = folder / "master.log"
         address = ["--host", "127.0.0.1", "--port", "0", "--webui-port", "0"]
         master = stack.enter_context(_daemon("master.Master", address, log))
-        wait_until(lambda: _said(log, _MASTER) is not None or master.poll() is not None, "Spark's master")
-        url = _said(log, _MASTER)
+        wait_until(lambda: _search(log, _MASTER) is not None or master.poll() is not None, "Spark's master")
+        url = _search(log, _MASTER)
         assert url is not None, log.read_text()
         processes = [master]
         logs = [folder / f"worker-{number}.log" for number in range(workers)]
@@ -113,14 +111,14 @@ def spark_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
         yield Cluster(url, folder, tuple(processes))
 
 
-def _said(log: Path, pattern: re.Pattern[str]) -> str | None:
+def _search(log: Path, pattern: re.Pattern[str]) -> str | None:
     found = pattern.search(log.read_text())
     return found[1] if found else None
 
 
 @contextmanager
 def _daemon(name: str, arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A master or worker that knows nothing of this checkout: no Python path, no connection."""
+    """A master or worker without anything of this checkout: no Python path, no connection."""
     spark = exports(Layout.of_checkout())
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OFFLOAD_", "PYTHON", "SPARK_"))}
     environ = {
@@ -148,7 +146,7 @@ def _daemon(name: str, arguments: list[str], log: Path) -> Iterator[subprocess.P
 
 @contextmanager
 def kept_open(gate: Path) -> Iterator[None]:
-    """Let whoever waits for a failpoint's file go on, now and as long as the block lasts."""
+    """Let processes that wait at the failpoint with this file continue while the block runs."""
     is_over = threading.Event()
 
     def open_it() -> None:
@@ -164,11 +162,11 @@ def kept_open(gate: Path) -> Iterator[None]:
         thread.join()
 
 
-def spread(world: World, **settings: object) -> World:
+def distributed(world: World, **settings: object) -> World:
     """A world whose windows of more than ten rows go to the executors, as files of at most three rows."""
     return world.with_settings(**{"spread_rows": 10, "rows_per_file": 3, "spread_parallelism": 4, **settings})
 
 
 def environ_of(cluster: Cluster) -> Mapping[str, str]:
-    """What makes `World.submit` use a cluster."""
+    """The environment in which `World.submit` uses a cluster."""
     return {MASTER_ENV: cluster.master}

@@ -1,11 +1,11 @@
-"""What must be true after every fault, whatever it was."""
+"""Checks that must hold after every fault."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from offload_core.config.tables import TableConfig
-from offload_core.ledger.ledger import LedgerRow
+from offload_core.ledger.rows import LedgerRow
 from offload_core.protocol.marker import Marker
 from offload_ops.tiers.cold_table import open_cold_table
 from tests.support.spark.world import World
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 
 
 def assert_exact(world: World, table: TableConfig, rows: int | None = None) -> None:
-    """See that a table is exactly what it should be after a good run that followed a fault.
+    """Check that a table is exact after a successful run that followed a fault.
 
-    - Both sides have the same rows up to the watermark, by count and hash, which tells a row that is there twice; Iceberg has none past it.
-    - The newest ledger row with a snapshot and Iceberg's newest marker are of one commit: cursor, snapshot, record count.
-    - The record count in Iceberg's metadata is that of its files.
+    - Both tiers have the same rows up to the watermark, by count and hash, so no row is there twice; Iceberg has none
+      past it.
+    - The newest ledger row with a snapshot and Iceberg's newest marker belong to one commit: cursor, snapshot, record
+      count.
+    - The record count in Iceberg's metadata equals that of its files.
     - No attempt's branch is left.
 
     Args:
-        world: the servers, reached directly.
-        table: what to look at.
+        world: the servers, without a proxy.
+        table: the table to check.
         rows: how many rows the compared range must hold; None for any number.
     """
     world.require_equal(table, rows)
@@ -38,7 +40,7 @@ def assert_exact(world: World, table: TableConfig, rows: int | None = None) -> N
 
 
 def visible_rows(world: World, table: TableConfig) -> int:
-    """How many rows readers of the Iceberg table see now."""
+    """How many rows readers of the Iceberg table see."""
     return open_cold_table(world.connections.iceberg, table.target).scan().count()
 
 
@@ -48,7 +50,7 @@ def branches(cold: Table) -> set[str]:
 
 
 def newest_marker(world: World, cold: Table) -> tuple[Snapshot, Marker] | None:
-    """The newest of `main`'s ancestors with a marker of this pipeline, and that marker."""
+    """The newest snapshot of `main` with a marker of this pipeline, and that marker."""
     snapshot = cold.current_snapshot()
     while snapshot is not None:
         marker = Marker.from_summary(_summary(snapshot), world.settings.pipeline_id)
@@ -85,13 +87,13 @@ def _assert_one_commit(world: World, table: TableConfig, cold: Table) -> None:
         assert found is None, f"Iceberg has {found}, the ledger records no commit"
         return
     snapshot, marker = found
-    told = (commit.snapshot_id, commit.cursor, commit.total_records, commit.run_id)
-    held = (snapshot.snapshot_id, marker.cursor, int(_summary(snapshot)["total-records"]), marker.run_id)
-    assert told == held, "the ledger and Iceberg's newest marker are not of the same commit"
+    in_ledger = (commit.snapshot_id, commit.cursor, commit.total_records, commit.run_id)
+    in_iceberg = (snapshot.snapshot_id, marker.cursor, int(_summary(snapshot)["total-records"]), marker.run_id)
+    assert in_ledger == in_iceberg, "the ledger and Iceberg's newest marker belong to different commits"
     if _only_empty_since(valid, commit):
         assert valid[0].cursor == marker.cursor
 
 
 def _only_empty_since(valid: list[LedgerRow], commit: LedgerRow) -> bool:
-    """Whether nothing but empty windows was recorded after a commit, so that the watermark is still its cursor."""
+    """Whether only empty windows were recorded after a commit, so that the watermark is still its cursor."""
     return all(row.kind == "empty" for row in valid if row.id > commit.id)

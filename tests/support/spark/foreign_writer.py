@@ -1,7 +1,4 @@
-"""Somebody else who works on the Iceberg tables, with Spark SQL of their own.
-
-from tests.support.spark.foreign_writer import foreign, shared  # noqa: F401
-"""
+"""Another user of the Iceberg tables, who works on them with Spark SQL."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ from tests.support.spark.world import World, new_world
 
 
 class ForeignWriter:
-    """A Spark session that knows nothing of the offload."""
+    """A Spark session without any code of the offload."""
 
     def __init__(self, connection: Connection, catalog: str) -> None:
         self._connection = connection
         self._catalog = catalog
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
-        """Run one statement; its rows."""
+        """Run one statement and return its rows."""
         self._connection.send(statement)
         answer = self._connection.recv()
         assert isinstance(answer, list), f"{statement}: {answer}"
@@ -43,14 +40,15 @@ class ForeignWriter:
         return self.sql(f"CALL {self._catalog}.system.{procedure}(table => '{self.name(table)}'{rest})")
 
     def append_history(self, table: TableConfig, rows: int) -> None:
-        """Import rows that are older than everything ClickHouse ever held."""
+        """Insert rows that are older than everything that ClickHouse ever held."""
         self.sql(
             f"INSERT INTO {self.name(table)} "
-            f"SELECT id + 1000000, TIMESTAMP '2020-01-01' + make_interval(0, 0, 0, 0, 0, 0, id), id, 1 FROM range({rows})"
+            f"SELECT id + 1000000, TIMESTAMP '2020-01-01' + make_interval(0, 0, 0, 0, 0, 0, id), id, 1 "
+            f"FROM range({rows})"
         )
 
     def metadata_file(self, table: TableConfig) -> str:
-        """Where the table's newest metadata lies."""
+        """The location of the table's newest metadata."""
         (row,) = self.sql(f"SELECT file FROM {self.name(table)}.metadata_log_entries ORDER BY timestamp DESC LIMIT 1")
         return str(row["file"])
 
@@ -62,8 +60,8 @@ class ForeignWriter:
 
 @contextmanager
 def foreign_writer(world: World) -> Iterator[ForeignWriter]:
-    """Start the writer beside a world's servers; it ends with the block."""
-    with spark_process(world, "spark_sql.py") as connection:
+    """A writer with a world's servers; it ends with the block."""
+    with spark_process(world, "sql.py") as connection:
         yield ForeignWriter(connection, world.connections.iceberg.name)
 
 
@@ -73,7 +71,7 @@ _TABLES = 30
 
 @pytest.fixture(scope="session")
 def shared(servers: Connections, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatedTrades]:
-    """Tables of one world that a foreign writer knows too, so that it has to start only once."""
+    """Tables of one world that all tests share with one foreign writer, which is slow to start."""
     with new_world(servers, tmp_path_factory.mktemp("world")) as world:
         yield OperatedTrades(world, _TABLES)
 

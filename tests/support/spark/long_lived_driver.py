@@ -1,7 +1,7 @@
-"""Runs jobs one after another in one process, for whoever connects to a local socket: a Spark driver of the tests.
+"""A Spark driver of the tests that runs jobs one after another in one process, for the client of a local socket.
 
-Argument: the socket's path. A request is a pair: `run` with the command lines of offload jobs, which run at once, `maintain` with that of a
-maintenance, or `sql` with a statement of somebody who knows nothing of the offload.
+Argument: the socket's path. A request is a pair: `run` with the command lines of offload jobs, which run at once,
+`maintain` with the command line of a maintenance, or `sql` with a statement.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from offload_spark.runtime.session import start_session
 
 
 def answer(request: tuple[str, object], connections: Connections) -> object:
-    """How many rows each run published, the figures after a maintenance, a statement's rows; or the error's kind and text."""
+    """The rows that each run published, the measurements after a maintenance, or a statement's rows."""
     match request:
         case "run", list() as jobs:
             with ThreadPoolExecutor(len(jobs)) as pool:

@@ -11,7 +11,7 @@ from offload_core.jobs.arguments import JobArguments
 from offload_core.ledger.maintenance_log import MaintenanceLog, MaintenanceRecord
 from offload_core.ledger.session import connect
 from offload_ops.tiers.cold_table import open_cold_table
-from tests.support.spark.world import JobResult, World
+from tests.support.spark.world import FinishedJob, World
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -23,26 +23,26 @@ def start_maintenance(world: World, table: TableConfig, run_id: str = "maintenan
     return world.submit(application, JobArguments(table, world.settings, run_id=run_id).to_argv())
 
 
-def maintain(world: World, table: TableConfig) -> JobResult:
-    """Run it to its end, whatever that is."""
+def maintain(world: World, table: TableConfig) -> FinishedJob:
+    """Run the maintenance job until it ends, successfully or not."""
     return world.finish(start_maintenance(world, table))
 
 
 def maintain_well(world: World, table: TableConfig) -> MaintenanceRecord:
-    """Run it to its end, which must be a good one; what it recorded."""
+    """Run the maintenance job, which must succeed; returns what it recorded."""
     result = maintain(world, table)
     assert result.status == 0, result.output
     return newest_record(world, table)
 
 
 def newest_record(world: World, table: TableConfig) -> MaintenanceRecord:
-    """What the last maintenance of a table recorded."""
+    """The record of a table's last maintenance."""
     with connect(world.connections.postgres) as session:
         return MaintenanceLog(session, world.settings.pipeline_id).newest()[table.name]
 
 
 def cold(world: World, table: TableConfig) -> Table:
-    """The table as pyiceberg reads it."""
+    """The Iceberg table in pyiceberg."""
     return open_cold_table(world.connections.iceberg, table.target)
 
 

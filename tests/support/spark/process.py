@@ -1,4 +1,4 @@
-"""Spark applications of the tests that live longer than one job and are spoken to over a local socket."""
+"""Spark applications of the tests that live longer than one job and serve a local socket."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from threading import Thread
 
-from tests.support.spark.world import JOB_SECONDS, World, wait_until
+from tests.support.spark.world import JOB_SECONDS, World
+from tests.support.waiting import wait_until
 
 
 @contextmanager
 def spark_process(world: World, script: str, java_options: str = "") -> Iterator[Connection]:
-    """Start one of this folder's applications beside a world's servers, and connect to it; it ends with the block."""
+    """Start one of this folder's applications with a world's servers, and connect to it; it ends with the block."""
     socket = world.folder / f"{Path(script).stem}.socket"
     job = world.submit(str(Path(__file__).with_name(script)), [str(socket)], java_options=java_options)
     printed: list[str] = []
-    # Spark waits for whoever reads what it prints.
+    # Spark blocks unless its output is read.
     reader = Thread(target=lambda: printed.extend(job.stdout or ()))
     reader.start()
     try:

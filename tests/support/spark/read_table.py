@@ -1,4 +1,4 @@
-"""Reads an Iceberg table with Spark and prints its rows as JSON: a Spark job of the tests.
+"""A Spark job of the tests that reads an Iceberg table and prints its rows as JSON.
 
 Arguments: table (`cold.trades`) and a filter in Spark SQL. Every value is printed as text that keeps all its digits.
 """
@@ -16,7 +16,7 @@ from offload_spark.runtime.session import start_session
 
 
 def text(value: object) -> object:
-    """A value as JSON that loses nothing."""
+    """A value as JSON, without any loss."""
     if isinstance(value, datetime):
         # With the session in UTC, Spark hands timestamps over as local time of this process, without a zone.
         return value.astimezone(timezone.utc).isoformat(timespec="microseconds")

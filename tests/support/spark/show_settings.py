@@ -1,4 +1,4 @@
-"""Reads a table with Spark, then prints what Spark's pages show of its settings: a Spark job of the tests. Argument: the table."""
+"""A Spark job of the tests that reads a table and prints the settings that Spark's UI shows. Argument: the table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A month of the offload in an hour: the same code, with the time of the rows' own and one long-lived process for all runs.
+"""A month of the offload in an hour: the same code with simulated time, and one long-lived process for all runs.
 
-Three tables, one of each layer. Time is that of the rows and of the runs' intervals; ClickHouse's clock goes on as it does, so the
-retention is set to what it would be at the simulated time.
+There are three tables, one of each layer. Rows and intervals have simulated time. ClickHouse's clock is real, so its
+retention is set to match the simulated time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from offload_core.config.tables import TableConfig
 from offload_core.jobs.arguments import JobArguments
-from offload_core.maintenance import Figures, closed_before, partition_start
+from offload_core.maintenance import TableStats, closed_before
 from offload_core.protocol.plan import RunMode
 from offload_ops.audit.compare import TableAudit
 from offload_ops.tiers.cold_table import open_cold_table
@@ -33,23 +33,23 @@ BUFFER = timedelta(minutes=5)
 TRADES_PER_CYCLE = 12
 LATE_SHARE = 0.01
 LATEST = 16
-"""How many cycles a trade is late at most: no more than the audit looks back."""
+"""The largest delay of a trade in cycles; the audit covers it."""
 SNAPSHOTS = 96
-"""How many snapshots a table keeps: those of a day."""
+"""How many snapshots a table keeps: one day's."""
 RETENTION = timedelta(days=7)
 TABLES = ("bronze_trades_binance", "silver_trades", "gold_ohlcv_15m")
 
 
 @dataclass
 class Simulation:
-    """The hot tier's feed, the runs and the clock of a simulated stretch of time.
+    """The hot tier's feed, the runs and the clock of a simulated period.
 
     Attributes:
         world: the servers, with the shipped hot tier.
         driver: the long-lived Spark driver.
-        start: when the simulated time begins (UTC); `now` is how far it is.
-        late: trades that have not arrived yet: their cycle of arrival and their number.
-        arrived_late: how many came late; `late_since_audit` of them since the last audit of all tables.
+        start, now: beginning and current moment of the simulated time (UTC).
+        late: trades that have not arrived yet: moment of arrival, and number.
+        arrived_late: how many trades were late; `late_since_audit` of them since the last audit of all tables.
     """
 
     world: World
@@ -68,14 +68,14 @@ class Simulation:
         return [self.world.table(name) for name in TABLES]
 
     def cycle(self) -> None:
-        """Fifteen minutes of trades, and then the run of each table, all at once."""
+        """Insert fifteen minutes of trades, then run all tables at once."""
         self._arrive()
         begin, self.now = self.now, self.now + CYCLE
-        # As the scheduler: the run of an interval starts when it is over; the rows of the last minutes belong to the next one.
+        # As in Airflow, a run starts at the end of its interval; the last minutes' rows belong to the next run.
         self._run(self.tables, RunMode.OFFLOAD, begin, self.now)
 
     def run(self, table: TableConfig, mode: RunMode, start: datetime, end: datetime) -> int:
-        """One run of one table, which must succeed; how many rows it published."""
+        """Run one table, which must succeed; returns how many rows it published."""
         (rows,) = self._run([table], mode, start, end)
         return rows
 
@@ -87,17 +87,17 @@ class Simulation:
         return rows
 
     def audit(self, table: TableConfig) -> TableAudit:
-        """What the hourly audit of a table finds now."""
+        """Audit a table as the hourly audit does."""
         return audit(self.world, table, run_id=f"audit {self.now:%F %R}")
 
-    def maintain(self, table: TableConfig) -> Figures:
-        """The daily maintenance of a table, and its figures after it. Iceberg's own times are those of the real present."""
-        figures = self._ask("maintain", JobArguments(table, self.world.settings, run_id=f"{self.now:%F}").to_argv())
-        assert isinstance(figures, Figures)
-        return figures
+    def maintain(self, table: TableConfig) -> TableStats:
+        """Maintain a table as the daily maintenance does; returns its measurements. Iceberg's own times are real."""
+        stats = self._ask("maintain", JobArguments(table, self.world.settings, run_id=f"{self.now:%F}").to_argv())
+        assert isinstance(stats, TableStats)
+        return stats
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
-        """A statement of somebody else who works on the Iceberg tables; its rows."""
+        """Run another user's statement on the Iceberg tables; returns its rows."""
         rows = self._ask("sql", statement)
         assert isinstance(rows, list)
         return rows
@@ -111,18 +111,18 @@ class Simulation:
         return open_cold_table(self.world.connections.iceberg, table.target)
 
     def files_per_closed_partition(self, table: TableConfig) -> dict[datetime, int]:
-        """How many data files each partition has that no run will write to any more, by its start."""
+        """How many data files each closed partition has, by the partition's start."""
         with self.world.ledger() as ledger:
             watermark = ledger.cursor(table.name).timestamp
         closed = closed_before(table, self.world.settings, watermark, self.now)
         found = {
-            partition_start(table.partition, next(iter(row["partition"].values()))): int(row["file_count"])
+            table.partition.start_of(next(iter(row["partition"].values()))): int(row["file_count"])
             for row in self.cold(table).inspect.partitions().to_pylist()
         }
         return {start: files for start, files in found.items() if table.partition.next(start) <= closed}
 
     def insert_late(self, age: timedelta, count: int) -> None:
-        """Trades that should have come so long ago, besides those that the feed has come late."""
+        """Insert trades of an earlier moment, in addition to the feed's late trades."""
         first = int((self.now - age - self.start) / CYCLE) * TRADES_PER_CYCLE
         self._insert(list(range(first, first + count)), offset=1)
         self._count_late(count)
@@ -138,7 +138,7 @@ class Simulation:
         return answer
 
     def expire(self) -> None:
-        """What TTL does once a day: the hot tier keeps a week of bronze trades."""
+        """Expire bronze trades that are older than a week, as TTL does once a day."""
         floor = self.now - RETENTION
         age = datetime.now(timezone.utc) - floor
         hours = math.ceil(age / timedelta(hours=1))
@@ -164,13 +164,13 @@ class Simulation:
         self._insert(numbers + due)
 
     def _insert(self, numbers: list[int], *, offset: int = 0) -> None:
-        """Insert trades by their number, which fixes their time and values; an offset (microseconds) makes them others."""
+        """Insert trades by number, which determines time and values; an offset (microseconds) makes others."""
         step = int(CYCLE / TRADES_PER_CYCLE / timedelta(microseconds=1))
         self.world.hot.command(
             "INSERT INTO bronze_trades_binance "
             "(symbol, trade_id, side, price, quantity, exchange_timestamp, sequence_number) "
-            f"SELECT ['BTCUSDT', 'ETHUSDT'][1 + n % 2], toString(n + {offset} * 1000000000), if(n % 3 = 0, 'buy', 'sell'), "
-            "toDecimal128(100 + n % 997, 8), toDecimal128(1 + n % 7, 8), "
+            f"SELECT ['BTCUSDT', 'ETHUSDT'][1 + n % 2], toString(n + {offset} * 1000000000), "
+            "if(n % 3 = 0, 'buy', 'sell'), toDecimal128(100 + n % 997, 8), toDecimal128(1 + n % 7, 8), "
             f"toDateTime64('{self.start:%F %T}', 6, 'UTC') + toIntervalMicrosecond(n * {step} + {offset}), n "
             f"FROM (SELECT arrayJoin({numbers}) AS n)"
         )
@@ -178,7 +178,7 @@ class Simulation:
 
 @contextmanager
 def simulation(world: World, days: int) -> Iterator[Simulation]:
-    """A simulation that ends, with all its rows, before ClickHouse's present."""
+    """A simulation whose rows all lie in the real past."""
     today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     start = today - timedelta(days=days + 1)
     world.create_hot_tier()
@@ -188,11 +188,11 @@ def simulation(world: World, days: int) -> Iterator[Simulation]:
             "SETTINGS materialize_ttl_after_modify = 0"
         )
     world.init(*(world.table(name) for name in TABLES))
-    # No view of candles that nobody offloads here.
+    # Candles that are not offloaded here need no view.
     for view in hot_views(world):
         if view.startswith("ohlcv_") and not view.startswith("ohlcv_15m"):
             world.hot.command(f"DROP VIEW {view}")
-    # Unlike a job, this process lives long enough for a JVM that compiles well.
+    # Unlike a job, this process lives long enough to benefit from the JVM's optimizing compiler.
     with spark_process(world, "long_lived_driver.py", "-XX:TieredStopAtLevel=4") as driver:
         yield Simulation(world, driver, start, random.Random(1), start)  # noqa: S311 - not for secrets
 

@@ -1,4 +1,4 @@
-"""Runs SQL in Spark for whoever connects to a local socket, until that one hangs up: a Spark job of the tests.
+"""A Spark job of the tests that runs SQL for the client of a local socket until the client disconnects.
 
 Argument: the socket's path.
 """
@@ -14,7 +14,7 @@ from offload_spark.runtime.session import start_session
 
 
 def main() -> None:
-    """Answer each statement with its rows as dictionaries, or with the error's text."""
+    """Answer each statement with its rows as dictionaries, or with the text of the error."""
     session = start_session(load_connections(os.environ).iceberg)
     with Listener(sys.argv[1]) as listener, listener.accept() as peer:
         while True:

@@ -1,21 +1,15 @@
-"""A whole offload in small: a hot tier, a ledger, a catalog and a warehouse of a test's own, and the real Spark job to run on them.
-
-from tests.support.spark.world import world  # noqa: F401
-"""
+"""A small installation of its own for a test: hot tier, ledger, catalog, warehouse, and the real Spark job."""
 
 from __future__ import annotations
 
 import atexit
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -35,49 +29,55 @@ from offload_core.failpoints import FAILPOINT_ENV, PAUSE_FILE_ENV
 from offload_core.jobs import shared_jvm, spark_submit
 from offload_core.jobs.arguments import JobArguments
 from offload_core.ledger.ddl import statements
-from offload_core.ledger.ledger import Ledger, LedgerRow
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import LedgerRow
 from offload_core.ledger.session import connect
 from offload_core.protocol.plan import RunMode
 from offload_core.protocol.window import Cursor
 from offload_core.source.clickhouse import ClickHouse
 from offload_ops.tiers.verify import Verdict, verify
 from tests.support.checkout import CHECKOUT
+from tests.support.reaper import run_folder
 from tests.support.stack.servers import clickhouse_database, postgres_database, unique_name
+from tests.support.waiting import wait_until
 
 JOB_SECONDS = 240
 MASTER_ENV = "OFFLOAD_TEST_SPARK_MASTER"
-"""Spark master of the jobs, for running the suite against a cluster (client mode); its warehouse must be one that the cluster reaches."""
+"""Spark master of the jobs, to run the suite on a cluster (client mode). The cluster must reach the warehouse."""
 
 
+_LOCAL = "local[2]"
+_INIT = str(Path(__file__).parent / "shared_init" / "offload_init.py")
+"""Only its neighbour `offload_shared.py` exists and is run."""
 _LEFT_OUT = ("OFFLOAD_", "PYTHONPATH", "PYTEST_")
 
 
 @cache
 def _common_share() -> Path:
-    """A folder for the applications that this test process' jobs share."""
-    folder = Path(tempfile.mkdtemp(prefix="offload-share-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    """The folder of the applications that all jobs of this test process share."""
+    folder = run_folder() / "spark"
+    folder.mkdir(mode=0o700)
     atexit.register(shared_jvm.stop_all, folder)
     return folder
 
 
 @dataclass(frozen=True)
-class JobResult:
-    """How a job ended: its exit status (negative: the signal) and all it printed."""
+class FinishedJob:
+    """A job that has ended, with its exit status (negative: the signal) and its output."""
 
     status: int
     output: str
 
     @property
     def error(self) -> dict[str, object]:
-        """What the job's last line says of its error."""
+        """The error in the job's last line."""
         line = next(line for line in self.output.splitlines() if line.startswith("OFFLOAD_ERROR "))
         report: dict[str, object] = json.loads(line.removeprefix("OFFLOAD_ERROR "))
         return report
 
     @property
     def answer(self) -> dict[str, Any]:
-        """The JSON object that a script has printed last; a warning of Spark's may have come behind it."""
+        """The last JSON object that a script has printed; warnings from Spark may follow it."""
         line = next(line for line in reversed(self.output.splitlines()) if line.startswith("{"))
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -85,7 +85,7 @@ class JobResult:
 
 @dataclass
 class World:
-    """Servers' corners that belong to one test, and what a test does with them."""
+    """The databases and the warehouse of one test, and what a test does with them."""
 
     connections: Connections
     hot: ClickHouse
@@ -98,7 +98,7 @@ class World:
 
     @property
     def warehouse(self) -> Path:
-        """The folder of the Iceberg tables; only where the warehouse is a local one."""
+        """The folder of the Iceberg tables, if the warehouse is local."""
         return Path(urlparse(self.connections.iceberg.warehouse).path)
 
     def table(self, name: str) -> TableConfig:
@@ -106,21 +106,26 @@ class World:
         return next(table for table in DEFAULT_TABLES if table.name == name)
 
     def create_hot_tier(self) -> None:
-        """Make the shipped ClickHouse tables."""
+        """Create the shipped ClickHouse tables."""
         for statement in statements(CHECKOUT / "include" / "sql" / "clickhouse"):
             self.hot.command(statement)
 
     def init(self, *tables: TableConfig) -> None:
-        """Make the Iceberg tables and the first watermarks, with `offload init`."""
-        listed = json.dumps([table.model_dump(mode="json") for table in tables])
-        self.offload("init", environ={"OFFLOAD_TABLES": listed})
+        """Create the Iceberg tables and the first watermarks as `offload init` does, in a shared application."""
+        with self.ledger() as ledger:
+            ledger.create(CHECKOUT / "include" / "sql" / "postgres")
+            listed = json.dumps([table.model_dump(mode="json") for table in tables])
+            result = self.finish(self._sharing().submit(_INIT, [listed], master=_LOCAL))
+            assert result.status == 0, result.output
+            for table in tables:
+                ledger.initialize(table.name)
 
     def offload(self, *arguments: str, environ: dict[str, str] | None = None, status: int = 0) -> str:
         """Run the operator's command; its exit status must be `status`."""
         return self.command([str(CHECKOUT / "bin" / "offload"), *arguments], environ=environ, status=status)
 
     def command(self, command: Sequence[str], *, environ: dict[str, str] | None = None, status: int = 0) -> str:
-        """Run a command beside these servers; its exit status must be `status`."""
+        """Run a command with these servers' connections; its exit status must be `status`."""
         python_path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "plugins")])
         result = subprocess.run(
             command,
@@ -134,7 +139,7 @@ class World:
         return result.stdout + result.stderr
 
     def environ(self) -> dict[str, str]:
-        """What a shell beside these servers has; the connections, passwords included, stay out of every command line."""
+        """The environment of a command: it has the connections, so that passwords are on no command line."""
         layout = Layout.of_checkout()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
         spark = {name: value for name, value in exports(layout).items() if name != "OFFLOAD_CONNECTIONS_FILE"}
@@ -162,14 +167,20 @@ class World:
         return self.submit(application, arguments.to_argv(), environ=environ, java_options=java_options)
 
     def submit(
-        self, application: str, argv: Sequence[str], *, environ: dict[str, str] | None = None, java_options: str = ""
+        self,
+        application: str,
+        argv: Sequence[str],
+        *,
+        environ: dict[str, str] | None = None,
+        java_options: str = "",
+        master: str = "",
     ) -> subprocess.Popen[str]:
-        """Start a Python application under spark-submit."""
+        """Start a Python application under spark-submit, by default on the suite's master."""
         env = {**self.environ(), **(environ or {})}
         command = [
             str(Path(env["OFFLOAD_SPARK_HOME"], "bin", "spark-submit")),
             "--master",
-            os.environ.get(MASTER_ENV, "local[2]"),
+            master or os.environ.get(MASTER_ENV, _LOCAL),
         ]
         for key, value in spark_submit.configuration(env, s3=self.connections.iceberg.is_in_s3).items():
             command += [
@@ -190,33 +201,37 @@ class World:
             start_new_session=True,
         )
 
-    def finish(self, job: subprocess.Popen[str]) -> JobResult:
-        """Wait for a job; one that hangs is killed with its whole group."""
+    def finish(self, job: subprocess.Popen[str]) -> FinishedJob:
+        """Wait for a job to end; a job that hangs is killed with its whole process group."""
         try:
             output, _ = job.communicate(timeout=JOB_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(job.pid, signal.SIGKILL)
             raise
-        return JobResult(job.returncode, output)
+        return FinishedJob(job.returncode, output)
 
-    def run(self, table: TableConfig, **options: object) -> JobResult:
-        """Run the Spark job of one table to its end, whatever that is."""
-        return self.finish(self.start(table, **options))  # type: ignore[arg-type]
+    def run(self, table: TableConfig, **options: object) -> FinishedJob:
+        """Run the Spark job of one table until it ends, successfully or not.
 
-    def run_well(self, table: TableConfig, **options: object) -> JobResult:
-        """Run the Spark job of one table, which must succeed, as Airflow does on its own worker: in an application that jobs share."""
+        Jobs share one application, as they do in Airflow, unless they get an environment or a JVM of their own.
+        """
         own = self.keep_seconds or "environ" in options or "java_options" in options
-        result = (self if own else replace(self, keep_seconds=60.0, share=_common_share())).run(table, **options)
+        world = self if own else self._sharing()
+        return world.finish(world.start(table, **options))  # type: ignore[arg-type]
+
+    def run_well(self, table: TableConfig, **options: object) -> FinishedJob:
+        """Run the Spark job of one table, which must succeed."""
+        result = self.run(table, **options)
         assert result.status == 0, result.output
         return result
 
-    def run_armed(self, table: TableConfig, failpoint: str, **options: object) -> JobResult:
+    def run_armed(self, table: TableConfig, failpoint: str, **options: object) -> FinishedJob:
         """Run the job with an armed failpoint, for example `after-publish:kill`."""
         return self.run(table, environ={FAILPOINT_ENV: failpoint}, **options)
 
     @contextmanager
     def paused(self, table: TableConfig, point: str, **options: object) -> Iterator[subprocess.Popen[str]]:
-        """A job that waits at a failpoint while the block runs, and goes on behind it."""
+        """A job that waits at a failpoint while the block runs, and continues after it."""
         waiting = self.folder / f"paused-{uuid.uuid4().hex}"
         environ = {FAILPOINT_ENV: f"{point}:pause", PAUSE_FILE_ENV: str(waiting)}
         job = self.start(table, environ=environ, **options)  # type: ignore[arg-type]
@@ -248,36 +263,32 @@ class World:
             ledger.reset(table.name, cursor)
 
     def compare(self, table: TableConfig) -> Verdict:
-        """Both sides up to the watermark, by count and hash."""
+        """Compare both tiers up to the watermark, by count and hash."""
         with self.ledger() as ledger:
             return verify(self.hot, self.connections, table, ledger.cursor(table.name))
 
     def require_equal(self, table: TableConfig, rows: int | None = None) -> None:
-        """See that the cold tier holds exactly the hot tier's rows, and how many those are."""
+        """Check that the cold tier holds exactly the hot tier's rows, and that there are `rows` of them."""
         verdict = self.compare(table)
         assert verdict.equal, verdict
         assert rows is None or verdict.cold.rows == rows, verdict
+
+    def _sharing(self) -> World:
+        """The same world, whose jobs share an application with those of all other worlds."""
+        return replace(self, keep_seconds=60.0, share=_common_share())
 
     def with_settings(self, **values: object) -> World:
         """The same world with other settings."""
         return replace(self, settings=Settings.model_validate({**self.settings.model_dump(), **values}))
 
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Poll a condition until it holds."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"still waiting for {what}"
-        time.sleep(0.05)
-
-
 @contextmanager
 def new_world(servers: Connections, folder: Path) -> Iterator[World]:
-    """A world of its own: databases in ClickHouse and PostgreSQL, dropped at the end, and a warehouse in `folder`."""
+    """A world with databases in ClickHouse and PostgreSQL, which are dropped at the end, and files in `folder`."""
     with ExitStack() as stack:
         hot = stack.enter_context(clickhouse_database(servers.clickhouse, "offload_test"))
         ledger = stack.enter_context(postgres_database(servers.postgres, "offload_test"))
-        # ClickHouse reads Iceberg only below the folder it was given for files, which is the stack's warehouse.
+        # ClickHouse reads Iceberg only below its own folder for files, which is the stack's warehouse.
         warehouse = f"{servers.iceberg.warehouse}/{unique_name('test')}"
         iceberg = servers.iceberg.model_copy(
             update={
@@ -294,5 +305,5 @@ def new_world(servers: Connections, folder: Path) -> Iterator[World]:
 @pytest.fixture
 def world(servers: Connections, tmp_path: Path) -> Iterator[World]:
     """A world for one test."""
-    with new_world(servers, tmp_path) as made:
-        yield made
+    with new_world(servers, tmp_path) as world:
+        yield world

@@ -1,7 +1,7 @@
-"""An Airflow of the tests' own. Each conftest.py imports this before Airflow, which reads its environment only once.
+"""The tests' own Airflow. Each conftest.py imports this before Airflow, which reads its environment only once.
 
-Its home is the folder that tests/conftest.py made, its database SQLite in there. Take the fixture `airflow_database` where Variables,
-Connections, pools or runs are stored.
+Its home is the folder that tests/conftest.py has created, and its database is an SQLite file there. Tests that store
+Variables, Connections, pools or runs use the fixture `airflow_database`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FERNET_KEY = base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The variables that give a process this Airflow and keep out whatever else is on the machine."""
+    """The environment variables that give a process this Airflow, independent of the rest of the machine."""
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(home / "airflow.cfg"),
@@ -40,19 +40,17 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def process_environment(home: Path) -> dict[str, str]:
-    """The whole environment for a process with an Airflow in `home`."""
+    """The complete environment of a process with an Airflow in `home`."""
     foreign = ("AIRFLOW", "PYTHON", "OFFLOAD_CONNECTIONS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, **environment(home)}
 
 
 if "airflow" in sys.modules:
-    raise RuntimeError(
-        "Airflow was imported before tests.support.stack.airflow_home: it would use somebody's real database."
-    )
+    raise RuntimeError("Airflow was imported before tests.support.stack.airflow_home, so it would use a real database.")
 
 HOME = Path(os.environ["AIRFLOW_HOME"])
-"""A folder of this run's own, made by tests/conftest.py."""
+"""A folder for this test run, created by tests/conftest.py."""
 os.environ.update(environment(HOME))
 
 
@@ -64,7 +62,7 @@ def airflow_database() -> None:
 
 @pytest.fixture
 def set_variable(request: pytest.FixtureRequest) -> Iterator[Callable[[str, object], None]]:
-    """Sets Airflow Variables for one test: text as it is, anything else as JSON."""
+    """Sets Airflow Variables for one test: strings unchanged, anything else as JSON."""
     request.getfixturevalue("airflow_database")
     from airflow.models.variable import Variable
 

@@ -1,4 +1,4 @@
-"""What tests ask of Airflow that its two lines, 2.11 and 3, have in their own ways."""
+"""What tests need from Airflow that differs between 2.11 and 3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pendulum
 
 AIRFLOW_3 = not importlib.metadata.version("apache-airflow").startswith("2.")
 
-LINE_PLUGIN = (
+VERSION_MODULES = (
     [
         "offload_airflow.compat.v3",
         "offload_airflow.compat.v3.plugin",
@@ -23,33 +23,33 @@ LINE_PLUGIN = (
     if AIRFLOW_3
     else ["offload_airflow.compat.v2", "offload_airflow.compat.v2.plugin"]
 )
-"""What the plugin file imports of its line's own."""
+"""The modules of the installed version that the plugin file imports."""
 
 
 def environment() -> dict[str, str]:
-    """Variables that only one line knows."""
+    """Environment variables that only one version knows."""
     if AIRFLOW_3:
-        # A DAG that a test has changed is another one at once.
+        # Store a DAG that a test has changed at once.
         return {"AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0"}
     return {"AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True"}
 
 
 DAG_BAG = "airflow.dag_processing.dagbag" if AIRFLOW_3 else "airflow.models.dagbag"
-"""The module that has the class DagBag."""
+"""The module with the class DagBag."""
 
 
 def parsed() -> Any:
-    """All of the package's DAG files, parsed anew: an Airflow DagBag."""
+    """An Airflow DagBag with all DAG files of the package, parsed again."""
     return importlib.import_module(DAG_BAG).DagBag()
 
 
 def failure_callbacks(task: Any) -> Sequence[Callable[..., None]]:
-    """What is called when a task has failed for good."""
+    """The callbacks for a task that has failed for good."""
     return _callbacks(task.on_failure_callback)
 
 
 def retry_callbacks(task: Any) -> Sequence[Callable[..., None]]:
-    """What is called when a task will be tried again."""
+    """The callbacks for a task that will be retried."""
     return _callbacks(task.on_retry_callback)
 
 
@@ -58,7 +58,7 @@ def _callbacks(value: Any) -> Sequence[Callable[..., None]]:
 
 
 def due_runs(dag: Any, start: datetime, end: datetime) -> list[Any]:
-    """What the scheduler would start between two moments: objects with `run_after` and `data_interval`."""
+    """The runs that the scheduler would start between two moments: objects with `run_after` and `data_interval`."""
     if not AIRFLOW_3:
         return list(dag.iter_dagrun_infos_between(pendulum.instance(start), pendulum.instance(end)))
     return list(scheduler_side(dag).iter_dagrun_infos_between(pendulum.instance(start), pendulum.instance(end)))
@@ -79,23 +79,26 @@ def schedule(dag: Any) -> str:
 
 
 def lateness(dag: Any) -> Mapping[str, timedelta]:
-    """After how long what is late: tasks of 2.11 by id, runs of 3 by what they are counted from; empty where nothing is."""
+    """The time limits for being late.
+
+    In 2.11 they belong to tasks, by id. In 3 they belong to runs, by the name of their reference.
+    """
     if not AIRFLOW_3:
         return {task.task_id: task.sla for task in dag.tasks if task.sla is not None}
     return {alert.reference.reference_name: alert.interval for alert in dag.deadline or []}
 
 
 def migrate() -> None:
-    """Make Airflow's own database."""
+    """Create Airflow's own database."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Airflow's own dependencies hold against each other
+        warnings.simplefilter("ignore")  # warnings of Airflow's dependencies about each other
         from airflow.utils import db
 
         db.initdb()
 
 
 def late_callback(dag: Any) -> str:
-    """The dotted path of what is called when something is late."""
+    """The dotted path of the callback for late tasks or runs."""
     if AIRFLOW_3:
         (alert,) = dag.deadline
         return str(alert.callback.path)
@@ -103,7 +106,7 @@ def late_callback(dag: Any) -> str:
 
 
 def plugins_found() -> tuple[list[Any], dict[str, str]]:
-    """Airflow's plugins, and why others could not be imported."""
+    """Airflow's plugins, and the import errors of others."""
     from airflow import plugins_manager
 
     if AIRFLOW_3:
@@ -113,7 +116,7 @@ def plugins_found() -> tuple[list[Any], dict[str, str]]:
 
 
 def weights(dag: Any) -> dict[str, int]:
-    """How much each task counts where several wait for a slot of one pool, by task id."""
+    """The priority of each task when several wait for a slot of one pool, by task id."""
     if not AIRFLOW_3:
         return {task.task_id: task.priority_weight_total for task in dag.tasks}
     tasks = scheduler_side(dag).tasks
@@ -177,15 +180,15 @@ def stored_xcoms() -> Any:
     return xcom.XComModel if AIRFLOW_3 else xcom.XCom
 
 
-def told_to_end() -> type[BaseException]:
-    """What a task raises whose process is told to end: 2.11 raises something of its own, 3 only calls `on_kill`."""
+def termination() -> type[BaseException]:
+    """The exception of a task whose process is terminated. 2.11 raises one itself; 3 only calls `on_kill`."""
     from airflow import exceptions
 
     return exceptions.AirflowException if AIRFLOW_3 else exceptions.AirflowTaskTerminated
 
 
 def forget_dag(dag_id: str) -> None:
-    """Delete what `known_dag` has made, and on 3, where runs bring more along, all that Airflow's database has of the DAG."""
+    """Delete the row of `known_dag`. On 3, where runs create more rows, delete everything about the DAG."""
     from airflow.api.common.delete_dag import delete_dag
     from airflow.models.dag import DagModel
 

@@ -1,8 +1,8 @@
-"""Debian's chromium without a window, driven by playwright; tests are skipped where it is not to be had.
+"""Debian's headless chromium, driven by playwright. Tests are skipped if there is none.
 
     from tests.support.stack.browser import chromium  # noqa: F401
 
-OFFLOAD_TEST_CHROMIUM names another browser of that kind.
+OFFLOAD_TEST_CHROMIUM names the program of another Chromium browser.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 _PATIENCE_MILLISECONDS = 30_000
-"""A machine that is busy with other tests answers late."""
+"""Long enough for a machine that is busy with other tests."""
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser; each test opens contexts of its own in it."""
+    """The browser, in which each test opens contexts of its own."""
     named = os.environ.get("OFFLOAD_TEST_CHROMIUM")
     program = named or next((path for path in map(shutil.which, _NAMES) if path), None)
     if program is None:
-        pytest.skip("there is no chromium: apt-get install chromium, or name a browser in OFFLOAD_TEST_CHROMIUM")
+        pytest.skip("There is no chromium. Run apt-get install chromium, or name a browser in OFFLOAD_TEST_CHROMIUM.")
     # Chromium's own sandbox refuses to run as root.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     expect.set_options(timeout=_PATIENCE_MILLISECONDS)

@@ -1,4 +1,4 @@
-"""The exporter as its users run it, and an Airflow health page that a test controls."""
+"""The exporter as its users run it, and a health page of Airflow that a test controls."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Labels = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Scrape:
-    """One answer of /metrics: its text, and its samples by name and labels."""
+class ScrapedMetrics:
+    """One response of /metrics: its text, and its samples by name and labels."""
 
     text: str
     samples: Mapping[str, Mapping[Labels, float]]
@@ -53,25 +53,25 @@ class Exporter:
 
     url: str
 
-    def scrape(self) -> Scrape:
-        """What /metrics says now."""
+    def scrape(self) -> ScrapedMetrics:
+        """Request /metrics."""
         status, text = self.get("/metrics")
         assert status == 200, text
         samples: dict[str, dict[Labels, float]] = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 samples.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
-        return Scrape(text, samples)
+        return ScrapedMetrics(text, samples)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a page."""
+        """Request a page. Returns its status and text."""
         with urllib3.PoolManager() as pool:
             response = pool.request("GET", f"{self.url}{path}", timeout=30, retries=False)
             return response.status, response.data.decode()
 
 
 def environment(postgres: PostgresConnection, port: int, **settings: str) -> dict[str, str]:
-    """An exporter's environment: only PostgreSQL is named, and nothing of another stack's leaks in."""
+    """The environment of an exporter: it names only PostgreSQL, and has nothing from other stacks."""
     password = postgres.password.get_secret_value()
     connections = {"postgres": {**postgres.model_dump(mode="json"), "password": password}}
     foreign = ("OFFLOAD_", "AIRFLOW", "PYTHON")
@@ -87,7 +87,7 @@ def environment(postgres: PostgresConnection, port: int, **settings: str) -> dic
 
 @contextmanager
 def running_exporter(postgres: PostgresConnection, pipeline: str, **settings: str) -> Iterator[Exporter]:
-    """An exporter inside the test's own process, on a port of its own."""
+    """An exporter in the test's own process, on a free port."""
     with socket.create_server((LOOPBACK, 0)) as listening:
         port = listening.getsockname()[1]
         environ = environment(postgres, port, OFFLOAD_SETTINGS=json.dumps({"pipeline_id": pipeline}), **settings)
@@ -103,7 +103,7 @@ def running_exporter(postgres: PostgresConnection, pipeline: str, **settings: st
 
 @contextmanager
 def exporter_process(postgres: PostgresConnection, pipeline: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
-    """An exporter in a process of its own that listens on the port of its environment; ended at the end."""
+    """An exporter in a process of its own, on the port of its environment. It is stopped at the end."""
     environ = environment(postgres, free_port(), OFFLOAD_SETTINGS=json.dumps({"pipeline_id": pipeline}), **settings)
     command = [sys.executable, "-W", "error", "-m", "monitoring.exporter"]
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
@@ -130,7 +130,7 @@ def free_port() -> int:
 
 
 class HealthPage:
-    """Airflow's health page, at Airflow 2's `path` until told otherwise, with a heartbeat that beats until it is told to stop."""
+    """Airflow's health page, at first at Airflow 2's `path`. Its scheduler is alive until `stop_the_heart`."""
 
     def __init__(self) -> None:
         self.stopped_at: datetime | None = None
@@ -156,21 +156,21 @@ class HealthPage:
         self._thread.start()
 
     def answer(self) -> dict[str, object]:
-        """What the page says: the fields that Airflow 2.11 has."""
+        """The content of the page, with the fields that Airflow 2.11 has."""
         beat = (self.stopped_at or datetime.now(timezone.utc)).isoformat() if self.has_scheduler else None
         scheduler = {"latest_scheduler_heartbeat": beat, "status": "healthy" if beat else "unhealthy"}
         return {"metadatabase": {"status": "healthy"}, "scheduler": scheduler, "triggerer": {"status": None}}
 
     def stop_the_heart(self, ago: timedelta = timedelta()) -> None:
-        """No heartbeat from now on; the last one was so long ago."""
+        """Stop the heartbeat. The last one was so long ago."""
         self.stopped_at = datetime.now(timezone.utc) - ago
 
     def beat_again(self) -> None:
-        """The scheduler lives."""
+        """Let the scheduler be alive again."""
         self.stopped_at = None
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -35,7 +35,7 @@ _STOP_SECONDS = 20
 
 
 def devstack_python() -> str:
-    """The Python with the engine: OFFLOAD_DEVSTACK_PYTHON, else the one of the embedded environment."""
+    """Return the Python with the engine: OFFLOAD_DEVSTACK_PYTHON, or the one of the devstack environment."""
     environments = Path(os.environ.get("OFFLOAD_ENVS") or CHECKOUT / ".venv")
     return os.environ.get("OFFLOAD_DEVSTACK_PYTHON") or str(environments / "devstack" / "bin" / "python")
 
@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass
 class Gateway:
-    """One server process on free ports of 127.0.0.1."""
+    """A server process on free ports of 127.0.0.1."""
 
     path: Path
     max_memory: int = 2 << 30
@@ -68,7 +68,7 @@ class Gateway:
         self.log = self.path.with_name(self.path.name + ".log")
 
     def launch(self, http_port: int = 0, native_port: int = 0, **environ: str) -> subprocess.Popen[bytes]:
-        """Start the process and return at once."""
+        """Start the process and return without waiting for it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         password = self.path.with_name(self.path.name + ".password")
         password.write_text(PASSWORD)
@@ -92,7 +92,7 @@ class Gateway:
         return self.path.with_name(self.path.name + ".ready")
 
     def start(self) -> Gateway:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         self.ready_file.unlink(missing_ok=True)
         self.process = self.launch()
         end = time.monotonic() + _START_SECONDS
@@ -103,7 +103,7 @@ class Gateway:
         return self.adopt(self.ready_file)
 
     def adopt(self, ready_file: Path) -> Gateway:
-        """Talk to the server that wrote this file, which must be this one's process."""
+        """Use the ports in this ready file, which this process must have written."""
         ready = json.loads(ready_file.read_text())
         assert self.process is not None
         assert ready["pid"] == self.process.pid
@@ -111,7 +111,7 @@ class Gateway:
         return self
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Signal it and wait for its end; returns the exit status."""
+        """Signal the server, wait for its end, and return the exit status."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -123,25 +123,25 @@ class Gateway:
             raise
 
     def memory(self) -> int:
-        """Bytes of memory the process holds."""
+        """Return the resident memory of the process in bytes."""
         assert self.process is not None
         resident: int = psutil.Process(self.process.pid).memory_info().rss
         return resident
 
     def connect(self, **options: Any) -> Client:
-        """A clickhouse-connect client."""
-        given: dict[str, Any] = {
+        """Return a clickhouse-connect client."""
+        defaults: dict[str, Any] = {
             "username": USER,
             "password": PASSWORD,
             "database": DATABASE,
             "autogenerate_session_id": False,
         }
-        return clickhouse_connect.get_client(host="127.0.0.1", port=self.http_port, **(given | options))
+        return clickhouse_connect.get_client(host="127.0.0.1", port=self.http_port, **(defaults | options))
 
     def driver(self, **options: Any) -> clickhouse_driver.Client:
-        """A clickhouse-driver client."""
-        given: dict[str, Any] = {"user": USER, "password": PASSWORD, "database": DATABASE}
-        return clickhouse_driver.Client("127.0.0.1", port=self.native_port, **(given | options))
+        """Return a clickhouse-driver client."""
+        defaults: dict[str, Any] = {"user": USER, "password": PASSWORD, "database": DATABASE}
+        return clickhouse_driver.Client("127.0.0.1", port=self.native_port, **(defaults | options))
 
     @contextmanager
     def stream(
@@ -154,7 +154,7 @@ class Gateway:
         plain: bool = False,
         **url: object,
     ) -> Iterator[HTTPResponse]:
-        """An HTTP request whose answer is still to be read; a `plain` one brings no user and password."""
+        """Send an HTTP request and yield its unread answer; a `plain` one has no user and password."""
         given = {} if plain else {"X-ClickHouse-User": USER, "X-ClickHouse-Key": PASSWORD.encode().decode("latin-1")}
         with closing(HTTPConnection("127.0.0.1", self.http_port, timeout=30)) as connection:
             target = f"{path}?{urllib.parse.urlencode(url)}"
@@ -163,18 +163,18 @@ class Gateway:
                 yield response
 
     def send(self, body: object = None, **options: Any) -> Answer:
-        """An HTTP request and its whole answer."""
+        """Send an HTTP request and return its complete answer."""
         with self.stream(body, **options) as response:
             return Answer(response.status, response.headers, response.read())
 
     def ask(self, body: object, **options: Any) -> str:
-        """The text a query answers; asserts that it succeeds."""
+        """Run a query and return its result as text; assert that it succeeds."""
         answer = self.send(body, **options)
         assert answer.status == 200, answer.text
         return answer.text
 
     def wait_until(self, sql: str, expected: str, seconds: float = 10.0) -> None:
-        """Ask again and again until the answer is the expected one."""
+        """Repeat a query until its result is the expected one."""
         end = time.monotonic() + seconds
         while (answer := self.ask(sql).strip()) != expected:
             assert time.monotonic() < end, f"{sql} still answers {answer!r}, not {expected!r}"
@@ -183,7 +183,7 @@ class Gateway:
 
 @contextmanager
 def running(path: Path, max_memory: int = 2 << 30) -> Iterator[Gateway]:
-    """A server that is stopped at the end of the context."""
+    """Run a server, which is stopped at the end of the context."""
     gateway = Gateway(path, max_memory)
     try:
         yield gateway.start()

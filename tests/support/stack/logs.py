@@ -1,4 +1,4 @@
-"""What the logs of a stack say."""
+"""The logs of a stack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def deprecated(logs: Path) -> list[str]:
-    """What any log of a folder says of things that will not work in later versions."""
+    """The lines of all logs in a folder that warn of deprecated features."""
     lines = [line for log in logs.rglob("*.log") for line in log.read_text(errors="replace").splitlines()]
     assert lines
     return [line for line in lines if "deprecat" in line.lower()]

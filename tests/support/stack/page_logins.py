@@ -1,4 +1,4 @@
-"""People who look at the page: one with each of Airflow's own roles Viewer and User; the latter may edit DAGs and make runs."""
+"""Users of the page with Airflow's own roles Viewer and User. A User may edit DAGs and create runs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ manager = create_auth_manager()
 for name, role in zip(sys.argv[1::2], sys.argv[2::2]):
     print("token", name, manager.generate_jwt(SimpleAuthManagerUser(username=name, role=role.lower())))
 """
-"""Airflow 3's simple auth manager has its users in the configuration; who they are stands in their token, signed by Airflow's own key."""
+"""Creates tokens. With Airflow 3's simple auth manager, a token names the user and is signed with Airflow's own key."""
 
 
 def logins(stack: AirflowStack, browser: Browser) -> dict[str, StorageState]:
-    """What a browser keeps of each one's login."""
-    return _logged_in(stack, browser) if stack.layout.state_line is AIRFLOW_2 else _with_tokens(stack)
+    """The browser state of each user after logging in."""
+    return _logged_in(stack, browser) if stack.layout.state_version is AIRFLOW_2 else _with_tokens(stack)
 
 
 def log_in(page: Page, name: str, password: str) -> None:
-    """Fill in Airflow's form for it."""
+    """Fill in and submit Airflow's login form."""
     page.locator("[name=username]").fill(name)
     page.locator("[name=password]").fill(password)
     page.locator("[type=submit]").click()
@@ -55,8 +55,8 @@ def _logged_in(stack: AirflowStack, browser: Browser) -> dict[str, StorageState]
 def _with_tokens(stack: AirflowStack) -> dict[str, StorageState]:
     people = [word for person in ROLES.items() for word in person]
     command = [str(stack.layout.airflow_python), "-c", _MINT, *people]
-    told = subprocess.run(command, env=stack.environ, check=True, capture_output=True, text=True).stdout
-    tokens = re.findall(r"^token (\w+) (\S+)$", told, flags=re.MULTILINE)
+    output = subprocess.run(command, env=stack.environ, check=True, capture_output=True, text=True).stdout
+    tokens = re.findall(r"^token (\w+) (\S+)$", output, flags=re.MULTILINE)
     host = str(urlsplit(stack.url).hostname)
     found: dict[str, StorageState] = {}
     for name, token in tokens:

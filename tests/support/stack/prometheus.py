@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager for the tests: Debian's programs, on free loopback ports, with the shipped rules and settings."""
+"""Debian's Prometheus and Alertmanager on free loopback ports, with the shipped rules and configuration."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Watch:
+class MonitoringStack:
     """A running Prometheus and Alertmanager."""
 
     prometheus: str
     alertmanager: str
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """An instant query's samples; an expression that Prometheus refuses is an error."""
+        """The samples of an instant query. An expression that Prometheus refuses is an error."""
         answer = _get(f"{self.prometheus}/api/v1/query", {"query": expression})
         assert answer["status"] == "success", answer
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
 
     def alerts(self) -> dict[tuple[str, str], str]:
-        """What Alertmanager has been told and is not over: state (`active`, or `suppressed` by another alert) by name and table."""
+        """The state of each current alert (`active`, or `suppressed` by another one), by name and table."""
         found: list[dict[str, Any]] = _get(f"{self.alertmanager}/api/v2/alerts", {})
         return {
             (alert["labels"]["alertname"], alert["labels"].get("table", "")): alert["status"]["state"]
@@ -54,7 +54,7 @@ class Watch:
         }
 
     def starts(self, key: tuple[str, str]) -> float:
-        """When an alert that is on began to fire, by name and table; seconds since the epoch."""
+        """When a current alert, given by name and table, began to fire; seconds since the epoch."""
         found: list[dict[str, Any]] = _get(f"{self.alertmanager}/api/v2/alerts", {})
         return min(
             datetime.fromisoformat(alert["startsAt"].replace("Z", "+00:00")).timestamp()
@@ -62,11 +62,11 @@ class Watch:
             if (alert["labels"]["alertname"], alert["labels"].get("table", "")) == key
         )
 
-    def wait_for(self, look: Callable[[], Found], what: str, seconds: float = _SECONDS) -> Found:
-        """What `look` finds, as soon as it is something."""
+    def wait_for(self, condition: Callable[[], Found], what: str, seconds: float = _SECONDS) -> Found:
+        """Call `condition` until it returns something that is true, and return that."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            found = look()
+            found = condition()
             if found:
                 return found
             time.sleep(0.1)
@@ -79,20 +79,20 @@ def _get(url: str, fields: Mapping[str, str]) -> Any:
 
 
 @contextmanager
-def watching(
+def monitoring_stack(
     exporter_url: str, folder: Path, speed: float, *, mail_port: int | None = None, scrape_seconds: float = 0.5
-) -> Iterator[Watch]:
-    """Prometheus and Alertmanager over an exporter, with the shipped configuration in which time runs `speed` times as fast.
+) -> Iterator[MonitoringStack]:
+    """Prometheus and Alertmanager for an exporter, with the shipped configuration and `speed` times faster time.
 
-    What an alert waits for (`for:`) is that much shorter, and so are scrapes and evaluations if they are not given.
+    The time that an alert waits (`for:`) is that much shorter.
 
     Args:
         exporter_url: the exporter.
         folder: for their files.
         speed: how fast time runs for the rules' `for:`.
-        mail_port: the mail server's port. Then the thresholds and Alertmanager's own waits are shorter as well, for a stack whose settings
-            are, and Alertmanager mails the shipped receivers. None: nobody is mailed, thresholds stay.
-        scrape_seconds: how often is scraped.
+        mail_port: the port of a mail server. Alertmanager mails the shipped receivers, and thresholds and its own waits
+            are shorter too, for a stack whose settings are. None: nobody is mailed, and thresholds stay.
+        scrape_seconds: the time between two scrapes.
     """
     target = exporter_url.removeprefix("http://")
     alertmanager, prometheus = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
@@ -103,13 +103,13 @@ def watching(
         mails["receivers"] = [{"name": receiver["name"]} for receiver in mails["receivers"]]
     else:
         mails["global"] |= {"smtp_smarthost": f"{LOOPBACK}:{mail_port}", "smtp_require_tls": False}
-        _quicken(mails["route"], speed)
+        _shorten_waits(mails["route"], speed)
     rules = yaml.safe_load((MONITORING / "prometheus" / "rules" / "iceberg-offload-alerts.yml").read_text())
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
         if "for" in rule:
             rule["for"] = _shorter(rule["for"], speed)
         if mail_port is not None:
-            rule["expr"] = quicker(rule["expr"], speed)
+            rule["expr"] = accelerated(rule["expr"], speed)
     settings = yaml.safe_load((MONITORING / "prometheus" / "prometheus.yml").read_text())
     scrapes = f"{scrape_seconds * 1000:.0f}ms"
     settings["global"] |= {"scrape_interval": scrapes, "scrape_timeout": scrapes, "evaluation_interval": "200ms"}
@@ -133,24 +133,25 @@ def watching(
             f"http://{prometheus}/-/ready",
         ),
     ):
-        yield Watch(f"http://{prometheus}", f"http://{alertmanager}")
+        yield MonitoringStack(f"http://{prometheus}", f"http://{alertmanager}")
 
 
-def quicker(expression: str, speed: float) -> str:
-    """A rule's expression for a pipeline that runs `speed` times as fast: its durations, in ranges and in comparisons, are shorter.
+def accelerated(expression: str, speed: float) -> str:
+    """A rule's expression for a pipeline that runs `speed` times as fast: its durations are shorter.
 
-    Counts are compared with less than ten, durations (minutes or seconds) with more; products (hours) stay.
+    Durations stand in ranges and comparisons. A comparison with less than ten is one of counts, which stay, and so do
+    products (hours).
     """
     shorter = re.sub(r"\[(\d+[smh])\]", lambda found: f"[{_shorter(found[1], speed)}]", expression)
     return re.sub(r"([<>]=? )(\d{2,})\b(?! \*)", lambda found: f"{found[1]}{int(found[2]) / speed:.6g}", shorter)
 
 
-def _quicken(route: dict[str, Any], speed: float) -> None:
+def _shorten_waits(route: dict[str, Any], speed: float) -> None:
     for field in ("group_wait", "group_interval", "repeat_interval"):
         if field in route:
             route[field] = _shorter(route[field], speed)
     for below in route.get("routes", ()):
-        _quicken(below, speed)
+        _shorten_waits(below, speed)
 
 
 def _shorter(duration: str, speed: float) -> str:

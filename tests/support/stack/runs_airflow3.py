@@ -21,12 +21,12 @@ PERIOD = timedelta(minutes=15)
 
 
 def scheduled_run(dag: DAG, interval_end: datetime, *, queued: bool = False) -> DagRun:
-    """A run as the scheduler makes it, for the interval of one period that ends at `interval_end` (UTC)."""
+    """A scheduled run for the interval of one period that ends at `interval_end` (UTC)."""
     return _run(dag, "scheduled", interval_end, queued=queued)
 
 
 def manual_run(dag: DAG, now: datetime, conf: dict[str, object] | None = None) -> DagRun:
-    """A run as somebody starts it by hand."""
+    """A triggered run."""
     return _run(dag, "manual", now, conf)
 
 
@@ -99,17 +99,17 @@ def task_context(run: DagRun, task: BaseOperator) -> Iterator[Any]:
         supervisor.comms = InProcessSupervisorComms(supervisor=supervisor)
         supervisor.ti = what
         with set_supervisor_comms(supervisor.comms):
-            told = supervisor.client.task_instances.start(what.id, os.getpid(), now)
+            answer = supervisor.client.task_instances.start(what.id, os.getpid(), now)
             instance = RuntimeTaskInstance.model_construct(
-                **what.model_dump(), task=task, _ti_context_from_server=told, start_date=now
+                **what.model_dump(), task=task, _ti_context_from_server=answer, start_date=now
             )
             yield instance.get_template_context()
 
 
 def attempt(run: DagRun, task: BaseOperator) -> TaskInstance:
-    """Run one attempt of a task as a worker does; what it raises is raised here, its state is in the instance.
+    """Run one attempt of a task like a worker, and return the instance with its state. Raises what the task raises.
 
-    The task's conditions (what is upstream, pools) are not looked at.
+    The conditions of the task (upstream tasks, pools) are ignored.
     """
     from airflow.sdk.execution_time.supervisor import run_task_in_process
 
@@ -117,10 +117,10 @@ def attempt(run: DagRun, task: BaseOperator) -> TaskInstance:
     with quiet():
         what = _queued(instance)
         with _standard_logs():
-            told = run_task_in_process(what, task)
+            answer = run_task_in_process(what, task)
         instance.refresh_from_db()
-    if told.error is not None and instance.state != "skipped":
-        raise told.error
+    if answer.error is not None and instance.state != "skipped":
+        raise answer.error
     return instance
 
 
@@ -162,7 +162,7 @@ def _standard_logs() -> Iterator[None]:
 
 
 def whole_run(dag: DAG) -> DagRun:
-    """A run by hand of the whole DAG, task after task. Airflow's own `dag.test` breaks where a DAG has a deadline (3.3.2)."""
+    """A triggered run of the whole DAG, task after task. Airflow's `dag.test` fails if a DAG has a deadline (3.3.2)."""
     from airflow.utils.session import create_session
 
     run = manual_run(dag, datetime.now(timezone.utc))
@@ -184,7 +184,7 @@ def whole_run(dag: DAG) -> DagRun:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Airflow warns of its own inner workings."""
+    """Ignore Airflow's warnings about its own internals."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(airflow|sqlalchemy|pendulum|fastapi|starlette|httpx|cadwyn)(\..*)?")
         yield

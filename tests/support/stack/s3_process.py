@@ -1,6 +1,6 @@
-"""An S3 server on loopback, run by the readers' Python: prints its port, then obeys what stands on its standard input.
+"""An S3 server on loopback, run by the readers' Python. It prints its port, then reads commands from standard input.
 
-`age BUCKET KEY HOURS` makes an object that much older, which no S3 API can. The server ends with its standard input.
+`age BUCKET KEY HOURS` makes an object older, which the S3 API cannot do. The server ends when its standard input ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A real S3 endpoint for a test: moto's server as a process of its own, with one bucket."""
+"""A real S3 endpoint for tests: moto's server as a separate process, with one bucket."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class S3Server:
     """The server and its bucket."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        """Takes a process that runs `s3_process.py`."""
+        """Create the object for a process that runs `s3_process.py`."""
         self._process = process
         assert process.stdout is not None
         self.endpoint = f"http://127.0.0.1:{process.stdout.readline().strip()}"
         self._request("PUT", BUCKET)
 
     def properties(self, key: str, secret: str) -> dict[str, str]:
-        """What an Iceberg Connection says of it, as in docs/production.md."""
+        """Return the properties of an Iceberg Connection to it, as in docs/production.md."""
         return {
             "s3.endpoint": self.endpoint,
             "s3.access-key-id": key,
@@ -39,12 +39,12 @@ class S3Server:
         }
 
     def objects(self) -> set[str]:
-        """All objects' names."""
+        """Return the names of all objects."""
         listed = ElementTree.fromstring(self._request("GET", f"{BUCKET}?list-type=2"))  # noqa: S314 - our own server
         return {str(entry.text) for entry in listed.findall("s3:Contents/s3:Key", _NAMESPACE)}
 
     def buckets(self) -> set[str]:
-        """All buckets' names."""
+        """Return the names of all buckets."""
         listed = ElementTree.fromstring(self._request("GET", ""))  # noqa: S314 - our own server
         return {str(entry.text) for entry in listed.findall("s3:Buckets/s3:Bucket/s3:Name", _NAMESPACE)}
 
@@ -68,14 +68,14 @@ class S3Server:
 
 @contextmanager
 def s3_server(*, strict: bool = False) -> Iterator[S3Server]:
-    """Start one; it ends with the block. Skips where `make readers` has not been run.
+    """Run a server during the context; skip the test if `make readers` has not been run.
 
     Args:
-        strict: refuse every key, once the bucket is there.
+        strict: whether to refuse every key after the bucket was created.
     """
     python = Layout.of_checkout().python("readers")
     if not python.exists():
-        pytest.skip("there is no S3 server: run make readers")
+        pytest.skip("the S3 server is not installed: run make readers")
     command = [str(python), str(Path(__file__).with_name("s3_process.py"))]
     environ = {**os.environ, **({"INITIAL_NO_AUTH_ACTION_COUNT": "1"} if strict else {})}
     process = subprocess.Popen(

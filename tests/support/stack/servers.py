@@ -1,23 +1,22 @@
-"""Real servers for the tests: the embedded ones, started for the run, or the user's own.
+"""Real servers for the tests: those of the development stack, started for the run, or the user's own.
 
 Take the fixtures into a suite by importing them in its conftest.py:
 
     from tests.support.stack.servers import clickhouse, ledger_database  # noqa: F401
 
-- `servers` (session; in tests/conftest.py, so that all suites share them): the `Connections` of running servers.
+- `servers` (session; in tests/conftest.py, because all suites share them): the `Connections` of running servers.
 - `ledger_database` (session): a PostgreSQL database of this run's own with the ledger's tables, dropped at the end.
 - `clickhouse` (session): a ClickHouse database of this run's own with the hot tier's tables, dropped at the end.
 
-The environment variable OFFLOAD_TEST_CONNECTIONS_FILE names a `connections.json` (format: offload_core.config.connections):
-the tests then use those servers and start none. PostgreSQL's user must be allowed to create databases, and so must
-ClickHouse's.
+The environment variable OFFLOAD_TEST_CONNECTIONS_FILE names a `connections.json` (offload_core.config.connections).
+The tests then use those servers and start none. Both users, PostgreSQL's and ClickHouse's, must be allowed to create
+databases.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,8 +32,10 @@ from offload_core.config.connections import ClickHouseConnection, Connections, P
 from offload_core.ledger.ddl import statements
 from offload_core.ledger.ledger import Ledger
 from offload_core.ledger.session import connect
-from offload_core.source.clickhouse import ClickHouse, quote_identifier
+from offload_core.source.clickhouse import ClickHouse
+from offload_core.source.quoting import quote_identifier
 from tests.support.checkout import CHECKOUT
+from tests.support.reaper import temporary_folder
 
 OWN_SERVERS_ENV = "OFFLOAD_TEST_CONNECTIONS_FILE"
 _START_SECONDS = 120
@@ -47,15 +48,12 @@ def unique_name(prefix: str) -> str:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Connections]:
-    """ClickHouse, PostgreSQL and a warehouse: the user's own, or embedded ones that end with the run."""
+    """ClickHouse, PostgreSQL and a warehouse: the user's own, or new ones that are stopped at the end of the run."""
     own = os.environ.get(OWN_SERVERS_ENV)
     if own:
         yield load_connections({"OFFLOAD_CONNECTIONS_FILE": own})
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="offload-tests-", ignore_cleanup_errors=True) as folder,
-        _stack(Path(folder)) as found,
-    ):
+    with temporary_folder("servers") as folder, _stack(folder) as found:
         yield found
 
 
@@ -92,7 +90,7 @@ def ledger_database(servers: Connections) -> Iterator[PostgresConnection]:
 
 @contextmanager
 def postgres_database(server: PostgresConnection, prefix: str) -> Iterator[PostgresConnection]:
-    """A new, empty PostgreSQL database, dropped at the end whoever is still connected."""
+    """A new, empty PostgreSQL database, dropped at the end even if clients are still connected."""
     name = unique_name(prefix)
     _postgres_command(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     try:
@@ -115,7 +113,7 @@ def _postgres_command(server: PostgresConnection, statement: sql.Composed) -> No
 
 @dataclass(frozen=True)
 class HotTier:
-    """A ClickHouse database of the run's own: how to reach it, and a client for it."""
+    """A ClickHouse database of the run's own: its connection, and a client for it."""
 
     connection: ClickHouseConnection
     client: ClickHouse

@@ -11,13 +11,13 @@ import pytest
 
 
 class SmallDisk:
-    """A file system of its own, mounted on a folder."""
+    """A separate file system, mounted on a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._ballast = folder / ".ballast"
 
     def fill(self, leaving: int = 0) -> None:
-        """Use up all its space but `leaving` bytes, rounded down to pages."""
+        """Fill it except for `leaving` bytes, rounded down to pages."""
         try:
             with self._ballast.open("ab", buffering=0) as file:
                 while file.write(bytes(4096)) == 4096:
@@ -29,17 +29,17 @@ class SmallDisk:
             file.truncate(max(0, size - leaving))
 
     def free(self) -> None:
-        """Give the space back."""
+        """Free the space."""
         self._ballast.unlink()
 
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
-    """Mount a file system in memory on `folder`, which is made; skips the test where mounting is not permitted.
+    """Create `folder` and mount a file system in memory on it; skip the test if mounting is not permitted.
 
     Args:
-        folder: where.
-        size: for example `4m`.
+        folder: the mount point.
+        size: the size, for example `4m`.
     """
     folder.mkdir(parents=True)
     mounted = subprocess.run(
@@ -53,5 +53,5 @@ def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(folder)
     finally:
-        # Lazily: a process that still has a file open there must not keep the mount for ever.
+        # Lazily, because a process with an open file must not keep the mount forever.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -1,4 +1,4 @@
-"""The stack's commands, for tests that start one of their own."""
+"""The commands of a development stack, for tests that start their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from devstack.stack.processes import Part
+from devstack.stack.processes import StackPart
 from install.layout import Layout
 from offload_core.config.connections import Connections, load_connections
 
@@ -46,8 +46,8 @@ class Commands:
         result = self.run("status", "--json")
         return result.returncode, {part["name"]: part for part in json.loads(result.stdout)}
 
-    def parts(self) -> list[Part]:
-        return [Part(self.layout, name) for name in SERVERS]
+    def parts(self) -> list[StackPart]:
+        return [StackPart(self.layout, name) for name in SERVERS]
 
     def pids(self) -> list[int]:
         return [part.process().pid for part in self.parts()]

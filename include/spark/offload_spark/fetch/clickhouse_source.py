@@ -1,4 +1,4 @@
-"""The ClickHouse side of a run: what the table is, what a window holds, and its rows as Parquet files."""
+"""The ClickHouse side of a run: describes the table, counts the rows of a window, and fetches them as Parquet files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 
 from offload_core.config.tables import TableConfig
 from offload_core.errors import ClickHouseUnavailable, FixColumn, OffloadError, QueryFailed
-from offload_core.protocol.window import MICROSECOND, Cursor, Partition
-from offload_core.source.clickhouse import ClickHouse, quote_table
+from offload_core.protocol.partition import Partition
+from offload_core.protocol.window import MICROSECOND, Cursor
+from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.projection import INVALID_TEXT, Column
 from offload_core.source.queries import bind_time, format_time, http_placeholder, parse_time, source_column
+from offload_core.source.quoting import quote_table
 from offload_core.source.table import SourceTable, describe, expires_before, holds_all_since, oldest_time
-from offload_spark.files.field_ids import number_columns
+from offload_spark.files.field_ids import assign_field_ids
 
 _STARTS = {
     Partition.HOUR: "toStartOfHour",
@@ -23,15 +25,16 @@ _STARTS = {
     Partition.MONTH: "toStartOfMonth",
     Partition.YEAR: "toStartOfYear",
 }
-# Without it, the start of a day after 2106 comes back wrapped around.
+# Without this setting, the start of a day after 2106 overflows.
 _WIDE_TIMES = {"enable_extended_results_for_datetime_functions": "1"}
 PARQUET = {
-    # Level 1 takes a tenth less of ClickHouse's CPU than its default, 3. Files are 2 to 4 % larger until they are compacted (ADR 0014).
+    # Level 1 takes a tenth less of ClickHouse's CPU than its default, 3. Until they are compacted, files are 2 to 4 %
+    # larger (ADR 0014).
     "output_format_parquet_compression_method": "zstd",
     "output_format_compression_level": "1",
     "output_format_parquet_string_as_string": "1",
     "output_format_parquet_fixed_string_as_fixed_byte_array": "1",
-    # Bloom filters cost a third of size and time, and no reader of Iceberg uses ClickHouse's.
+    # Bloom filters take a third of size and time, and no reader of Iceberg uses ClickHouse's.
     "output_format_parquet_write_bloom_filter": "0",
 }
 
@@ -42,7 +45,7 @@ class Slice:
 
     Attributes:
         start: the partition's start, UTC.
-        rows: how many.
+        rows: how many rows.
         first: the earliest timestamp.
         last: the greatest (timestamp, sequence).
     """
@@ -55,13 +58,13 @@ class Slice:
 
 @dataclass(frozen=True)
 class Selection:
-    """A condition on the source's rows with the values it binds."""
+    """A condition on the source's rows, with the values that it binds."""
 
     condition: str
     parameters: dict[str, str]
 
-    def narrowed(self, condition: str, **parameters: datetime) -> Selection:
-        """This selection and another condition, which binds the given moments."""
+    def narrow(self, condition: str, **parameters: datetime) -> Selection:
+        """The rows that also meet another condition, which binds the given moments."""
         return Selection(
             f"({self.condition}) AND ({condition})",
             {**self.parameters, **{name: format_time(value) for name, value in parameters.items()}},
@@ -77,7 +80,7 @@ class FileRequest:
 
 
 class ClickHouseSource:
-    """One source table over HTTP; safe to fetch from with several threads."""
+    """One source table over HTTP. Several threads may fetch from it at once."""
 
     def __init__(self, client: ClickHouse, table: TableConfig, database: str) -> None:
         self._client = client
@@ -87,14 +90,14 @@ class ClickHouseSource:
         self._timestamp = source_column(table, table.timestamp_col)
 
     def describe(self) -> SourceTable:
-        """What ClickHouse says of the table. Raises FixSource if there is none."""
+        """ClickHouse's description of the table. Raises FixSource if the table does not exist."""
         return describe(self._client, self._table, self._database)
 
     def slices(self, selection: Selection) -> list[Slice]:
-        """Count the selected rows by Iceberg partition, in order of time."""
+        """Count the selected rows by Iceberg partition, in chronological order."""
         start = f"toDateTime64({_STARTS[self._table.partition]}({self._timestamp}, 'UTC'), 6, 'UTC')"
         sequence = source_column(self._table, self._table.sequence_col) if self._table.sequence_col else "0"
-        # The aliases must not be names that a user's column could have: ClickHouse would take them for the column.
+        # If a user's column had the name of an alias, ClickHouse would take the one for the other.
         rows = self._client.rows(
             f"SELECT toString({start}) AS offload_start, count() AS offload_rows, "  # noqa: S608 - quoted
             f"toString(toDateTime64(min({self._timestamp}), 6, 'UTC')) AS offload_first, "
@@ -116,7 +119,7 @@ class ClickHouseSource:
         ]
 
     def nth_time(self, selection: Selection, column: str, offset: int) -> datetime:
-        """The value of a time column in row `offset` (from 0) of the selection ordered by that column."""
+        """The value (UTC) of a time column in row `offset` (from 0) of the selection in that column's order."""
         ordered = source_column(self._table, column)
         rows = self._client.rows(
             f"SELECT toString(toDateTime64({ordered}, 6, 'UTC')) AS offload_moment FROM {self._from} "  # noqa: S608
@@ -126,45 +129,45 @@ class ClickHouseSource:
         return parse_time(rows[0]["offload_moment"])
 
     def oldest_time(self) -> datetime | None:
-        """The timestamp of the oldest row, None for an empty table."""
+        """The timestamp (UTC) of the oldest row; None for an empty table."""
         return oldest_time(self._client, self._table)
 
     def expires_before(self, ttl: str) -> datetime:
-        """The moment before which TTL may have removed rows."""
+        """The moment (UTC) before which TTL may have removed rows."""
         return expires_before(self._client, ttl)
 
     def holds_all_since(self, described: SourceTable) -> datetime | None:
-        """The timestamp from which on ClickHouse still holds every row it ever had; None for an empty table."""
+        """The timestamp (UTC) since which ClickHouse still holds all of its rows; None for an empty table."""
         return holds_all_since(self._client, self._table, described)
 
     def plan_files(self, selection: Selection, slices: Sequence[Slice], rows_per_file: int) -> list[FileRequest]:
-        """Cut a selection into files: at partition borders, and within a partition into even parts by time."""
+        """Divide a selection into files: one or more per partition, which divide its rows evenly by time."""
         requests = []
         for part in slices:
             inside = self.within_partition(selection, part.start)
             edges = self._edges(inside, part, rows_per_file)
             for number, edge in enumerate(edges):
-                narrowed = inside.narrowed(
+                narrowed = inside.narrow(
                     f"{self._timestamp} <= {bind_time('file_last', http_placeholder)}", file_last=edge
                 )
                 if number:
-                    narrowed = narrowed.narrowed(
+                    narrowed = narrowed.narrow(
                         f"{self._timestamp} > {bind_time('file_after', http_placeholder)}", file_after=edges[number - 1]
                     )
                 requests.append(FileRequest(part.start, narrowed))
         return requests
 
     def within_partition(self, selection: Selection, start: datetime) -> Selection:
-        """The selection's rows of the partition that starts at `start`."""
+        """The selection's rows in the partition that starts at `start`."""
         first, end = bind_time("part_from", http_placeholder), bind_time("part_to", http_placeholder)
-        return selection.narrowed(
+        return selection.narrow(
             f"{self._timestamp} >= {first} AND {self._timestamp} < {end}",
             part_from=start,
             part_to=self._table.partition.next(start),
         )
 
     def _edges(self, selection: Selection, part: Slice, rows_per_file: int) -> list[datetime]:
-        """The last timestamps of a partition's files; the partition's own end is the last."""
+        """The last timestamps of a partition's files; the last one is the partition's end."""
         end = self._table.partition.next(part.start) - MICROSECOND
         files = math.ceil(part.rows / rows_per_file)
         if files == 1:
@@ -172,35 +175,36 @@ class ClickHouseSource:
         levels = ", ".join(str(number / files) for number in range(1, files))
         rows = self._client.rows(
             f"SELECT arrayMap(moment -> toString(toDateTime64(moment, 6, 'UTC')), quantiles({levels})"  # noqa: S608
-            f"(toDateTime64({self._timestamp}, 6, 'UTC'))) AS offload_moments FROM {self._from} WHERE {selection.condition}",
+            f"(toDateTime64({self._timestamp}, 6, 'UTC'))) AS offload_moments "
+            f"FROM {self._from} WHERE {selection.condition}",
             selection.parameters,
         )
         return sorted({parse_time(moment) for moment in rows[0]["offload_moments"]} | {end})
 
     def fetch(self, request: FileRequest, columns: Sequence[Column], path: Path) -> None:
-        """Fetch one file; it appears at `path` only when complete. It has the columns' field ids, where they are known.
+        """Fetch one file, which appears at `path` when it is complete, with the field ids that the columns have.
 
         Raises:
             FixColumn: a text column holds bytes that are not UTF-8.
-            AuditFailed: what came is not a file of these columns.
-            ClickHouseUnavailable: ClickHouse went away in the middle.
+            AuditFailed: the answer is not a Parquet file of these columns.
+            ClickHouseUnavailable: the connection broke.
         """
         items = ", ".join(column.select_item for column in columns)
         query = f"SELECT {items} FROM {self._from} WHERE {request.selection.condition} FORMAT Parquet"  # noqa: S608
         try:
             self._client.download(query, request.selection.parameters, {**_WIDE_TIMES, **PARQUET}, path)
         except (QueryFailed, ClickHouseUnavailable) as error:
-            raise self._explained(error) from error
+            raise self._explain(error) from error
         ids = {column.name: column.field_id for column in columns if column.field_id is not None}
         if ids:
-            number_columns(path, ids)
+            assign_field_ids(path, ids)
 
-    def _explained(self, error: OffloadError) -> OffloadError:
+    def _explain(self, error: OffloadError) -> OffloadError:
         _, found, rest = error.problem.partition(INVALID_TEXT)
         if not found:
             return error
         name = rest.strip().split("'")[0].split(":")[0]
         return FixColumn(
-            f"Column {name!r} of {self._table.source} holds bytes that are not UTF-8, which Iceberg's text can't represent.",
+            f"Column {name!r} of {self._table.source} holds bytes that are not UTF-8; Iceberg's text must be.",
             "Correct the rows in ClickHouse, or offload a view that encodes the column, for example with base64Encode.",
         )

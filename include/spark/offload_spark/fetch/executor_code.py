@@ -1,4 +1,4 @@
-"""Getting this package's own modules to Spark's executors, wherever they run; what it builds on must be in their Python."""
+"""Ships the offload's own modules to Spark's executors. Third-party packages must be installed in their Python."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _PACKAGES = (offload_core, offload_spark)
 
 _lock = threading.Lock()
 _shipped: set[str] = set()
-"""The Spark applications whose executors have been given the archive."""
+"""The Spark applications whose executors have the archive."""
 
 
 def ship(context: SparkContext) -> None:
-    """Let the executors of an application import offload_core and offload_spark; once per application."""
+    """Let the executors of an application import offload_core and offload_spark. Repeated calls do nothing."""
     from pyspark import SparkFiles
 
     with _lock:
         if context.applicationId in _shipped:
             return
-        # Spark deletes this folder with the application; until then late executors fetch the archive from it.
+        # Executors that start late fetch the archive from this folder, which Spark deletes with the application.
         folder = Path(SparkFiles.getRootDirectory(), "offload-code")
         folder.mkdir(exist_ok=True)
         archive = folder / "offload.zip"
@@ -37,7 +37,7 @@ def ship(context: SparkContext) -> None:
 
 
 def write_archive(path: Path) -> None:
-    """Write the modules of both packages into a zip file that Python imports from."""
+    """Write the modules of both packages into a zip file that Python can import from."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
             root = Path(str(package.__file__)).parent

@@ -1,6 +1,6 @@
-"""What runs on Spark's executors: fetch files from ClickHouse and put them where the driver said, with constant memory.
+"""Runs on Spark's executors: fetches files from ClickHouse and writes them to the driver's targets, in constant memory.
 
-Nothing here reads a setting of Spark's or the environment: all that it needs arrives with the task.
+Everything an executor needs arrives with its task; it reads no settings of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REFUSED = (401, 403)
 
 @dataclass(frozen=True)
 class FileTask:
-    """One file to fetch: its rows, and a target for each attempt."""
+    """One file to fetch: the selection of its rows, and a target for each attempt."""
 
     request: FileRequest
     targets: tuple[Target, ...]
@@ -45,10 +45,10 @@ class FetchedFile:
     """One complete file.
 
     Attributes:
-        location: where it lies.
-        attempt: which of its targets that is.
-        size: in bytes.
-        footer: as `read_footer` returns it; from it Iceberg's metrics are made.
+        location: the file's path or URL.
+        attempt: the number of its target.
+        size: size in bytes.
+        footer: as `read_footer` returns it; Iceberg's metrics are made from it.
     """
 
     location: str
@@ -59,12 +59,12 @@ class FetchedFile:
 
 @dataclass(frozen=True)
 class FetchedShare:
-    """What a task came to.
+    """The result of one task.
 
     Attributes:
-        executor: the machine, and the process there from which all of one executor's Python comes.
-        files: as many as the task was given, in their order; none after an error.
-        error: what went wrong. It is returned, not raised: Spark would only do the same again, and turn it into text.
+        executor: host name, and process id of the executor's Python daemon.
+        files: one for each file of the task, in the same order; none after an error.
+        error: why the task failed. It is returned because Spark would retry a task that raises, and keep only the text.
     """
 
     executor: str
@@ -77,8 +77,8 @@ class ExecutorFetch:
     """Fetches a task's share of the files, one after another.
 
     Attributes:
-        connection: ClickHouse, password included; it travels in the serialized task and shows nowhere (ADR 0016).
-        settings, table, columns: as in the driver.
+        connection: ClickHouse, with the password; it travels in the serialized task and is logged nowhere (ADR 0016).
+        settings, table, columns: the driver's.
     """
 
     connection: ClickHouseConnection
@@ -87,7 +87,7 @@ class ExecutorFetch:
     columns: tuple[Column, ...]
 
     def __call__(self, shares: Iterable[Sequence[FileTask]]) -> Iterator[FetchedShare]:
-        """Fetch each share, as the tasks of a Spark job."""
+        """Fetch each share; Spark calls this in a task."""
         from pyspark import TaskContext
 
         context = TaskContext.get()
@@ -98,24 +98,19 @@ class ExecutorFetch:
     def fetch(self, share: Sequence[FileTask], attempt: int) -> FetchedShare:
         """Fetch the files of one share."""
         executor = f"{socket.gethostname()}:{os.getppid()}"
-        client = ClickHouse(
-            self.connection,
-            timeout_seconds=self.settings.clickhouse_timeout_seconds,
-            settings=self.settings.clickhouse_settings,
-            pool_size=1,
-        )
+        client = ClickHouse.from_settings(self.connection, self.settings, pool_size=1)
         try:
             with closing(client):
                 source = ClickHouseSource(client, self.table, self.connection.database)
-                return FetchedShare(executor, tuple(self._file(source, task, attempt) for task in share))
+                return FetchedShare(executor, tuple(self._fetch_file(source, task, attempt) for task in share))
         except OffloadError as error:
             return FetchedShare(executor, (), error)
 
-    def _file(self, source: ClickHouseSource, task: FileTask, attempt: int) -> FetchedFile:
+    def _fetch_file(self, source: ClickHouseSource, task: FileTask, attempt: int) -> FetchedFile:
         if attempt >= len(task.targets):
             raise SparkFailed(
-                f"Spark's executors were lost {attempt} times while they fetched rows of {self.table.source}.",
-                "See their logs; nothing was published, and the next attempt starts from the same watermark.",
+                f"Spark lost executors {attempt} times while they fetched rows of {self.table.source}.",
+                "Read their logs. Nothing was published; the next attempt starts from the same watermark.",
             )
         target = task.targets[attempt]
         path = local_path(target.location)
@@ -138,16 +133,16 @@ class ExecutorFetch:
 
 
 def _scratch() -> str | None:
-    """Spark's own folder for this executor, which goes with the application however that ends."""
+    """Spark's folder for this executor, which Spark deletes with the application, however that ends."""
     return os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None
 
 
 def put(path: Path, target: Target) -> None:
-    """Upload a file to a signed URL. No message names the URL: it is a key as long as it lasts.
+    """Upload a file to a signed URL. No message contains the URL, because whoever reads it could write the file.
 
     Raises:
-        FixCredentials: the store refused it.
-        CatalogUnavailable: the store can't be reached, failed, or the URL has expired.
+        FixCredentials: the store refused the key.
+        CatalogUnavailable: the store is unreachable or failed, or the URL has expired.
     """
     retries = urllib3.Retry(total=3, redirect=0, status_forcelist=(500, 502, 503, 504), backoff_factor=0.2)
     headers = {name: value for name, value in target.headers.items() if name.lower() != "host"}
@@ -160,18 +155,19 @@ def put(path: Path, target: Target) -> None:
         raise _unavailable(target, reason) from None
     if answer.status == 200:
         return
-    told = re.findall(r"<(?:Code|Message)>([^<]*)<", answer.data.decode(errors="replace"))
-    reason = f"HTTP status {answer.status} {': '.join(told)}".strip()
+    details = re.findall(r"<(?:Code|Message)>([^<]*)<", answer.data.decode(errors="replace"))
+    reason = f"HTTP status {answer.status} {': '.join(details)}".strip()
     if answer.status not in _REFUSED or "expired" in reason:
         raise _unavailable(target, reason)
     raise FixCredentials(
         f"The warehouse's file store refused {target.location}: {reason}.",
-        "Correct s3.access-key-id and s3.secret-access-key in the properties of the catalog's Connection, or what the key may do.",
+        "Correct s3.access-key-id and s3.secret-access-key in the properties of the catalog's Connection, "
+        "or the key's permissions.",
     )
 
 
 def _unavailable(target: Target, reason: str) -> CatalogUnavailable:
     return CatalogUnavailable(
         f"An executor could not write {target.location}: {reason}.",
-        "See that executors reach the warehouse's file store; the next attempt carries on from the same watermark.",
+        "Check that executors reach the warehouse's file store; the next attempt continues from the same watermark.",
     )

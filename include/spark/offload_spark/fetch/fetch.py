@@ -1,6 +1,6 @@
-"""Who fetches a window's files: the driver, without a SparkSession, or Spark's executors.
+"""Fetches a window's files, either in the driver, without a SparkSession, or with Spark's executors.
 
-A session with its executors takes seconds to be there. What one machine fetches in less time is better fetched by the driver.
+A session with its executors takes seconds to start. The driver fetches whatever one machine can fetch in less time.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from offload_spark.files.targets import local_path
 
 if TYPE_CHECKING:
     from offload_spark.files.footers import Footers
-    from offload_spark.iceberg.table import DataFile, IcebergTable
+    from offload_spark.iceberg.data_files import DataFile, DataFiles
 
 log = logging.getLogger("offload")
 
 
 class Fetch(Protocol):
-    """Fetches files to where the table keeps its files."""
+    """Fetches files into the warehouse."""
 
     def fetch(self, requests: Sequence[FileRequest], columns: Sequence[Column]) -> list[DataFile]:
-        """Fetch complete files, described from their footers; those without rows are left out. After an error none is left.
+        """Fetch complete files and describe them; files without rows are left out. After an error no file is left.
 
         Raises:
             OffloadError: one of its subclasses.
@@ -43,22 +43,22 @@ class Fetch(Protocol):
 class DriverFetch:
     """Fetches in threads of this process."""
 
-    def __init__(self, source: ClickHouseSource, settings: Settings, iceberg: IcebergTable) -> None:
+    def __init__(self, source: ClickHouseSource, settings: Settings, files: DataFiles) -> None:
         self._source = source
         self._settings = settings
-        self._iceberg = iceberg
+        self._files = files
 
     def fetch(self, requests: Sequence[FileRequest], columns: Sequence[Column]) -> list[DataFile]:
-        """As `Fetch` says."""
-        footers = self._iceberg.footers()
-        locations = [self._iceberg.new_file_location(request.start) for request in requests]
+        """Implements `Fetch.fetch`."""
+        footers = self._files.footers()
+        locations = [self._files.new_location(request.start) for request in requests]
         try:
             with ThreadPoolExecutor(self._settings.fetch_parallelism) as pool:
-                found = list(pool.map(partial(self._fetch_file, footers, columns), requests, locations))
+                files = list(pool.map(partial(self._fetch_file, footers, columns), requests, locations))
         except OffloadError:
-            self._iceberg.delete_files(locations)
+            self._files.delete(locations)
             raise
-        return [file for file in found if file is not None]
+        return [file for file in files if file is not None]
 
     def _fetch_file(
         self, footers: Footers, columns: Sequence[Column], request: FileRequest, location: str
@@ -77,52 +77,52 @@ class DriverFetch:
                 part = Path(folder) / "part.parquet"
                 self._source.fetch(request, columns, part)
                 size, footer = read_footer(part)
-                self._iceberg.upload(part, location)
+                self._files.upload(part, location)
         reach(Failpoint.MID_READ)
-        return self._iceberg.describe_file(footers, location, request.start, size, footer)
+        return self._files.describe(footers, location, request.start, size, footer)
 
 
-class Fetching:
-    """Chooses by the rows that a window was counted to hold; once executors have begun, they fetch the rest of the run too.
+class FetchStrategy:
+    """Lets the driver or the executors fetch a window, by its row count. Executors then fetch the rest of the run too.
 
     Args:
-        driver, executors: the two ways.
-        iceberg: the table.
-        settings: `spark_session` and `spread_rows`.
-        master: Spark's.
+        driver, executors: the two ways to fetch.
+        files: the table's files.
+        settings: `spark_session` and `spread_rows` decide.
+        master: Spark's master.
     """
 
-    def __init__(self, driver: Fetch, executors: Fetch, iceberg: IcebergTable, settings: Settings, master: str) -> None:
+    def __init__(self, *, driver: Fetch, executors: Fetch, files: DataFiles, settings: Settings, master: str) -> None:
         self._driver = driver
         self._executors = executors
-        self._iceberg = iceberg
+        self._files = files
         self._settings = settings
         self._master = master
         self._chosen: Fetch | None = None
 
-    def expect(self, rows: int) -> None:
-        """Take into account how many rows a window holds."""
-        if self._chosen is not None or not spreads(self._settings, self._master, rows):
+    def choose(self, rows: int) -> None:
+        """Decide who fetches a window of this many rows."""
+        if self._chosen is not None or not is_distributed(self._settings, self._master, rows):
             return
-        obstacle = self._iceberg.spread_obstacle()
-        if obstacle:
-            log.info("The driver fetches all %d rows: %s.", rows, obstacle)
+        reason = self._files.unsupported_reason()
+        if reason:
+            log.info("The driver fetches all %d rows: %s.", rows, reason)
         else:
             log.info("Spark's executors fetch the window, %d rows.", rows)
-        self._chosen = self._driver if obstacle else self._executors
+        self._chosen = self._driver if reason else self._executors
 
     def fetch(self, requests: Sequence[FileRequest], columns: Sequence[Column]) -> list[DataFile]:
-        """As `Fetch` says."""
+        """Implements `Fetch.fetch`."""
         return (self._chosen or self._driver).fetch(requests, columns)
 
 
-def spreads(settings: Settings, master: str, rows: int) -> bool:
-    """Whether executors are to fetch a window of so many rows."""
+def is_distributed(settings: Settings, master: str, rows: int) -> bool:
+    """Whether executors should fetch a window of this many rows."""
     if settings.spark_session is SessionUse.ALWAYS:
         return rows > 0
     return is_cluster(master) and rows > settings.spread_rows
 
 
 def is_cluster(master: str) -> bool:
-    """Whether a Spark master has executors that are not this very process: `spark://…`, `yarn`, `k8s://…`, `local-cluster[…]`."""
+    """Whether a Spark master has executors outside this process: `spark://…`, `yarn`, `k8s://…`, `local-cluster[…]`."""
     return bool(master) and master != "local" and not master.startswith("local[")

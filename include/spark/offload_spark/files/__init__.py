@@ -1,1 +1,1 @@
-"""Data files: field ids, footers, and where files are written."""
+"""Data files: field ids, footers, and the targets that executors write to."""

@@ -1,8 +1,8 @@
-"""Putting Iceberg's field ids into the footer of a Parquet file that ClickHouse has written without them.
+"""Writes Iceberg's field ids into the footer of a Parquet file that ClickHouse has written without them.
 
-Iceberg finds columns by these ids (ADR 0015). Only the schema in the footer changes: pages, statistics and everything else stay byte for
-byte what they were. A footer is a `FileMetaData` in Thrift's compact protocol (Apache Parquet's parquet.thrift), whose field 2 is the
-schema: a list of `SchemaElement`, the root first, then the columns.
+Iceberg finds columns by these ids (ADR 0015). Only the schema in the footer changes; pages, statistics and everything
+else stay the same, byte for byte. A footer is a `FileMetaData` in Thrift's compact protocol (Apache Parquet's
+parquet.thrift). Its field 2 is the schema: a list of `SchemaElement`, the root first, then the columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAGIC = b"PAR1"
 _I32, _BINARY, _LIST, _STRUCT = 5, 8, 9, 12
 _VARINTS = {4, _I32, 6}
 _FIXED = {1: 0, 2: 0, 3: 1}
-"""Bytes of true and false, whose value is their type, and of a byte. There are no other types in a schema."""
+"""Size (bytes) of the values of true, false (the type itself is the value) and byte. A schema has no other types."""
 
 _SCHEMA = 2
 """Number of a field of `FileMetaData`."""
@@ -31,16 +31,16 @@ _Fields = dict[int, tuple[int, bytes]]
 """A struct's fields by their numbers: type and encoded value."""
 
 
-def number_columns(path: Path, ids: Mapping[str, int]) -> None:
-    """Give the columns of a file their field ids, in place; nobody may be reading it yet.
+def assign_field_ids(path: Path, ids: Mapping[str, int]) -> None:
+    """Give the columns of a file their field ids, in place. No other process may be reading the file.
 
     Args:
         path: a complete Parquet file without nested columns.
         ids: field ids by the columns' names.
 
     Raises:
-        AuditFailed: it is no such file, or has a column without an id; it stays as it was.
-        OSError: it can't be read or written.
+        AuditFailed: the file is not complete, is nested, or has a column without an id; it stays as it was.
+        OSError: the file cannot be read or written.
     """
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END) - _TAIL.size
@@ -49,20 +49,24 @@ def number_columns(path: Path, ids: Mapping[str, int]) -> None:
         length, magic = _TAIL.unpack(tail) if len(tail) == _TAIL.size else (0, b"")
         try:
             if magic != _MAGIC or length > end:
-                raise ValueError("it breaks off")
+                raise ValueError("it is truncated")
             file.seek(end - length)
-            footer = numbered_footer(file.read(length), ids)
+            footer = footer_with_field_ids(file.read(length), ids)
         except ValueError as error:
             raise AuditFailed(
-                f"The footer of {path.name} is not one that ClickHouse writes for this table: {error}.",
+                f"The footer of {path.name} is not what ClickHouse writes for this table: {error}.",
                 "Nothing was published; the next attempt fetches the window again.",
             ) from error
         file.seek(end - length)
         file.write(footer + _TAIL.pack(len(footer), _MAGIC))
 
 
-def numbered_footer(footer: bytes, ids: Mapping[str, int]) -> bytes:
-    """The same footer, but its columns have these ids. Raises ValueError if it isn't one, or a column has no id or columns in it."""
+def footer_with_field_ids(footer: bytes, ids: Mapping[str, int]) -> bytes:
+    """The footer with these ids in its columns.
+
+    Raises:
+        ValueError: this is not a footer, or one of its columns has no id or is nested.
+    """
     reader = _Reader(footer)
     kind, number = reader.field(0)
     while number < _SCHEMA:
@@ -73,28 +77,28 @@ def numbered_footer(footer: bytes, ids: Mapping[str, int]) -> bytes:
     if (kind, number) != (_LIST, _SCHEMA) or not size:
         raise ValueError("it has no schema")
     root, *columns = [reader.fields() for _ in range(size)]
-    schema = [root, *(_numbered(column, ids) for column in columns)]
+    schema = [root, *(_with_field_id(column, ids) for column in columns)]
     return footer[:start] + _list_of_structs(schema) + footer[reader.position :]
 
 
-def _numbered(column: _Fields, ids: Mapping[str, int]) -> _Fields:
+def _with_field_id(column: _Fields, ids: Mapping[str, int]) -> _Fields:
     name = _Reader(column[_NAME][1]).binary().decode() if _NAME in column else ""
     if _CHILDREN in column:
-        raise ValueError(f"column {name!r} has columns in it")
+        raise ValueError(f"column {name!r} is nested")
     if name not in ids:
         raise ValueError(f"column {name!r} has no field id")
     return {**column, _FIELD_ID: (_I32, _varint(ids[name] << 1))}  # zigzag of a number that is not negative
 
 
 class _Reader:
-    """Reads one value after another. Everything raises ValueError where the data break off or make no sense."""
+    """Reads one value after another. Every method raises ValueError if the data are truncated or malformed."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.position = 0
 
     def field(self, before: int) -> tuple[int, int]:
-        """The type and number of a struct's next field; `before` is its predecessor's number. Type 0: the struct ends."""
+        """Type and number of a struct's next field; `before` is the previous field's number. Type 0 ends the struct."""
         head = self._take(1)[0]
         if head and not head >> 4:
             raise ValueError("its fields are not in order")
@@ -102,17 +106,17 @@ class _Reader:
 
     def fields(self) -> _Fields:
         """All fields of a struct."""
-        found: _Fields = {}
+        fields: _Fields = {}
         kind, number = self.field(0)
         while kind:
             start = self.position
             self.skip(kind)
-            found[number] = kind, self._data[start : self.position]
+            fields[number] = kind, self._data[start : self.position]
             kind, number = self.field(number)
-        return found
+        return fields
 
     def list_of_structs(self) -> int:
-        """The head of such a list: how many there are."""
+        """The length of a list of structs, from the list's head."""
         head = self._take(1)[0]
         if head & 15 != _STRUCT:
             raise ValueError("it has no schema")
@@ -123,7 +127,7 @@ class _Reader:
         return self._take(self._varint())
 
     def skip(self, kind: int) -> None:
-        """Go past a value of this type."""
+        """Skip a value of this type."""
         if kind in _VARINTS:
             self._varint()
         elif kind == _BINARY:
@@ -147,7 +151,7 @@ class _Reader:
     def _take(self, count: int) -> bytes:
         start, self.position = self.position, self.position + count
         if self.position > len(self._data):
-            raise ValueError("it breaks off")
+            raise ValueError("it is truncated")
         return self._data[start : self.position]
 
 

@@ -1,7 +1,7 @@
-"""What Iceberg keeps of a data file, made from the file's footer by whoever has just written the file.
+"""Iceberg's description of a data file, made from the footer that the file's writer has at hand.
 
-Iceberg's own reader of footers opens the file and loads Hadoop's settings for it, 10 ms each; here the footer's bytes are parsed by the
-same library, in Iceberg's own copy of it.
+Iceberg's own footer reader opens the file again and loads Hadoop's settings for it, which takes 10 ms per file. Here
+the same library, in Iceberg's own copy, parses the footer's bytes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def read_footer(path: Path) -> tuple[int, bytes]:
     """A Parquet file's size in bytes and its footer, without the trailer.
 
     Raises:
-        AuditFailed: it is no whole Parquet file.
-        OSError: it can't be read.
+        AuditFailed: the file is not a complete Parquet file.
+        OSError: the file cannot be read.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -36,7 +36,7 @@ def read_footer(path: Path) -> tuple[int, bytes]:
         length = int.from_bytes(trailer[:4], "little")
         if head != _MAGIC or trailer[4:] != _MAGIC or length + _TRAILER > size - len(_MAGIC):
             raise AuditFailed(
-                f"What ClickHouse sent for {path} is no whole Parquet file.",
+                f"ClickHouse's answer for {path} is not a complete Parquet file.",
                 "Nothing was published; the next attempt fetches the window again.",
             )
         file.seek(size - _TRAILER - length)
@@ -44,14 +44,15 @@ def read_footer(path: Path) -> tuple[int, bytes]:
 
 
 class Footers:
-    """Describes data files of a table, with its columns and its specification as they are when this is made.
+    """Describes data files of a table, with the columns and the partition spec that it has now.
 
-    The JVM's classes are looked up once: each step of a name and each call is a message to the JVM, and a commit may have a thousand files.
+    Java names are resolved once: every step of a name and every call is a message to the JVM, and a commit may have a
+    thousand files.
 
     Args:
         jvm: the launcher's JVM.
         table: Iceberg's table.
-        timestamp_col: the column whose bounds are wanted.
+        timestamp_col: the column whose bounds `time_bounds` returns.
     """
 
     def __init__(self, jvm: JavaObject, table: JavaObject, timestamp_col: str) -> None:
@@ -72,13 +73,13 @@ class Footers:
         self._nothing = jvm.java.util.stream.Stream.empty
 
     def describe(self, location: str, size: int, footer: bytes, partition: str) -> JavaObject:
-        """Iceberg's DataFile of a file, which is not touched.
+        """Iceberg's DataFile of a file, which is not opened.
 
         Args:
-            location: where it lies.
-            size: the whole file's, in bytes.
+            location: the file's path or URL.
+            size: size of the whole file in bytes.
             footer: as `read_footer` returns it.
-            partition: its partition as a path, such as `happened_day=2026-11-01`.
+            partition: the file's partition as a path, such as `happened_day=2026-11-01`.
         """
         parsed = self._parser.readParquetMetadata(self._stream(footer))
         metrics = self._metrics(parsed, self._nothing(), self._config, self._names)
@@ -86,7 +87,7 @@ class Footers:
         return builder.withMetrics(metrics).withPartitionPath(partition).build()
 
     def time_bounds(self, file: JavaObject) -> tuple[datetime, datetime] | None:
-        """A data file's least and greatest timestamp, which Iceberg keeps exactly; None for a foreign file without them."""
+        """A data file's least and greatest timestamp (UTC), which are exact; None for a foreign file without bounds."""
         lowers, uppers = file.lowerBounds(), file.upperBounds()
         lower = lowers.get(self._field_id) if lowers is not None else None
         upper = uppers.get(self._field_id) if uppers is not None else None

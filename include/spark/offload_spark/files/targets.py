@@ -1,8 +1,8 @@
-"""Where executors put what they fetch: names that the driver gives out, one for each attempt of a task, and for S3 a signed URL with each.
+"""Where executors write what they fetch: the driver names one file per attempt at a task, for S3 with a signed URL.
 
-An attempt never writes to another one's name: a task that Spark runs twice, because an executor was lost or slow, leaves two whole files,
-of which the driver commits the one that it was told of. A signed URL lets its holder write this one object for an hour, and nothing else:
-executors need neither the store's key nor a client for it.
+Two attempts never write to the same file. If Spark runs a task twice because an executor was lost or slow, there are
+two complete files, and the driver commits the one that Spark reports. A signed URL allows writing this one object for
+an hour and nothing else, so executors need neither the store's key nor a client for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from offload_spark.runtime.jvm import JavaObject
 
 ATTEMPTS = 4
-"""Names per file: Spark gives a task up after as many attempts (`spark.task.maxFailures`)."""
+"""Names per file. Spark gives up on a task after this many attempts (`spark.task.maxFailures`)."""
 
 _SIGNED_MINUTES = 60
 _S3_FILES = "org.apache.iceberg.aws.s3.S3FileIO"
@@ -31,7 +31,7 @@ _NOT_SIGNED = (
     "s3.access-points.",
     "s3.access-grants.",
 )
-"""Properties of S3FileIO that change how an object is written, and that a plain signed URL would leave out.
+"""Properties of S3FileIO that change how an object is written and that a plain signed URL does not carry.
 
 https://iceberg.apache.org/docs/latest/aws/
 """
@@ -43,9 +43,9 @@ class Target:
     """One name for one file.
 
     Attributes:
-        location: where the table will look for it.
-        url: where to PUT it; None for a path of the file system.
-        headers: what the signature demands to be sent with it.
+        location: the file's name in the table's metadata.
+        url: where to PUT the file; None for a path of the file system.
+        headers: the headers that the signature requires.
     """
 
     location: str
@@ -53,28 +53,29 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-Sign = Callable[[str], Target]
-"""Makes a target of a location."""
+TargetFactory = Callable[[str], Target]
+"""Makes the target of a location."""
 
 
 def local_path(location: str) -> Path | None:
-    """The path of a location on this machine's own file system, None for any other (`s3://`, `hdfs://`)."""
+    """The path of a location in this machine's file system; None for other locations (`s3://`, `hdfs://`)."""
     parsed = urlparse(location)
     return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
-def attempts_of(location: str, sign: Sign) -> tuple[Target, ...]:
-    """The targets of one file, by the number of the attempt."""
+def attempt_targets(location: str, make_target: TargetFactory) -> tuple[Target, ...]:
+    """The targets of one file, one for each attempt, in order."""
     stem, dot, suffix = location.rpartition(".")
-    return tuple(sign(f"{stem}-{attempt}{dot}{suffix}" if attempt else location) for attempt in range(ATTEMPTS))
+    names = [location, *(f"{stem}-{attempt}{dot}{suffix}" for attempt in range(1, ATTEMPTS))]
+    return tuple(map(make_target, names))
 
 
-def obstacle(location: str, io: JavaObject) -> str | None:
-    """Why executors can't write a table's files themselves, None where they can.
+def unsupported_reason(location: str, io: JavaObject) -> str | None:
+    """Why executors cannot write a table's files themselves; None if they can.
 
     Args:
-        location: the table's.
-        io: its FileIO.
+        location: the table's location.
+        io: the table's FileIO.
     """
     if local_path(location) is not None:
         return None
@@ -82,12 +83,12 @@ def obstacle(location: str, io: JavaObject) -> str | None:
     if scheme != "s3" or io.getClass().getName() != _S3_FILES:
         return f"executors write to shared folders and through Iceberg's S3FileIO, not to {scheme}://"
     properties: Mapping[str, str] = io.properties()
-    found = sorted(key for key in properties if key.startswith(_NOT_SIGNED) and properties[key].lower() not in _OFF)
-    return f"a signed URL does not carry {', '.join(found)}" if found else None
+    unsigned = sorted(key for key in properties if key.startswith(_NOT_SIGNED) and properties[key].lower() not in _OFF)
+    return f"a signed URL does not carry {', '.join(unsigned)}" if unsigned else None
 
 
-def signer(jvm: JavaObject, location: str, io: JavaObject) -> Sign:
-    """What makes targets of locations in a table's folder: plain ones for a file system, signed ones for S3."""
+def target_factory(jvm: JavaObject, location: str, io: JavaObject) -> TargetFactory:
+    """Makes targets of locations in a table's folder: plain ones in a file system, signed ones in S3."""
     if local_path(location) is not None:
         return Target
     client = io.client(location).serviceClientConfiguration()
@@ -102,13 +103,13 @@ def signer(jvm: JavaObject, location: str, io: JavaObject) -> Sign:
     if client.endpointOverride().isPresent():
         builder = builder.endpointOverride(client.endpointOverride().get())
     presigner = builder.build()
-    lasts = jvm.java.time.Duration.ofMinutes(_SIGNED_MINUTES)
+    lifetime = jvm.java.time.Duration.ofMinutes(_SIGNED_MINUTES)
 
     def sign(name: str) -> Target:
         parsed = urlparse(name)
         put = aws.model.PutObjectRequest.builder().bucket(parsed.netloc).key(parsed.path.lstrip("/")).build()
         request = aws.presigner.model.PutObjectPresignRequest.builder()
-        signed = presigner.presignPutObject(request.signatureDuration(lasts).putObjectRequest(put).build())
+        signed = presigner.presignPutObject(request.signatureDuration(lifetime).putObjectRequest(put).build())
         headers = {str(key): ",".join(values) for key, values in dict(signed.signedHeaders()).items()}
         return Target(name, str(signed.url().toExternalForm()), headers)
 
@@ -116,6 +117,6 @@ def signer(jvm: JavaObject, location: str, io: JavaObject) -> Sign:
 
 
 def locations(targets: Sequence[Target]) -> list[str]:
-    """The names of targets, and of what an attempt that was killed may have left beside them."""
+    """The locations of targets, and of the partial files that killed attempts may have left beside them."""
     names = [target.location for target in targets]
     return [*names, *(f"{name}.part" for name in names if local_path(name) is not None)]

@@ -1,4 +1,4 @@
-"""What `main` has been through since this pipeline's newest commit: its marker, and which partitions hold fewer rows than after it.
+"""The history of `main` since this pipeline's newest commit: its marker, and the partitions that have lost rows.
 
 Everything is read from metadata; no data file is opened.
 """
@@ -14,11 +14,11 @@ from offload_core.protocol.marker import PREFIX, Marker
 from offload_spark.runtime.jvm import JavaObject
 
 _ROWS_BY_FILE = {"addedDataFiles": 1, "removedDataFiles": -1, "addedDeleteFiles": -1, "removedDeleteFiles": 1}
-"""How a snapshot's files change the number of rows: a delete file takes away what it names."""
+"""How a snapshot's files change the number of rows; a delete file removes the rows that it lists."""
 
 
 def cold_state(table: JavaObject, pipeline: str) -> ColdState:
-    """Walk the ancestors of `main` to this pipeline's newest marker, past compactions and foreign commits.
+    """Walk the ancestors of `main`, past compactions and foreign commits, to this pipeline's newest marker.
 
     Args:
         table: Iceberg's table, freshly loaded or refreshed.
@@ -31,9 +31,14 @@ def cold_state(table: JavaObject, pipeline: str) -> ColdState:
     while snapshot is not None:
         summary = dict(snapshot.summary())
         if summary.get(f"{PREFIX}pipeline") == pipeline:
-            marker, unreadable = _read(summary, pipeline)
+            marker, unreadable = _read_marker(summary, pipeline)
             return ColdState(
-                marker, snapshot.snapshotId(), live_rows(summary), records, _lost(table, since), unreadable=unreadable
+                marker,
+                snapshot.snapshotId(),
+                live_rows(summary),
+                records,
+                _lost_rows(table, since),
+                unreadable=unreadable,
             )
         since.append(snapshot)
         parent = snapshot.parentId()
@@ -42,20 +47,20 @@ def cold_state(table: JavaObject, pipeline: str) -> ColdState:
 
 
 def live_rows(summary: Mapping[str, str]) -> int:
-    """The rows that a snapshot holds, by its summary; each entry of a delete file counts as one row less."""
+    """How many rows a snapshot holds according to its summary; each entry of a delete file counts as one row less."""
     deleted = _number(summary, "total-position-deletes") + _number(summary, "total-equality-deletes")
     return _number(summary, "total-records") - deleted
 
 
-def _read(summary: Mapping[str, str], pipeline: str) -> tuple[Marker | None, str | None]:
+def _read_marker(summary: Mapping[str, str], pipeline: str) -> tuple[Marker | None, str | None]:
     try:
         return Marker.from_summary(summary, pipeline), None
     except WatermarkInvalid as error:
         return None, error.problem
 
 
-def _lost(table: JavaObject, since: Sequence[JavaObject]) -> dict[str, int]:
-    """How many rows fewer each partition holds than before the given snapshots, by the partition's value."""
+def _lost_rows(table: JavaObject, since: Sequence[JavaObject]) -> dict[str, int]:
+    """How many rows each partition has lost through the given snapshots, by the partition's value."""
     if not any(_may_remove(snapshot) for snapshot in since):
         return {}
     changes: Counter[str] = Counter()
@@ -64,12 +69,12 @@ def _lost(table: JavaObject, since: Sequence[JavaObject]) -> dict[str, int]:
         for method, sign in _ROWS_BY_FILE.items():
             for file in _files(getattr(snapshot, method)(io)):
                 path = str(specs.get(file.specId()).partitionToPath(file.partition()))
-                changes[_value(path)] += sign * file.recordCount()
+                changes[_partition_value(path)] += sign * file.recordCount()
     return {partition: -rows for partition, rows in sorted(changes.items()) if rows < 0}
 
 
 def _may_remove(snapshot: JavaObject) -> bool:
-    """Whether a commit can have left a partition with fewer rows; an honest compaction adds as many as it removes."""
+    """Whether a commit may have removed rows from a partition; a compaction adds as many rows as it removes."""
     operation, summary = snapshot.operation(), snapshot.summary()
     if operation == "replace":
         return _number(summary, "deleted-records") != _number(summary, "added-records")
@@ -82,8 +87,8 @@ def _files(files: JavaObject) -> Iterator[JavaObject]:
         yield iterator.next()
 
 
-def _value(path: str) -> str:
-    """`2026-11-18` of `happened_day=2026-11-18`; paths of several fields and of none stay readable too."""
+def _partition_value(path: str) -> str:
+    """`2026-11-18` of `happened_day=2026-11-18`; a path of several fields stays as it is."""
     if not path:
         return "the whole table"
     return path if "/" in path else path.partition("=")[2]

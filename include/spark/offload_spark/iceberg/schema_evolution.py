@@ -1,10 +1,11 @@
-"""Changing the columns of an Iceberg table as `offload_core.source.schema_drift` decided, to follow its ClickHouse table."""
+"""Lets an Iceberg table follow its ClickHouse table's columns; `offload_core.source.schema_drift` has the rules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from offload_core.config.tables import SchemaContract, TableConfig
+from offload_core.config.tables import SchemaContract
 from offload_core.source.projection import Column
 from offload_core.source.schema_drift import (
     NAME_MAPPING,
@@ -17,64 +18,76 @@ from offload_core.source.schema_drift import (
     mapped_names,
     plan_changes,
 )
+from offload_spark.iceberg.errors import iceberg_errors
+from offload_spark.iceberg.table import IcebergTable
 from offload_spark.runtime.jvm import JavaObject
 
 
-def follow(
-    jvm: JavaObject, table: JavaObject, config: TableConfig, columns: Sequence[Column], contract: SchemaContract
-) -> list[Change]:
-    """Make every change that the projection's columns need, in one commit; none is made where one of them can't be.
+def evolve_schema(table: IcebergTable, columns: Sequence[Column], contract: SchemaContract) -> list[Change]:
+    """Make every change that the projection's columns need, in one commit, and return the changes.
 
-    Args:
-        table: Iceberg's table; it has the changes afterwards.
+    `table.base` stays the same; `table.java` has the changes afterwards.
 
     Raises:
-        FixColumn: a column can't be followed, or the contract forbids it.
-        py4j.protocol.Py4JJavaError: the commit failed; nothing was changed.
+        FixColumn: Iceberg cannot follow a column, or the contract forbids it; nothing was changed.
+        StartOver: another commit changed the table meanwhile; nothing was changed.
     """
-    changes = plan_changes(config, columns, _fields(table), contract, _retired_names(table))
-    if changes or _name_mapping(table) is not None:
-        transaction = table.newTransaction()
-        update = transaction.updateSchema()
-        for change in changes:
-            update = _applied(jvm, update, change)
-        update.commit()
-        # Iceberg keeps the mapping up to date by itself, but a table made elsewhere may lack it: files without ids would seem to be empty.
-        names = _name_mapping(transaction.table())
-        if names is not None:
-            transaction.updateProperties().set(NAME_MAPPING, names).commit()
-        transaction.commitTransaction()
+    with iceberg_errors(f"changing the columns of {table.config.target}"):
+        changes = plan_changes(table.config, columns, _fields(table.java), contract, _retired_names(table.java))
+        if changes or _missing_name_mapping(table.java) is not None:
+            _commit(table, changes)
     return changes
 
 
-def field_ids(table: JavaObject) -> dict[str, int]:
-    """The field ids of a table's columns by their names."""
-    return {field.name(): field.fieldId() for field in table.schema().columns()}
+def with_field_ids(table: IcebergTable, columns: Sequence[Column]) -> list[Column]:
+    """The projection's columns with the field ids that the table has given them."""
+    with iceberg_errors(f"reading the columns of {table.config.target}"):
+        ids = _field_ids(table.java)
+    return [replace(column, field_id=ids[column.name]) for column in columns]
 
 
-def _fields(table: JavaObject) -> list[IcebergField]:
-    identifiers = set(table.schema().identifierFieldIds())
+def _commit(table: IcebergTable, changes: Sequence[Change]) -> None:
+    transaction = table.java.newTransaction()
+    update = transaction.updateSchema()
+    for change in changes:
+        update = _apply(table.jvm, update, change)
+    update.commit()
+    # Iceberg maintains the name mapping itself, but a table created by others may lack entries. A column without an
+    # entry would read as NULL from files without field ids.
+    names = _missing_name_mapping(transaction.table())
+    if names is not None:
+        transaction.updateProperties().set(NAME_MAPPING, names).commit()
+    transaction.commitTransaction()
+
+
+def _field_ids(java: JavaObject) -> dict[str, int]:
+    return {field.name(): field.fieldId() for field in java.schema().columns()}
+
+
+def _fields(java: JavaObject) -> list[IcebergField]:
+    identifiers = set(java.schema().identifierFieldIds())
     return [
         IcebergField(field.name(), str(field.type().toString()), field.isRequired(), field.fieldId() in identifiers)
-        for field in table.schema().columns()
+        for field in java.schema().columns()
     ]
 
 
-def _retired_names(table: JavaObject) -> set[str]:
-    """Names that older data files may hold and no column has any more."""
-    known = mapped_names(table.properties().get(NAME_MAPPING))
-    known.update(field.name() for schema in table.schemas().values() for field in schema.columns())
-    return known - {field.name() for field in table.schema().columns()}
+def _retired_names(java: JavaObject) -> set[str]:
+    """Names that no column has any more but that older data files may still use."""
+    known = mapped_names(java.properties().get(NAME_MAPPING))
+    known.update(field.name() for schema in java.schemas().values() for field in schema.columns())
+    return known - {field.name() for field in java.schema().columns()}
 
 
-def _name_mapping(table: JavaObject) -> str | None:
-    return complete_name_mapping(table.properties().get(NAME_MAPPING), field_ids(table))
+def _missing_name_mapping(java: JavaObject) -> str | None:
+    """The complete name mapping, or None if the table has it already."""
+    return complete_name_mapping(java.properties().get(NAME_MAPPING), _field_ids(java))
 
 
-def _applied(jvm: JavaObject, update: JavaObject, change: Change) -> JavaObject:
+def _apply(jvm: JavaObject, update: JavaObject, change: Change) -> JavaObject:
     primitive = jvm.org.apache.iceberg.types.Types.fromPrimitiveString
     if isinstance(change, AddColumn):
-        # The first argument is the parent: without it, a dot in the name would be taken for a path.
+        # The first argument is the parent: without it, Iceberg takes a dot in the name for a path.
         return update.addColumn(None, change.name, primitive(change.type))
     if isinstance(change, WidenColumn):
         return update.updateColumn(change.name, primitive(change.type))

@@ -1,1 +1,1 @@
-"""One run of one table, from lock to ledger row."""
+"""One run of one table, from the lock to the ledger row."""

@@ -1,4 +1,4 @@
-"""Where a large window is cut, so that no commit holds more rows than the setting allows."""
+"""Divides a large window into chunks, so that no commit holds more rows than `max_rows_per_commit`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from offload_spark.fetch.clickhouse_source import ClickHouseSource, Selection, S
 def chunk_end(
     source: ClickHouseSource, table: TableConfig, selection: Selection, slices: Sequence[Slice], max_rows: int
 ) -> datetime | None:
-    """The upper bound of the first chunk (UTC, inclusive), None if the selection fits into one commit.
+    """The upper bound of the first chunk (UTC, inclusive); None if the selection fits into one commit.
 
-    `append` tables are cut between two timestamps, so that rows of one timestamp stay together even if they alone are more than
-    `max_rows`. `upsert` tables are cut at a partition's border, so that a partition is still replaced as a whole.
+    For `append` tables the bound lies between two timestamps, so that rows with one timestamp stay together even if
+    they alone are more than `max_rows`. For `upsert` tables it lies at a partition's border, so that partitions are
+    still replaced as a whole.
     """
     if sum(part.rows for part in slices) <= max_rows:
         return None

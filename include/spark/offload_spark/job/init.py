@@ -1,4 +1,4 @@
-"""Making the Iceberg tables from the ClickHouse tables they follow: one rule for all, so no hand-written DDL can drift from the source."""
+"""Creates the Iceberg tables from their ClickHouse tables, so that there is no hand-written DDL that could differ."""
 
 from __future__ import annotations
 
@@ -15,23 +15,29 @@ from offload_core.source.clickhouse import ClickHouse
 from offload_core.source.projection import project
 from offload_spark.fetch.clickhouse_source import ClickHouseSource
 from offload_spark.iceberg.catalog import create_table, open_catalog
+from offload_spark.iceberg.schema_evolution import evolve_schema
 from offload_spark.iceberg.table import IcebergTable
-from offload_spark.job.main import guarded
+from offload_spark.job.main import run_and_report
 from offload_spark.runtime.jvm import attach
 
 _TABLES = TypeAdapter(list[TableConfig])
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the job; its one argument is the JSON list of tables. Prints one JSON object per table. Returns `offload_spark.job.main`."""
-    return guarded(lambda: init_tables(_TABLES.validate_json(argv[0]), load_connections(os.environ)))
+    """Run the job. Its argument is the JSON list of tables; it prints one JSON object per table.
+
+    Returns:
+        The exit code of `run_and_report`.
+    """
+    return run_and_report(lambda: init_tables(_TABLES.validate_json(argv[0]), load_connections(os.environ)))
 
 
 def init_tables(tables: Sequence[TableConfig], connections: Connections) -> None:
-    """Create what is missing; an existing table follows its source's columns.
+    """Create missing tables, and let existing tables follow their source's columns.
 
     Raises:
-        FixColumn: a column can't be offloaded, or not be followed. The tables before it are done, it and those behind it are not.
+        FixColumn: Iceberg cannot hold or follow a column. The tables before this one are done, this one and the rest
+            are not.
     """
     jvm = attach()
     with (
@@ -43,6 +49,6 @@ def init_tables(tables: Sequence[TableConfig], connections: Connections) -> None
                 table, ClickHouseSource(client, table, connections.clickhouse.database).describe().columns
             )
             created = create_table(jvm, catalog, table, columns)
-            # An operator's own decision: it counts under either contract.
-            changes = IcebergTable(jvm, catalog, table, "init").follow_columns(columns, SchemaContract.EVOLVE)
+            # `offload init` is the operator's decision, so the schema may evolve even under the contract `freeze`.
+            changes = evolve_schema(IcebergTable(jvm, catalog, table), columns, SchemaContract.EVOLVE)
             print(json.dumps({"table": table.name, "created": created, "changes": list(map(str, changes))}), flush=True)

@@ -1,7 +1,9 @@
 """One run of one table: the eight steps of the offload, in order.
 
-lock → reconcile → window → count → fetch → branch and audit → publish → ledger; a large window repeats the last five, chunk by chunk.
-What lies ahead of the watermark is moved by `increment`, an interval behind it is looked at again by `rework`.
+lock → reconcile → window → count → fetch → branch and audit → publish → ledger
+
+A large window repeats the last five steps, chunk by chunk. `increment` moves the rows ahead of the watermark,
+`reprocess` repairs or restates an interval behind it.
 """
 
 from __future__ import annotations
@@ -26,21 +28,25 @@ from offload_core.errors import (
     WaitForOtherRun,
 )
 from offload_core.jobs.arguments import JobArguments
-from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.ledger import Ledger
 from offload_core.ledger.reconcile import require_agreement, unrecorded_commit
+from offload_core.ledger.rows import LedgerRow, RowStatus, Step, StepKind
 from offload_core.ledger.session import connect
-from offload_core.protocol.marker import INCREMENT, Marker
+from offload_core.protocol.marker import Marker
 from offload_core.protocol.plan import Progress, RunPlan, plan_run
 from offload_core.source.clickhouse import ClickHouse
-from offload_core.source.projection import project
+from offload_core.source.projection import Column, project
 from offload_core.source.table import SourceTable
 from offload_spark.fetch.clickhouse_source import ClickHouseSource
-from offload_spark.fetch.distributed_fetch import SpreadFetch
-from offload_spark.fetch.fetch import DriverFetch, Fetching
+from offload_spark.fetch.distributed_fetch import DistributedFetch
+from offload_spark.fetch.fetch import DriverFetch, FetchStrategy
+from offload_spark.iceberg.branch import Branch
 from offload_spark.iceberg.catalog import open_catalog
+from offload_spark.iceberg.data_files import DataFiles
+from offload_spark.iceberg.schema_evolution import evolve_schema, with_field_ids
 from offload_spark.iceberg.table import IcebergTable
 from offload_spark.job.increment import move
-from offload_spark.job.reprocess import rework
+from offload_spark.job.reprocess import reprocess
 from offload_spark.job.run_context import RunContext
 from offload_spark.runtime.jvm import attach, spark_master
 
@@ -48,20 +54,20 @@ log = logging.getLogger("offload")
 
 NEW_HALTS = (SourceReplaced, LedgerAhead, ColdRowsLost, HotRowsExpired)
 
-_STARTS = 3
-"""How often one attempt begins before it leaves the table to the next one."""
+_MAX_STARTS = 3
+"""How often one attempt starts before it leaves the table to the next attempt."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a run did: rows published (for candles: new closed ones) and the watermark it ended with."""
+class JobResult:
+    """The result of a run: how many rows it published (for candles: newly closed ones), and the watermark after it."""
 
     rows: int
     watermark: LedgerRow
 
 
-def run(arguments: JobArguments, connections: Connections) -> Result:
-    """Offload one table's window, under its lock; a failure is recorded in the ledger before it is raised.
+def run(arguments: JobArguments, connections: Connections) -> JobResult:
+    """Offload one table's window under the table's lock. A failure is recorded in the ledger before it is raised.
 
     Raises:
         OffloadError: one of its subclasses; each says what to do next.
@@ -85,7 +91,7 @@ def run(arguments: JobArguments, connections: Connections) -> Result:
         "%s",
         _line(
             arguments,
-            "success" if result.rows else "empty",
+            RowStatus.SUCCESS.value if result.rows else StepKind.EMPTY.value,
             window=(row.window_lower, row.window_upper),
             rows=result.rows,
             seconds=seconds,
@@ -99,21 +105,21 @@ def _line(arguments: JobArguments, outcome: str, **known: Any) -> str:
     return attempt_line(arguments.table.name, arguments.run_id, arguments.attempt, outcome, **known)
 
 
-def _run_from_newest_state(arguments: JobArguments, connections: Connections, ledger: Ledger) -> Result:
-    """Run, and begin again at once where something else moved the table meanwhile, such as a compaction.
+def _run_from_newest_state(arguments: JobArguments, connections: Connections, ledger: Ledger) -> JobResult:
+    """Run, and start over at once if something else, such as a compaction, moved the table meanwhile.
 
-    Only while the session lives: with it the lock is still this run's. A run that has lost its session must not go on.
+    A run whose session has ended no longer has the lock and must not continue.
 
     Raises:
-        StartOver: the table moved every time, or the session is gone.
+        StartOver: the table moved every time, or the session has ended.
     """
-    for start in range(1, _STARTS + 1):
+    for start in range(1, _MAX_STARTS + 1):
         try:
             return Offload(arguments, connections, ledger).run()
         except StartOver as error:
-            if start == _STARTS or not ledger.is_alive():
+            if start == _MAX_STARTS or not ledger.is_alive():
                 raise
-            log.info("Starting over at once, start %d of %d: %s", start + 1, _STARTS, error.problem)
+            log.info("Starting over at once, start %d of %d: %s", start + 1, _MAX_STARTS, error.problem)
     raise AssertionError("the last start returns or raises")
 
 
@@ -128,7 +134,7 @@ def _record(ledger: Ledger, arguments: JobArguments, error: Exception) -> None:
             halt=isinstance(error, NEW_HALTS),
         )
     except OffloadError as second:
-        # The first error is what the operator needs; that it could not be recorded is said beside it.
+        # The operator needs the first error, so this one must not replace it.
         log.warning("The failure could not be recorded in the ledger: %s", second)
 
 
@@ -142,14 +148,11 @@ class Offload:
         self._connections = connections
         self._ledger = ledger
 
-    def run(self) -> Result:
-        """Reconcile, look at the interval behind the watermark again, then move everything ahead of it."""
+    def run(self) -> JobResult:
+        """Reconcile ledger and Iceberg, reprocess the interval behind the watermark, move the rows ahead of it."""
         watermark = self._ledger.watermark(self._table.name)
-        client = ClickHouse(
-            self._connections.clickhouse,
-            timeout_seconds=self._settings.clickhouse_timeout_seconds,
-            settings=self._settings.clickhouse_settings,
-            pool_size=self._settings.fetch_parallelism + 1,
+        client = ClickHouse.from_settings(
+            self._connections.clickhouse, self._settings, pool_size=self._settings.fetch_parallelism + 1
         )
         with closing(client):
             source = ClickHouseSource(client, self._table, self._connections.clickhouse.database)
@@ -157,30 +160,44 @@ class Offload:
             columns = project(self._table, described.columns)
             jvm = attach()
             with open_catalog(jvm, self._connections.iceberg) as catalog:
-                attempt_id = uuid.uuid4().hex
-                iceberg = IcebergTable(jvm, catalog, self._table, attempt_id)
+                iceberg = IcebergTable(jvm, catalog, self._table)
                 before = self._ledger.progress(self._table.name, watermark)
                 watermark, recovered = self._reconcile(iceberg, watermark, described)
-                context = RunContext(
-                    self._arguments,
-                    self._connections,
-                    self._ledger,
-                    source,
-                    described,
-                    columns,
-                    iceberg,
-                    self._fetching(source, iceberg, spark_master(jvm)),
-                    attempt_id,
-                )
+                context = self._context(source, described, columns, iceberg)
                 if recovered is not None and self._covers(recovered, self._plan(before, described)):
                     log.info("All of this run's window was in that commit.")
-                    return Result(recovered.rows, watermark)
+                    return JobResult(recovered.rows, watermark)
                 return self._work(context, watermark)
 
-    def _fetching(self, source: ClickHouseSource, iceberg: IcebergTable, master: str) -> Fetching:
-        driver = DriverFetch(source, self._settings, iceberg)
-        executors = SpreadFetch(self._connections, self._table, self._settings, iceberg)
-        return Fetching(driver, executors, iceberg, self._settings, master)
+    def _context(
+        self, source: ClickHouseSource, described: SourceTable, columns: list[Column], iceberg: IcebergTable
+    ) -> RunContext:
+        attempt_id = uuid.uuid4().hex
+        files = DataFiles(iceberg)
+        return RunContext(
+            arguments=self._arguments,
+            table=self._table,
+            settings=self._settings,
+            catalog=self._connections.iceberg,
+            ledger=self._ledger,
+            source=source,
+            described=described,
+            columns=columns,
+            fetch=self._fetch_strategy(source, files, spark_master(iceberg.jvm)),
+            iceberg=iceberg,
+            branch=Branch(iceberg, attempt_id),
+            files=files,
+            attempt_id=attempt_id,
+        )
+
+    def _fetch_strategy(self, source: ClickHouseSource, files: DataFiles, master: str) -> FetchStrategy:
+        return FetchStrategy(
+            driver=DriverFetch(source, self._settings, files),
+            executors=DistributedFetch(self._connections, self._table, self._settings, files),
+            files=files,
+            settings=self._settings,
+            master=master,
+        )
 
     def _plan(self, progress: Progress, described: SourceTable) -> RunPlan:
         arguments, buffer = self._arguments, timedelta(minutes=self._settings.buffer_minutes)
@@ -189,33 +206,33 @@ class Offload:
 
     @staticmethod
     def _covers(marker: Marker, plan: RunPlan) -> bool:
-        """Whether a commit that the ledger did not know of already is what a run had to do."""
-        moved = marker.kind == INCREMENT and plan.ahead is not None and marker.window.upper >= plan.ahead.upper
+        """Whether a commit that was missing in the ledger already did all that the run has to do."""
+        moved = marker.kind == StepKind.INCREMENT and plan.ahead is not None and marker.window.upper >= plan.ahead.upper
         return moved and plan.behind is None
 
-    def _work(self, run: RunContext, watermark: LedgerRow) -> Result:
+    def _work(self, run: RunContext, watermark: LedgerRow) -> JobResult:
         arguments = self._arguments
-        for change in run.iceberg.follow_columns(run.columns, self._table.schema_contract):
+        for change in evolve_schema(run.iceberg, run.columns, self._table.schema_contract):
             log.info("%s", change)
-        run = replace(run, columns=run.iceberg.numbered(run.columns))
+        run = replace(run, columns=with_field_ids(run.iceberg, run.columns))
         progress = self._ledger.progress(self._table.name, watermark)
         plan = self._plan(progress, run.described)
         rows = 0
         if plan.behind is not None:
             log.info("watermark %s, interval %s behind it: %s", watermark.cursor, plan.behind, arguments.mode.value)
-            rows, watermark = rework(run, watermark, plan.behind)
+            rows, watermark = reprocess(run, watermark, plan.behind)
         if plan.ahead is not None:
             log.info("watermark %s, window %s", watermark.cursor, plan.ahead)
             moved, watermark = move(run, watermark, plan.ahead, is_rerun=plan.behind is not None)
             rows += moved
         if plan.ahead is None and plan.behind is None:
-            log.info("Nothing to do: the interval holds no rows that this run could move or look at again.")
-        return Result(rows, watermark)
+            log.info("Nothing to do: the interval holds no rows that this run could move or reprocess.")
+        return JobResult(rows, watermark)
 
     def _reconcile(
         self, iceberg: IcebergTable, watermark: LedgerRow, described: SourceTable
     ) -> tuple[LedgerRow, Marker | None]:
-        """The newest valid ledger row, and the marker it was repaired from, if it had to be."""
+        """The newest valid ledger row, and the marker of a commit that was missing in the ledger, if there is one."""
         cold = iceberg.cold_state(self._settings.pipeline_id)
         name = self._table.name
         last_commit, operator_row = self._ledger.last_commit(name), self._ledger.operator_row(name)
@@ -227,7 +244,7 @@ class Offload:
                 marker.cursor,
             )
             step = Step(
-                kind="recovered" if marker.kind == INCREMENT else marker.kind,
+                kind=StepKind.RECOVERED if marker.kind == StepKind.INCREMENT else StepKind.of_marker(marker),
                 cursor=marker.cursor,
                 generation=marker.generation,
                 source_uuid=marker.source_uuid,

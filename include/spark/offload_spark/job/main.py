@@ -1,4 +1,4 @@
-"""The job's outer shell: arguments in, exit status and log lines out."""
+"""The entry point of the job: parses its arguments and reports its outcome."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ log = logging.getLogger("offload")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the job; the exit status is that of `guarded`."""
+    """Run the job. Returns the exit code of `run_and_report`."""
 
     def offload() -> None:
         arguments = parse(argv)
         run(arguments, load_connections(os.environ))
 
-    return guarded(offload)
+    return run_and_report(offload)
 
 
-def guarded(work: Callable[[], None]) -> int:
-    """Do the work and tell how it ended, for people and for the operator in Airflow.
+def run_and_report(work: Callable[[], None]) -> int:
+    """Do the work and log how it ended, for people and for Airflow.
 
     Returns:
-        0 after success, else the exit code that `job_outcome` gives the error.
+        0 after success, else the exit code that `offload_core.jobs.outcome` assigns to the error.
     """
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     try:

@@ -1,66 +1,45 @@
-"""What the parts of one run of one table share."""
+"""Everything that the parts of one run of one table share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from offload_core.config.connections import Connections
-from offload_core.config.settings import Settings
-from offload_core.config.tables import TableConfig
 from offload_core.jobs.arguments import JobArguments
-from offload_core.ledger.ledger import Ledger, LedgerRow, Step
+from offload_core.ledger.ledger import Ledger
+from offload_core.ledger.rows import LedgerRow, Step, StepKind
 from offload_core.protocol.marker import Marker
 from offload_core.protocol.window import Cursor, Window
-from offload_core.source.projection import Column
 from offload_core.source.table import SourceTable
-from offload_spark.fetch.clickhouse_source import ClickHouseSource, Slice
-from offload_spark.fetch.fetch import Fetching
-from offload_spark.iceberg.table import IcebergTable
+from offload_spark.fetch.clickhouse_source import Slice
+from offload_spark.write.context import WriteContext
 from offload_spark.write.writer import Published
 
 
-@dataclass(frozen=True)
-class RunContext:
+@dataclass(frozen=True, kw_only=True)
+class RunContext(WriteContext):
     """One run of one table, under its lock.
 
     Attributes:
-        arguments: what the run was asked for.
-        connections: the three servers.
+        arguments: the job's arguments.
         ledger: the watermarks.
-        source, described: the ClickHouse table and what ClickHouse said of it when the run began.
-        columns: the projection.
-        iceberg: the Iceberg table.
-        fetching: who fetches its files.
+        described: ClickHouse's description of the source when the run began.
         attempt_id: unique to this attempt.
     """
 
     arguments: JobArguments
-    connections: Connections
     ledger: Ledger
-    source: ClickHouseSource
     described: SourceTable
-    columns: list[Column]
-    iceberg: IcebergTable
-    fetching: Fetching
     attempt_id: str
 
-    @property
-    def table(self) -> TableConfig:
-        """The table's entry."""
-        return self.arguments.table
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of the run."""
-        return self.arguments.settings
-
-    def marker(self, watermark: LedgerRow, kind: str, window: Window, cursor: Cursor, slices: list[Slice]) -> Marker:
-        """What a commit of this attempt carries.
+    def marker(
+        self, watermark: LedgerRow, kind: StepKind, window: Window, cursor: Cursor, slices: list[Slice]
+    ) -> Marker:
+        """The marker of a commit of this attempt.
 
         Args:
-            watermark: the ledger row it starts from.
+            watermark: the ledger row that the commit starts from.
             kind: `increment`, `repair` or `restate`.
-            window: the rows that it covers.
+            window: the window that it covers.
             cursor: the watermark after it.
             slices: its rows, counted by partition.
         """
@@ -75,14 +54,18 @@ class RunContext:
             attempt=self.arguments.attempt,
             attempt_id=self.attempt_id,
             ledger_id=watermark.id,
-            kind=kind,
+            kind=kind.value,
         )
 
     def record(self, watermark: LedgerRow, published: Published, seconds: float) -> LedgerRow:
-        """Append what was published to the ledger and return the new row. Raises StartOver if the ledger has moved on."""
+        """Append a published chunk to the ledger and return the new row.
+
+        Raises:
+            StartOver: the watermark is no longer the ledger's newest row.
+        """
         marker = published.marker
         step = Step(
-            kind=marker.kind,
+            kind=StepKind.of_marker(marker),
             cursor=marker.cursor,
             generation=watermark.generation,
             source_uuid=marker.source_uuid,

@@ -1,8 +1,9 @@
-"""A Spark application that runs the jobs of several tables, each in a process of its own that is forked for it.
+"""A Spark application that runs the jobs of several tables, each in a forked process of its own.
 
-A job's process has everything imported already and talks to the JVM that all of them share. Its standard output is the caller's
-connection; when the caller goes, it ends. Jobs share no state but the JVM's: what one does to its table is fenced off by the table's
-lock, marker and branch, exactly as between applications. Should the JVM die, all its jobs fail, and their next attempts carry on.
+A job's process has everything imported already and talks to the JVM that all jobs share. Its standard output is the
+caller's connection, and it ends when the caller disconnects. Jobs share no state but the JVM's; the table's lock,
+marker and branch isolate them as well as those of separate applications. If the JVM dies, all of its jobs fail and
+their next attempts continue.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from typing import Any, NoReturn
 
 from offload_core.jobs.shared_jvm import ACCEPTED, EXIT, at
 from offload_spark.job.main import main
-from offload_spark.runtime.shared_session import SESSION_LOCK_ENV, leave_context
+from offload_spark.runtime.shared_session import SESSION_LOCK_ENV, release_context
 
 _MAX_SECONDS, _MAX_JOBS = 900.0, 200
-"""After that an application takes no further jobs: what it may have leaked goes with it."""
+"""Limits after which an application accepts no more jobs, so that leaks cannot accumulate."""
 _STEP_SECONDS = 0.5
 _REQUEST_SECONDS = 10.0
 _REQUEST_BYTES = 1 << 20
@@ -34,33 +35,33 @@ _SIGTERM_STATUS = 128 + signal.SIGTERM
 
 
 class SharedApplication:
-    """Listens for jobs until none has come for a while.
+    """Listens for jobs until none has arrived for a while.
 
     Args:
-        folder: where its socket belongs; only its owner may enter it.
+        folder: the folder of its socket; only its owner may enter it.
         name: the name of its files there.
-        keep: for how many seconds it waits for another job.
+        keep_seconds: how long it waits for another job.
     """
 
-    def __init__(self, folder: Path, name: str, keep: float) -> None:
+    def __init__(self, folder: Path, name: str, keep_seconds: float) -> None:
         self._folder = folder
         self._name = name
-        self._keep = keep
+        self._keep_seconds = keep_seconds
         self._jvm = os.getppid()
         self._jobs: set[int] = set()
-        self._taken = 0
-        self._is_found = True
+        self._accepted_jobs = 0
+        self._is_listed = True
 
     def serve(self) -> None:
-        """Take jobs, then end."""
+        """Run jobs until it is time to end."""
         session_lock = self._folder / f"{self._name}.{os.getpid()}.session"
         os.environ[SESSION_LOCK_ENV] = str(session_lock)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(_SIGTERM_STATUS))
         listener = self._listen()
         try:
-            self._take_jobs(listener)
+            self._accept_jobs(listener)
         finally:
-            self._disappear()
+            self._remove_socket()
             self._refuse_waiting(listener)
             self._end_jobs()
             session_lock.unlink(missing_ok=True)
@@ -68,58 +69,58 @@ class SharedApplication:
     def _listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with at(self._folder, f"{self._name}.sock") as address:
-            # One that was killed has left its own; the caller's lock keeps two from starting at once.
+            # An application that was killed has left its socket. The caller's lock keeps two from starting at once.
             with suppress(FileNotFoundError):
                 os.unlink(address)
             listener.bind(address)
         listener.listen(64)
         return listener
 
-    def _take_jobs(self, listener: socket.socket) -> None:
+    def _accept_jobs(self, listener: socket.socket) -> None:
         started = last = time.monotonic()
         while os.getppid() == self._jvm:
             if select.select([listener], [], [], _STEP_SECONDS)[0]:
-                self._take(listener, listener.accept()[0])
+                self._start_job(listener, listener.accept()[0])
             now = time.monotonic()
             self._reap()
             if self._jobs:
                 last = now
-            if now - started > _MAX_SECONDS or self._taken >= _MAX_JOBS:
+            if now - started > _MAX_SECONDS or self._accepted_jobs >= _MAX_JOBS:
                 self._drain(listener)
                 return
-            if now - last > self._keep:
+            if now - last > self._keep_seconds:
                 return
 
-    def _take(self, listener: socket.socket, caller: socket.socket) -> None:
-        """Start the process of a caller's job."""
+    def _start_job(self, listener: socket.socket, caller: socket.socket) -> None:
+        """Fork a process for a caller's job."""
         with caller:
             request = _request(caller)
-            if request is None:  # somebody who only looked whether anybody listens
+            if request is None:  # the caller only checked whether the application listens
                 return
             job = os.fork()
             if job == 0:
                 listener.close()
-                _run(request, caller)
+                _run_job(request, caller)
             self._jobs.add(job)
-            self._taken += 1
+            self._accepted_jobs += 1
 
     def _drain(self, listener: socket.socket) -> None:
-        """Take no more jobs, and wait for those at work."""
-        self._disappear()
+        """Accept no more jobs, and wait for the running ones."""
+        self._remove_socket()
         while self._jobs and os.getppid() == self._jvm:
             self._refuse_waiting(listener)
             time.sleep(_STEP_SECONDS)
             self._reap()
 
-    def _disappear(self) -> None:
-        """From here on callers find nobody and start another application, whose socket has the same path."""
-        if self._is_found:
-            self._is_found = False
+    def _remove_socket(self) -> None:
+        """From now on callers find no socket and start another application, whose socket has the same path."""
+        if self._is_listed:
+            self._is_listed = False
             (self._folder / f"{self._name}.sock").unlink(missing_ok=True)
 
     @staticmethod
     def _refuse_waiting(listener: socket.socket) -> None:
-        """Callers that connected a moment too late see the connection closed before anything was accepted."""
+        """Close the connections of callers that are waiting; they see that nothing was accepted."""
         listener.setblocking(False)
         with suppress(BlockingIOError):
             while True:
@@ -138,7 +139,7 @@ class SharedApplication:
 
 
 def _request(caller: socket.socket) -> dict[str, Any] | None:
-    """The caller's one line; None if it goes without one."""
+    """The request in the caller's one line; None if the caller sends none or an invalid one."""
     caller.settimeout(_REQUEST_SECONDS)
     text = b""
     try:
@@ -157,8 +158,8 @@ def _request(caller: socket.socket) -> dict[str, Any] | None:
     return request if isinstance(request, dict) else None
 
 
-def _run(request: dict[str, Any], caller: socket.socket) -> NoReturn:
-    """In a job's process: run it, tell its exit status, and end."""
+def _run_job(request: dict[str, Any], caller: socket.socket) -> NoReturn:
+    """In a job's process: run the job, send its exit status, and end."""
     status = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -166,10 +167,10 @@ def _run(request: dict[str, Any], caller: socket.socket) -> NoReturn:
         os.environ.update(request["environ"])
         os.dup2(caller.fileno(), 1)
         os.dup2(caller.fileno(), 2)
-        threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
-        status = _status(request["argv"])
-        leave_context()
-        gc.collect()  # the JVM keeps what this process refers to until it is told otherwise
+        threading.Thread(target=_end_with_caller, args=(caller,), daemon=True).start()
+        status = _exit_status(request["argv"])
+        release_context()
+        gc.collect()  # releases the JVM's objects that this process refers to; the JVM outlives it
     except BaseException:
         traceback.print_exc()
     finally:
@@ -180,15 +181,15 @@ def _run(request: dict[str, Any], caller: socket.socket) -> NoReturn:
         os._exit(status)
 
 
-def _status(argv: list[str]) -> int:
+def _exit_status(argv: list[str]) -> int:
     try:
         return main(argv)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
 
 
-def _end_with(caller: socket.socket) -> None:
-    """End this process as soon as its caller has gone: nobody would learn how the job ended."""
+def _end_with_caller(caller: socket.socket) -> None:
+    """End this process as soon as its caller disconnects, because no one would learn how the job ended."""
     with suppress(OSError):
         while caller.recv(1024):
             pass

@@ -1,1 +1,1 @@
-"""Maintenance of one Iceberg table."""
+"""Maintenance of one Iceberg table: compaction, manifests, snapshots, orphan files."""

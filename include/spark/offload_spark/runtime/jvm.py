@@ -1,7 +1,7 @@
 """The JVM beside this process.
 
-spark-submit has started one before Python runs; it has Iceberg on its class path and is reached through py4j. A window that one
-machine fetches quickly needs no SparkSession at all, and importing pyspark is left out with it.
+spark-submit starts it before Python, with Iceberg on its class path; py4j connects to it. A window that one machine
+fetches quickly needs no SparkSession, and then pyspark is not even imported.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from py4j.protocol import Py4JJavaError
 from offload_core.errors import FixConfiguration
 
 JavaObject = Any
-"""A py4j proxy: its type is known to the JVM only."""
+"""A py4j proxy; only the JVM knows its type."""
 
 
 def attach() -> JavaObject:
     """The launcher's JVM, as py4j's `jvm` view.
 
     Raises:
-        FixConfiguration: this process was not started by spark-submit.
+        FixConfiguration: spark-submit did not start this process.
     """
     port, secret = os.environ.get("PYSPARK_GATEWAY_PORT"), os.environ.get("PYSPARK_GATEWAY_SECRET")
     if not port or not secret:
@@ -34,12 +34,15 @@ def attach() -> JavaObject:
 
 
 def spark_master(jvm: JavaObject) -> str:
-    """The master that spark-submit was given, such as `local[*]` or `spark://host:7077`; nothing has been started there yet."""
+    """The master of spark-submit's command line, such as `local[*]` or `spark://host:7077`.
+
+    Works without a SparkSession.
+    """
     return str(jvm.java.lang.System.getProperty("spark.master", ""))
 
 
 def java_class_names(error: Py4JJavaError) -> list[str]:
-    """The exception's class and those of its causes, outermost first, as full Java names."""
+    """Full Java class names of the exception and its causes, outermost first."""
     names: list[str] = []
     exception = error.java_exception
     while exception is not None and len(names) < 10:
@@ -49,7 +52,7 @@ def java_class_names(error: Py4JJavaError) -> list[str]:
 
 
 def java_message(error: Py4JJavaError) -> str:
-    """The exception's message and that of its innermost cause that has one, in one line without a full stop."""
+    """The outermost and the innermost message of the exception and its causes, in one line without a full stop."""
     exception, texts = error.java_exception, []
     while exception is not None:
         message = exception.getMessage()

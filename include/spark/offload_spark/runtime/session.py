@@ -1,4 +1,4 @@
-"""A SparkSession in the launcher's JVM, for the work that compares rows: inserting what is missing, and MERGE."""
+"""A SparkSession in the launcher's JVM, for commits that compare rows, for distributed fetches and for maintenance."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from offload_core.config.connections import IcebergConnection
 from offload_spark.runtime.jvm import attach
-from offload_spark.runtime.shared_session import take_context
+from offload_spark.runtime.shared_session import acquire_context
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
 def start_session(connection: IcebergConnection) -> SparkSession:
-    """Start a session that knows the Iceberg catalog by its name. Master and memory come from spark-submit.
+    """Start a session with the Iceberg catalog under its name. Master and memory come from spark-submit.
 
-    The catalog's password is set on the session, not on the context, whose settings Spark's UI shows.
+    The catalog's password is set on the session, because Spark's UI shows the settings of the context.
     """
-    take_context(attach())
-    from pyspark.sql import SparkSession  # importing it costs more than a whole small run
+    acquire_context(attach())
+    from pyspark.sql import SparkSession  # the import takes longer than a whole small run
 
     session = (
         SparkSession.builder.config("spark.sql.session.timeZone", "UTC")

@@ -1,4 +1,4 @@
-"""The one SparkContext that a JVM can have, where several jobs share the JVM."""
+"""Access to the JVM's only SparkContext, where several jobs share the JVM."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from offload_spark.runtime.jvm import JavaObject
 log = logging.getLogger("offload")
 
 SESSION_LOCK_ENV = "OFFLOAD_SHARED_SESSION_LOCK"
-"""In a job of a shared application: the file whose lock says which job has the context."""
+"""In a job of a shared application: a file whose lock the job with the context holds."""
 
 _lock: int | None = None
 
 
-def take_context(jvm: JavaObject) -> None:
-    """Before a SparkSession is started: wait until no other job has one in this JVM, and stop one that a killed job has left.
+def acquire_context(jvm: JavaObject) -> None:
+    """Before a SparkSession starts: wait until no other job has one in this JVM, and stop one that a killed job left.
 
-    Nothing to do where the application is the job's own.
+    Does nothing if the job has an application of its own.
     """
     global _lock
     path = os.environ.get(SESSION_LOCK_ENV)
@@ -30,15 +30,15 @@ def take_context(jvm: JavaObject) -> None:
         fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         log.info("Waiting for the Spark session of another table's job in the same application.")
-        fcntl.flock(_lock, fcntl.LOCK_EX)  # until this process ends, like the one above
+        fcntl.flock(_lock, fcntl.LOCK_EX)  # held until this process ends, like the one above
     contexts = getattr(getattr(jvm.org.apache.spark, "SparkContext$"), "MODULE$")  # Scala's object
-    left = contexts.getActive()
-    if left.isDefined():
-        left.get().stop()
+    orphan = contexts.getActive()
+    if orphan.isDefined():
+        orphan.get().stop()
 
 
-def leave_context() -> None:
-    """After the job: stop its SparkSession, for the next job to start its own."""
+def release_context() -> None:
+    """After the job: stop its SparkSession, so that the next job can start its own."""
     if _lock is None:
         return
     from pyspark.sql import SparkSession

@@ -1,4 +1,4 @@
-"""Writers of what lies ahead of the watermark: tables that only ever append, and tables whose rows may change."""
+"""Writers for rows ahead of the watermark: one for append-only tables, one for tables whose rows may change."""
 
 from __future__ import annotations
 
@@ -7,50 +7,52 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from offload_core.errors import FixConfiguration
-from offload_core.protocol.marker import INCREMENT, Marker
+from offload_core.ledger.rows import StepKind
+from offload_core.protocol.marker import Marker
 from offload_core.protocol.window import MICROSECOND, Cursor, Window
 from offload_core.source.queries import bind_time, format_time, http_placeholder, source_column
 from offload_spark.fetch.clickhouse_source import Selection, Slice
-from offload_spark.iceberg.table import DataFile
+from offload_spark.iceberg.data_files import DataFile
 from offload_spark.write.writer import ChunkWriter, Plan
 
 log = logging.getLogger("offload")
 
 
 class AppendWriter(ChunkWriter):
-    """Tables whose rows never change: the fetched files themselves are committed, unless the window overlaps what is there."""
+    """Tables whose rows never change. The fetched files are committed, unless the window overlaps rows in Iceberg."""
 
     def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:
         if not self._overlaps(window.lower):
             return Plan(selection, slices, self._append, keeps_files=True)
         if not self._table.keys:
             raise FixConfiguration(
-                f"The window of {self._table.name} overlaps rows already in Iceberg, and without `keys` nobody can tell which are missing.",
+                f"The window of {self._table.name} overlaps rows already in Iceberg. Without `keys`, "
+                "missing rows cannot be found.",
                 "Add the columns that identify a row as `keys` to the table's entry.",
             )
         log.info("The window overlaps rows already in Iceberg: only those that are missing will be inserted.")
         return Plan(selection, slices, self._insert_missing, keeps_files=False)
 
     def _overlaps(self, lower: Cursor) -> bool:
-        """Whether Iceberg may hold rows past `lower`, by its metadata, which knows timestamps but no sequence numbers.
+        """Whether Iceberg may hold rows past `lower`, by its metadata, which has timestamps but no sequence numbers.
 
-        Rows on `lower`'s own timestamp lie past it too, unless our newest commit ended exactly there: an operator's watermark may
-        point between them.
+        Rows at `lower`'s own timestamp may lie past it, because an operator's watermark may point between them. They do
+        not if our newest commit ended exactly at `lower`.
         """
-        if self._iceberg.may_hold_rows_after(lower.timestamp):
+        if self._files.may_hold_rows_after(lower.timestamp):
             return True
-        if not self._table.sequence_col or not self._iceberg.may_hold_rows_between(
+        if not self._table.sequence_col or not self._files.may_hold_rows_between(
             lower.timestamp, lower.timestamp + MICROSECOND
         ):
             return False
-        newest = self._iceberg.cold_state(self._settings.pipeline_id).marker
-        return newest is None or newest.kind != INCREMENT or newest.cursor != lower
+        newest = self._context.iceberg.cold_state(self._context.settings.pipeline_id).marker
+        return newest is None or newest.kind != StepKind.INCREMENT or newest.cursor != lower
 
     def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
         self._require_inside(files, window.lower.timestamp, window.upper)
 
     def _append(self, files: Sequence[DataFile], marker: Marker) -> int:
-        self._iceberg.append(files, marker)
+        self._branch.append(files, marker)
         return sum(file.rows for file in files)
 
     def _insert_missing(self, files: Sequence[DataFile], marker: Marker) -> int:
@@ -61,18 +63,19 @@ class AppendWriter(ChunkWriter):
 
 
 class UpsertWriter(ChunkWriter):
-    """Tables whose rows may change (candles): the partitions of the window and its lookback are read again.
+    """Tables whose rows may change (candles). The partitions of the window and its lookback are read again.
 
-    Where ClickHouse still holds at least what Iceberg has of every such partition up to the window's end, they are replaced whole;
-    where it doesn't, because TTL took rows, they are merged by key.
+    If ClickHouse still holds at least the rows that Iceberg has of each of these partitions up to the window's end, the
+    partitions are replaced as a whole. If TTL has removed rows, the fetched rows are merged by key.
     """
 
     def _plan(self, window: Window, selection: Selection, slices: Sequence[Slice]) -> Plan:  # noqa: ARG002 - reads whole partitions
         timestamp = source_column(self._table, self._table.timestamp_col)
         closed = source_column(self._table, str(self._table.closed_col))
         lookback = timedelta(minutes=self._table.lookback_minutes)
-        again = Selection(
-            f"{timestamp} >= {bind_time('again_from', http_placeholder)} AND {timestamp} <= {bind_time('again_to', http_placeholder)} "
+        reread = Selection(
+            f"{timestamp} >= {bind_time('again_from', http_placeholder)} "
+            f"AND {timestamp} <= {bind_time('again_to', http_placeholder)} "
             f"AND {closed} <= {bind_time('upper', http_placeholder)}",
             {
                 "again_from": format_time(self._table.partition.floor(slices[0].first - lookback)),
@@ -80,13 +83,13 @@ class UpsertWriter(ChunkWriter):
                 "upper": format_time(window.upper),
             },
         )
-        again_slices = self._source.slices(again)
-        replaceable = all(self._is_replaceable(again, part) for part in again_slices)
-        return Plan(again, again_slices, self._replace if replaceable else self._merge, keeps_files=replaceable)
+        reread_slices = self._source.slices(reread)
+        replaceable = all(self._is_replaceable(reread, part) for part in reread_slices)
+        return Plan(reread, reread_slices, self._replace if replaceable else self._merge, keeps_files=replaceable)
 
     def _is_replaceable(self, selection: Selection, part: Slice) -> bool:
-        """Whether ClickHouse holds at least the rows that Iceberg has of a partition; TTL takes the oldest first."""
-        extent = self._iceberg.partition_extent(part.start)
+        """Whether ClickHouse holds at least the rows that Iceberg has of a partition; TTL removes the oldest first."""
+        extent = self._files.partition_extent(part.start)
         if extent.rows == 0:
             return True
         if not extent.exact or extent.first is None or extent.last is None or part.first > extent.first:
@@ -95,20 +98,20 @@ class UpsertWriter(ChunkWriter):
             return part.rows >= extent.rows
         timestamp = source_column(self._table, self._table.timestamp_col)
         inside = self._source.within_partition(selection, part.start)
-        known = inside.narrowed(f"{timestamp} <= {bind_time('known_to', http_placeholder)}", known_to=extent.last)
-        return sum(held.rows for held in self._source.slices(known)) >= extent.rows
+        known = inside.narrow(f"{timestamp} <= {bind_time('known_to', http_placeholder)}", known_to=extent.last)
+        return sum(known_part.rows for known_part in self._source.slices(known)) >= extent.rows
 
     def _audit_files(self, files: Sequence[DataFile], window: Window) -> None:
         self._require_inside(files, None, window.upper)
 
-    def _corrected(self, marker: Marker, counted: Sequence[Slice]) -> Marker:  # noqa: ARG002 - counts whole partitions
+    def _final_marker(self, marker: Marker, counted: Sequence[Slice]) -> Marker:  # noqa: ARG002 - counts whole partitions
         return marker
 
     def _new_rows(self, added: int | None, marker: Marker) -> int:  # noqa: ARG002 - whole partitions were added
         return marker.rows
 
     def _replace(self, files: Sequence[DataFile], marker: Marker) -> int:
-        self._iceberg.replace_partitions(files, marker)
+        self._branch.replace_partitions(files, marker)
         return sum(file.rows for file in files)
 
     def _merge(self, files: Sequence[DataFile], marker: Marker) -> None:

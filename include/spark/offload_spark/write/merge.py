@@ -1,21 +1,19 @@
-"""Commits that compare rows with those already in the table. Spark reads the very files that ClickHouse wrote."""
+"""Compares fetched rows with those in Iceberg and commits the difference; Spark reads the files from ClickHouse."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
-
-from py4j.protocol import Py4JJavaError
 
 from offload_core.config.tables import TableConfig
 from offload_core.protocol.marker import Marker
 from offload_core.protocol.window import Cursor, Interval
 from offload_core.source.projection import Column
-from offload_core.source.queries import format_time, interval_column
-from offload_spark.iceberg.catalog import iceberg_errors
-from offload_spark.iceberg.table import DataFile
+from offload_core.source.queries import interval_column
+from offload_spark.iceberg.data_files import DataFile
+from offload_spark.iceberg.errors import spark_errors
+from offload_spark.runtime.spark_sql import quote, quote_table, timestamp_literal
 from offload_spark.write.staged_files import stage_for_spark
 
 if TYPE_CHECKING:
@@ -25,13 +23,13 @@ _SNAPSHOT_PROPERTY = "spark.sql.iceberg.snapshot-property."
 
 
 class RowComparison:
-    """Staged files against the rows of one table's branch.
+    """Compares staged files with the rows of one table's branch.
 
     Args:
-        session: a session that knows the catalog.
+        session: a session with the catalog.
         catalog: the catalog's name.
         table: the table's entry; its keys identify a row.
-        branch: the attempt's branch; None to look at `main`.
+        branch: the attempt's branch; None for `main`.
         columns: the staged rows' columns.
     """
 
@@ -41,12 +39,11 @@ class RowComparison:
         self._session = session
         self._table = table
         self._columns = columns
-        self._target = ".".join(map(quote, [catalog, *table.target.split(".")]))
-        names = [catalog, *table.target.split("."), *([] if branch is None else [f"branch_{branch}"])]
-        self._name = ".".join(map(quote, names))
+        self._target = quote_table(catalog, table.target)
+        self._name = self._target if branch is None else quote_table(catalog, table.target, f"branch_{branch}")
 
     def _staged(self, files: Sequence[DataFile]) -> DataFrame:
-        """The rows of staged files, read by Spark where Hadoop knows their file system, else by Iceberg."""
+        """The rows of staged files. Spark reads them where Hadoop knows the file system; elsewhere Iceberg does."""
         locations = [file.location for file in files]
         if not locations[0].startswith("s3://"):
             return self._session.read.parquet(*locations)
@@ -55,9 +52,10 @@ class RowComparison:
         return staged.select(*(quote(column.name) for column in self._columns))
 
     def insert_missing(self, files: Sequence[DataFile], first: datetime, last: datetime, marker: Marker) -> int:
-        """Append to the branch the staged rows whose key isn't in the table between `first` and `last`; return how many.
+        """Append to the branch the staged rows whose key is missing between `first` and `last` (UTC, inclusive).
 
-        Nothing is committed when none is missing. Staged rows that share a key arrive as often as ClickHouse holds them.
+        Returns their count. Nothing is committed if no row is missing. Staged rows with the same key are appended as
+        often as ClickHouse holds them.
         """
         with spark_errors(f"inserting missing rows into {self._table.target}"):
             missing = self._missing(files, first, last).persist()
@@ -74,49 +72,61 @@ class RowComparison:
 
     def _missing(self, files: Sequence[DataFile], first: datetime, last: datetime) -> DataFrame:
         staged = self._staged(files)
-        held = self._session.table(self._name).where(self._between(first, last)).select(*map(quote, self._table.keys))
-        return staged.join(held, on=list(self._table.keys), how="left_anti").select(*map(quote, staged.columns))
+        in_iceberg = self._session.table(self._name).where(self._between(first, last))
+        known = in_iceberg.select(*map(quote, self._table.keys))
+        return staged.join(known, on=list(self._table.keys), how="left_anti").select(*map(quote, staged.columns))
 
-    def changed(self, files: Sequence[DataFile], columns: Sequence[Column], first: datetime, last: datetime) -> int:
-        """How many rows between `first` and `last` (UTC, inclusive) have other values than the staged row of the same key."""
-        others = [column for column in columns if column.name not in self._table.keys]
+    def changed(self, files: Sequence[DataFile], first: datetime, last: datetime) -> int:
+        """How many rows between `first` and `last` (UTC, inclusive) differ from the staged row with the same key.
+
+        A column that ClickHouse gained later is NULL in rows that were offloaded before. If the column is required,
+        NULL means that its value is unknown, not that it differs.
+        """
+        others = [column for column in self._columns if column.name not in self._table.keys]
         if not others:
             return 0
+        differs = " OR ".join(_differs(column.name, null_is_unknown=column.required) for column in others)
         with spark_errors(f"comparing {self._table.target}"):
             staged = self._staged(files).alias("s")
-            held = self._session.table(self._name).where(self._between(first, last)).alias("t")
-            return int(staged.join(held, on=list(self._table.keys)).where(" OR ".join(map(_differs, others))).count())
+            in_iceberg = self._session.table(self._name).where(self._between(first, last)).alias("t")
+            return int(staged.join(in_iceberg, on=list(self._table.keys)).where(differs).count())
 
     def missing(self, files: Sequence[DataFile], first: datetime, last: datetime) -> int:
-        """How many staged rows have a key that isn't in the table between `first` and `last`."""
+        """How many staged rows have a key that is missing in the table between `first` and `last` (UTC, inclusive)."""
         with spark_errors(f"comparing {self._table.target}"):
             return int(self._missing(files, first, last).count())
 
-    def delete(self, held: str) -> None:
-        """Delete the rows that a condition names."""
+    def delete(self, condition: str) -> None:
+        """Delete the rows that meet a condition."""
         with spark_errors(f"deleting from {self._table.target}"):
-            self._session.sql(f"DELETE FROM {self._name} WHERE {held}")  # noqa: S608 - quoted
+            self._session.sql(f"DELETE FROM {self._name} WHERE {condition}")  # noqa: S608 - quoted
 
-    def count(self, held: str) -> int:
-        """How many rows a condition names."""
+    def count(self, condition: str) -> int:
+        """How many rows meet a condition."""
         with spark_errors(f"counting {self._table.target}"):
-            return int(self._session.table(self._name).where(held).count())
+            return int(self._session.table(self._name).where(condition).count())
 
     def _between(self, first: datetime, last: datetime) -> str:
-        return f"{quote(self._table.timestamp_col)} BETWEEN {_timestamp(first)} AND {_timestamp(last)}"
+        return f"{quote(self._table.timestamp_col)} BETWEEN {timestamp_literal(first)} AND {timestamp_literal(last)}"
 
     def merge(self, files: Sequence[DataFile], marker: Marker) -> None:
-        """MERGE the staged rows into the branch by key: insert new ones, update those that differ."""
+        """MERGE the staged rows into the branch by key: insert new rows, update rows that differ.
+
+        Here NULL differs from a value. An update that overwrites an unknown value with ClickHouse's only completes the
+        row, so MERGE may touch more rows than `changed` counts.
+        """
         staged = self._staged(files)
         staged.createOrReplaceTempView("offload_staged")
         keys = [quote(name) for name in self._table.keys]
-        others = [quote(name) for name in staged.columns if name not in self._table.keys]
-        differs = " OR ".join(f"NOT (t.{name} <=> s.{name})" for name in others)
+        others = [name for name in staged.columns if name not in self._table.keys]
+        differs = " OR ".join(_differs(name, null_is_unknown=False) for name in others)
         columns = [quote(name) for name in staged.columns]
-        # The partition's columns are in the key, so the condition also tells Iceberg which files to read.
+        matches = " AND ".join(f"t.{name} = s.{name}" for name in keys)
+        updates = ", ".join(f"t.{name} = s.{name}" for name in map(quote, others))
+        # The key includes the partition column, so Iceberg reads only the files that may match.
         statement = (
-            f"MERGE INTO {self._name} t USING offload_staged s ON {' AND '.join(f't.{name} = s.{name}' for name in keys)} "  # noqa: S608 - quoted
-            f"WHEN MATCHED AND ({differs}) THEN UPDATE SET {', '.join(f't.{name} = s.{name}' for name in others)} "
+            f"MERGE INTO {self._name} t USING offload_staged s ON {matches} "  # noqa: S608 - quoted
+            f"WHEN MATCHED AND ({differs}) THEN UPDATE SET {updates} "
             f"WHEN NOT MATCHED THEN INSERT ({', '.join(columns)}) VALUES ({', '.join(f's.{name}' for name in columns)})"
         )
         properties = {_SNAPSHOT_PROPERTY + key: value for key, value in marker.to_summary().items()}
@@ -130,23 +140,23 @@ class RowComparison:
                     self._session.conf.unset(key)
 
 
-def held_condition(
+def cold_condition(
     table: TableConfig, columns: Sequence[Column], watermark: Cursor, interval: Interval, start: datetime | None = None
 ) -> str:
-    """The Spark counterpart of `source_query.done_condition`: the table's rows of an interval, up to the watermark.
+    """Selects an interval's rows in Iceberg up to the watermark, as `queries.done_condition` does in ClickHouse.
 
     Args:
         start: only rows with timestamps from here on (UTC, inclusive).
     """
-    timestamp, mark = quote(table.timestamp_col), _timestamp(watermark.timestamp)
+    timestamp, mark = quote(table.timestamp_col), timestamp_literal(watermark.timestamp)
     counted = quote(interval_column(table, interval))
     conditions = [
-        f"{counted} >= {_timestamp(interval.start)}",
-        f"{counted} < {_timestamp(interval.end)}",
+        f"{counted} >= {timestamp_literal(interval.start)}",
+        f"{counted} < {timestamp_literal(interval.end)}",
         f"{timestamp} <= {mark}",
     ]
     if start is not None:
-        conditions.append(f"{timestamp} >= {_timestamp(start)}")
+        conditions.append(f"{timestamp} >= {timestamp_literal(start)}")
     if table.sequence_col:
         kind = next(column.iceberg_type for column in columns if column.name == table.sequence_col)
         sequence = f"CAST('{watermark.sequence}' AS {'BIGINT' if kind == 'long' else kind})"
@@ -154,31 +164,8 @@ def held_condition(
     return " AND ".join(conditions)
 
 
-def _timestamp(moment: datetime) -> str:
-    return f"TIMESTAMP '{format_time(moment)}'"
-
-
-def _differs(column: Column) -> str:
-    name = quote(column.name)
-    # A column that ClickHouse gained later is NULL in rows that were offloaded before.
-    unknown = f"t.{name} IS NOT NULL AND " if column.required else ""
-    return f"({unknown}NOT (t.{name} <=> s.{name}))"
-
-
-@contextmanager
-def spark_errors(what: str) -> Iterator[None]:
-    """As `iceberg_errors`, for what goes through pyspark, which wraps the JVM's exceptions in its own."""
-    from pyspark.errors.exceptions.captured import CapturedException
-
-    with iceberg_errors(what):
-        try:
-            yield
-        except CapturedException as error:
-            if error._origin is None:
-                raise
-            raise Py4JJavaError(str(error), error._origin) from error
-
-
-def quote(name: str) -> str:
-    """`name` as a Spark SQL identifier, in backticks."""
-    return "`" + name.replace("`", "``") + "`"
+def _differs(name: str, *, null_is_unknown: bool) -> str:
+    """Whether a column of the table's row `t` differs from the staged row `s`; `null_is_unknown`: a NULL never does."""
+    column = quote(name)
+    differs = f"NOT (t.{column} <=> s.{column})"
+    return f"(t.{column} IS NOT NULL AND {differs})" if null_is_unknown else differs

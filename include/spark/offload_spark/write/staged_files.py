@@ -1,6 +1,6 @@
-"""Letting Spark read files that no commit refers to through Iceberg: where they are in S3, Spark itself has no client for them.
+"""Lets Spark read uncommitted files through Iceberg, because Spark itself has no client for S3.
 
-Iceberg's own compaction hands Spark its files in the same way, as a named set of scan tasks.
+Iceberg's own compaction passes files to Spark in the same way, as a named set of scan tasks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from offload_spark.iceberg.table import DataFile
+from offload_spark.iceberg.data_files import DataFile
 from offload_spark.runtime.jvm import JavaObject
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ def stage_for_spark(session: SparkSession, name: str, files: Sequence[DataFile])
     """Make files readable in this session.
 
     Args:
-        session: a session that knows the catalog.
-        name: the table's full name in it, quoted.
-        files: described with the table's specification.
+        session: a session with the catalog.
+        name: the table's full name in the session, quoted.
+        files: files of the table's partition spec.
 
     Returns:
-        What the option `scan-task-set-id` of a read of the table takes. It lasts as long as this JVM.
+        The value of the read option `scan-task-set-id`. It is valid as long as this JVM lives.
     """
-    # pyspark's own thread of the JVM: only there is the session the active one.
+    # The session is the active one only in pyspark's own thread of the JVM.
     jvm: JavaObject = session._jvm
     iceberg = jvm.org.apache.iceberg
     table = iceberg.spark.Spark3Util.loadIcebergTable(session._jsparkSession, name)

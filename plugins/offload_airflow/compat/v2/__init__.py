@@ -1,1 +1,1 @@
-"""What `compat` and its siblings take from Airflow 2.11."""
+"""The implementation for Airflow 2.11. Only the modules of `compat` import it."""

@@ -1,103 +1,95 @@
-"""Airflow 2.11's own backfill, made safe: its command runs the tasks itself.
+"""The backfill of Airflow 2.11, made safe. Airflow's backfill command runs the tasks itself.
 
-Run by itself, it returns without a word to its exit status when a run of its period is at work, and competes with the scheduler unless
-the DAG is paused. Here the DAG is paused once nothing of it runs, and the scheduler goes on as before whatever happened.
+Called directly, it ends with exit status 0 and no message when a run of its period is in progress, and it competes with
+the scheduler unless the DAG is paused. Here the DAG is paused once none of its runs is in progress. Whatever happens,
+the scheduler continues as before.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import NoReturn
 
+from offload_airflow.compat.backfill_steps import fail_unfinished, wait_for_other_runs
 from offload_airflow.compat.signals import interrupt_on_termination
-from offload_airflow.compat.types import BackfillRequest, RunState, named
+from offload_airflow.compat.types import BackfillRequest, RunState, describe_runs
 from offload_airflow.compat.v2 import table_backfill
 from offload_airflow.compat.v2.dag_runs import DagRuns
-from offload_core.errors import FixConfiguration, WaitForOtherRun
+from offload_core.errors import FixConfiguration
 
 __all__ = ["run_intervals"]
 
-_POLL_SECONDS = 1.0
 _STOP_SECONDS = 60.0
-"""How long Airflow's command may take to end when it is told to; tasks that run are let to their end so long."""
+"""How long Airflow's command may take to end after SIGTERM. It lets running tasks finish in that time."""
 
 
 def run_intervals(
-    runs: DagRuns, request: BackfillRequest, starts: Sequence[datetime], say: Callable[[str], None]
+    runs: DagRuns, request: BackfillRequest, starts: Sequence[datetime], echo: Callable[[str], None]
 ) -> str:
-    """Run the intervals that start at these moments, and say how Airflow's backfill ended; "" if well.
+    """Run the intervals that start at these moments.
 
-    The DAG is paused meanwhile and afterwards as it was before, also when this process is interrupted or told to end.
+    The DAG is paused in the meantime. Afterwards it is as it was before, even if this process is interrupted.
+
+    Returns:
+        How Airflow's backfill failed; "" if it succeeded.
 
     Raises:
-        WaitForOtherRun: runs of the DAG were still at work when the time to wait was over.
+        WaitForOtherRun: runs of the DAG were still in progress when the time to wait was over.
         FixConfiguration: the DAG is paused and has unfinished runs, which would never end.
     """
-    with _paused(runs, request.wait, say):
+    with _paused(runs, request.wait, echo):
         command = _command(runs.dag_id, request, starts)
-        say(f"Running: {' '.join(command[2:])}")
+        echo(f"Running: {' '.join(command[2:])}")
         try:
             status = _run(command)
         finally:
-            left = [run for run in runs.starting_at(starts).values() if run.state in ("running", "queued")]
-            runs.fail(left)
-            for run in left:
-                say(f"{run.run_id} was not finished: it is marked as failed.")
+            fail_unfinished(runs, starts, echo)
     return f"status {status}" if status else ""
 
 
 @contextmanager
-def _paused(runs: DagRuns, wait: timedelta, say: Callable[[str], None]) -> Iterator[None]:
-    """The DAG with nothing at work on it and nothing that starts."""
+def _paused(runs: DagRuns, wait: timedelta, echo: Callable[[str], None]) -> Iterator[None]:
+    """Pause the DAG while none of its runs is in progress."""
     was_paused = runs.is_paused
     with interrupt_on_termination():
         try:
-            _settle(runs, was_paused, wait, say)
+            # A run of a paused DAG would not continue, so the DAG is paused only once no run is unfinished.
+            wait_for_other_runs(lambda: _pause_unless_busy(runs, was_paused), wait, echo)
             yield
         finally:
             runs.adopt_backfills(datetime.now(timezone.utc))
             if not was_paused:
                 runs.pause(False)
-                say(f"{runs.dag_id} is not paused any more.")
+                echo(f"{runs.dag_id} is not paused any more.")
 
 
-def _settle(runs: DagRuns, was_paused: bool, wait: timedelta, say: Callable[[str], None]) -> None:
-    """Wait until no run is unfinished, and pause the DAG: a run of a paused DAG would stay where it is."""
-    deadline = time.monotonic() + wait.total_seconds()
-    told: set[str] = set()
-    while True:
-        runs.adopt_backfills(datetime.now(timezone.utc))
+def _pause_unless_busy(runs: DagRuns, was_paused: bool) -> Sequence[RunState]:
+    """Pause the DAG if it has no unfinished runs; else return them.
+
+    Raises:
+        FixConfiguration: the DAG was paused before, so its unfinished runs never end.
+    """
+    runs.adopt_backfills(datetime.now(timezone.utc))
+    unfinished = runs.unfinished()
+    if not unfinished:
+        runs.pause(True)
+        # A run may have started between the check and the pause.
         unfinished = runs.unfinished()
-        if not unfinished:
-            runs.pause(True)
-            # One may have started between the look and the pause.
-            unfinished = runs.unfinished()
-            if not unfinished:
-                return
+        if unfinished:
             runs.pause(was_paused)
-        if was_paused:
-            _refuse_frozen(runs, unfinished)
-        if time.monotonic() > deadline:
-            raise WaitForOtherRun(
-                f"After {wait.total_seconds() / 60:g} minutes there are still unfinished runs: {named(unfinished)}.",
-                "Let them end, or mark them as failed in Airflow; then try again. Nothing was run.",
-            )
-        for run in unfinished:
-            if run.run_id not in told:
-                say(f"Waiting for {run.run_id}, which is {run.state}.")
-                told.add(run.run_id)
-        time.sleep(_POLL_SECONDS)
+    if unfinished and was_paused:
+        _refuse_frozen(runs, unfinished)
+    return unfinished
 
 
 def _refuse_frozen(runs: DagRuns, unfinished: Sequence[RunState]) -> NoReturn:
     raise FixConfiguration(
-        f"The DAG {runs.dag_id} is paused and has unfinished runs, which stay as they are while it is: {named(unfinished)}.",
-        "Unpause it until they have ended, or mark them as failed in Airflow; then try again. Nothing was run.",
+        f"The DAG {runs.dag_id} is paused and has unfinished runs, which cannot continue: {describe_runs(unfinished)}.",
+        "Nothing was run. Unpause it until they have ended, or mark them as failed in Airflow; then try again.",
     )
 
 
@@ -114,8 +106,8 @@ def _command(dag_id: str, request: BackfillRequest, starts: Sequence[datetime]) 
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run Airflow's command in a session of its own, so that Ctrl-C reaches it through us alone, and its end is waited for."""
-    # Its words go to stderr: stdout is for the result.
+    """Run Airflow's command in its own session, so that Ctrl-C reaches it only through us and we wait for its end."""
+    # Its output goes to stderr: stdout is for the result.
     process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
     try:
         return process.wait()

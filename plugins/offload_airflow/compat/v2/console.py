@@ -1,4 +1,4 @@
-"""Where Airflow 2's own log lines go in a command of ours."""
+"""Where Airflow 2.11's log lines go in the `offload` command."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ __all__ = ["logs_on_stderr"]
 
 
 def logs_on_stderr() -> None:
-    """Nothing to do: a command's log lines are errors only, and those are for whoever reads its answer."""
+    """Do nothing: Airflow 2.11 logs only errors in a command, and those go to stderr."""

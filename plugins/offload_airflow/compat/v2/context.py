@@ -1,4 +1,4 @@
-"""What a task asks Airflow 2.11, mostly its database."""
+"""What a task of Airflow 2.11 learns about its run, mostly from Airflow's database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def ensure_pool(name: str, slots: int, description: str) -> bool:
-    """Create an Airflow pool if there is none of this name, and say whether it did; an existing one is left alone."""
+    """Create an Airflow pool if there is none of this name. Returns whether it was created."""
     if Pool.get_pool(name) is not None:
         return False
     Pool.create_or_update_pool(name, slots=slots, description=description, include_deferred=False)
@@ -31,28 +31,28 @@ def ensure_pool(name: str, slots: int, description: str) -> bool:
 
 
 def adopt_backfills(context: Context, now: datetime) -> int:
-    """Give the runs of this DAG that backfills have left behind to the scheduler; return how many.
+    """Hand the runs that backfills have left behind to the scheduler. Returns their number.
 
     Args:
         context: of a task of the DAG.
-        now: the present (UTC).
+        now: the current time (UTC).
     """
     return DagRuns(context["dag"].dag_id).adopt_backfills(now)
 
 
 def save_state(context: Context, key: str, text: str) -> None:
-    """Leave something for the later runs of this task."""
+    """Store a text for later runs of this task."""
     context["ti"].xcom_push(key=key, value=text)
 
 
 def load_state(context: Context, key: str) -> str | None:
-    """What a run of this task has left by `save_state`, the newest; None: nothing."""
+    """The newest text that a run of this task has stored with `save_state`; None if there is none."""
     found = context["ti"].xcom_pull(task_ids=context["ti"].task_id, key=key, include_prior_dates=True)
     return None if found is None else str(found)
 
 
 def failed_before(context: Context) -> bool:
-    """Whether this task had failed in the run before as well."""
+    """Whether this task also failed in the previous run."""
     before = context["ti"].get_previous_ti()
     return before is not None and before.state == State.FAILED
 
@@ -65,5 +65,5 @@ def next_run_after(context: Context) -> datetime | None:
 
 
 def task_states(context: Context) -> dict[str, str | None]:
-    """State of every task of this run, by task id; None for a task without one yet."""
+    """The state of every task of this run, by task id; None for a task that has none yet."""
     return {instance.task_id: instance.state for instance in context["dag_run"].get_task_instances()}

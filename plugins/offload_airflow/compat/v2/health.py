@@ -1,4 +1,4 @@
-"""What `offload doctor` and the alerts ask the database of Airflow 2.11."""
+"""The state of scheduler and DAG in the database of Airflow 2.11, for `offload doctor` and the alerts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow.models.errors import ParseImportError
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
 
-from offload_airflow.compat.time import plain
+from offload_airflow.compat.time import as_utc_datetime
 from offload_airflow.compat.types import DagState, PastRun, SchedulerState
 
 __all__ = ["dag_state", "latest_runs", "running_since", "scheduler_state"]
@@ -23,11 +23,11 @@ def scheduler_state() -> SchedulerState:
         job = SchedulerJobRunner.most_recent_job(session=session)
         if job is None:
             return SchedulerState(None, False)
-        return SchedulerState(plain(job.latest_heartbeat), bool(job.is_alive()))
+        return SchedulerState(as_utc_datetime(job.latest_heartbeat), bool(job.is_alive()))
 
 
 def dag_state(dag_id: str) -> DagState:
-    """What the scheduler knows of a DAG."""
+    """What the scheduler knows about a DAG."""
     with create_session() as session:
         model = session.get(DagModel, dag_id)
         is_known = model is not None and bool(model.is_active)
@@ -39,19 +39,24 @@ def dag_state(dag_id: str) -> DagState:
 
 
 def latest_runs(dag_id: str, count: int) -> list[PastRun]:
-    """The runs of a DAG that were started last, newest first."""
+    """The runs of a DAG that started last, newest first."""
     with create_session() as session:
         runs = session.query(DagRun).filter(DagRun.dag_id == dag_id, DagRun.start_date.is_not(None))
         newest = runs.order_by(DagRun.start_date.desc()).limit(count)
         return [
-            PastRun(run.run_id, str(run.state), plain(run.start_date), plain(run.end_date) if run.end_date else None)
+            PastRun(
+                run.run_id,
+                str(run.state),
+                as_utc_datetime(run.start_date),
+                as_utc_datetime(run.end_date) if run.end_date else None,
+            )
             for run in newest
         ]
 
 
 def running_since(dag_id: str) -> datetime | None:
-    """When the oldest run of a DAG began that is still at work (UTC); None: none is."""
+    """When the oldest running run of a DAG started (UTC); None if no run is running."""
     with create_session() as session:
         runs = session.query(DagRun).filter(DagRun.dag_id == dag_id, DagRun.state == DagRunState.RUNNING)
         oldest = runs.filter(DagRun.start_date.is_not(None)).order_by(DagRun.start_date).first()
-        return plain(oldest.start_date) if oldest else None
+        return as_utc_datetime(oldest.start_date) if oldest else None

@@ -1,31 +1,28 @@
-"""What a report asks the database of Airflow 2.11."""
+"""Past cycles and scheduler restarts in the database of Airflow 2.11, for reports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 
-import pendulum
 from airflow.jobs.job import Job
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.dagrun import DagRun
-from airflow.timetables.base import TimeRestriction
-from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow.utils.session import create_session
 from airflow.utils.state import JobState
 from airflow.utils.types import DagRunType
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from offload_airflow.compat.time import plain
-from offload_core.ledger.history import AirflowHistory, Cycle
+from offload_airflow.compat.schedule import due_times
+from offload_airflow.compat.time import as_utc_datetime
 from offload_core.protocol.window import Interval
+from offload_ops.report.airflow_history import AirflowHistory, Cycle
 
 __all__ = ["airflow_history"]
 
 
 def airflow_history(dag_id: str, schedule: str, period: Interval) -> AirflowHistory:
-    """What Airflow's database knows of a period.
+    """What Airflow's database knows about a period.
 
     Args:
         dag_id: the offload's DAG.
@@ -34,31 +31,16 @@ def airflow_history(dag_id: str, schedule: str, period: Interval) -> AirflowHist
     """
     with create_session() as session:
         return AirflowHistory(
-            due=list(_due(schedule, period)),
-            first_due=_moment(session.query(func.min(DagRun.data_interval_end)).filter(*_own(dag_id)).scalar()),
+            due=list(due_times(schedule, period)),
+            first_due=_or_none(session.query(func.min(DagRun.data_interval_end)).filter(*_own(dag_id)).scalar()),
             cycles=_cycles(session, dag_id, period),
             restarts=_restarts(session, period),
             up_since=_up_since(session),
         )
 
 
-def _due(schedule: str, period: Interval) -> Iterator[datetime]:
-    timetable = CronDataIntervalTimetable(schedule, "UTC")
-    interval = timetable.infer_manual_data_interval(run_after=pendulum.instance(period.start))
-    if interval.end == period.start:
-        yield period.start
-    while True:
-        info = timetable.next_dagrun_info(
-            last_automated_data_interval=interval, restriction=TimeRestriction(None, None, catchup=True)
-        )
-        if info is None or info.run_after >= period.end:
-            return
-        interval = info.data_interval
-        yield plain(info.run_after)
-
-
 def _own(dag_id: str) -> tuple[object, ...]:
-    """Conditions for the runs that the scheduler made by itself; those of backfills become `scheduled` ones later."""
+    """Conditions for runs that the scheduler has created. Backfill runs become `scheduled` later but keep their id."""
     return (
         DagRun.dag_id == dag_id,
         DagRun.run_type == DagRunType.SCHEDULED,
@@ -69,7 +51,7 @@ def _own(dag_id: str) -> tuple[object, ...]:
 def _cycles(session: Session, dag_id: str, period: Interval) -> list[Cycle]:
     due = DagRun.data_interval_end
     runs = session.query(due, DagRun.state).filter(*_own(dag_id), due >= period.start, due < period.end)
-    return [Cycle(plain(end), str(state)) for end, state in runs.order_by(due)]
+    return [Cycle(as_utc_datetime(end), str(state)) for end, state in runs.order_by(due)]
 
 
 def _restarts(session: Session, period: Interval) -> list[datetime]:
@@ -78,13 +60,13 @@ def _restarts(session: Session, period: Interval) -> list[datetime]:
     starts = session.query(Job.start_date).filter(
         is_scheduler, Job.start_date >= period.start, Job.start_date < period.end, Job.start_date > first
     )
-    return [plain(start) for (start,) in starts.order_by(Job.start_date)]
+    return [as_utc_datetime(start) for (start,) in starts.order_by(Job.start_date)]
 
 
 def _up_since(session: Session) -> datetime | None:
     jobs = session.query(Job).filter(Job.job_type == SchedulerJobRunner.job_type, Job.state == JobState.RUNNING)
-    return min((plain(job.start_date) for job in jobs if job.is_alive()), default=None)
+    return min((as_utc_datetime(job.start_date) for job in jobs if job.is_alive()), default=None)
 
 
-def _moment(value: datetime | None) -> datetime | None:
-    return None if value is None else plain(value)
+def _or_none(value: datetime | None) -> datetime | None:
+    return None if value is None else as_utc_datetime(value)

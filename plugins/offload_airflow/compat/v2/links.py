@@ -1,4 +1,4 @@
-"""Addresses in Airflow 2's web interface."""
+"""Addresses in the web interface of Airflow 2.11."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def dag_url(dag_id: str) -> str:
 
 
 def run_url(dag_id: str, run_id: str) -> str:
-    """A run in the DAG's grid."""
+    """A run in the grid of its DAG."""
     return url_for("Airflow.grid", dag_id=dag_id, dag_run_id=run_id)
 
 
 def log_url(dag_id: str, run_id: str, task_id: str) -> str:
-    """A task's log of a run."""
+    """The log of a task in a run."""
     return url_for("Airflow.grid", dag_id=dag_id, dag_run_id=run_id, task_id=task_id, tab="logs")

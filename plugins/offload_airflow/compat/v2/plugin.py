@@ -1,4 +1,4 @@
-"""The plugin file's share of Airflow 2.11. Every Airflow command loads it, so it imports very little."""
+"""What the plugin file needs from Airflow 2.11. Every Airflow command loads it, so it imports very little."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ TASK_RUNNERS = (
 FORKING = (["scheduler"], ["dag-processor"], ["dags", "backfill"])
 
 
-def listeners(pool: Callable[[], str]) -> tuple[object, ...]:  # noqa: ARG001  # tasks create it themselves
-    """None: tasks of 2.11 reach Airflow's database."""
+def listeners(pool: Callable[[], str]) -> tuple[object, ...]:  # noqa: ARG001
+    """No listeners: the tasks of Airflow 2.11 reach its database and create the pool themselves."""
     return ()
 
 
 class PageEntry:
-    """The page as a view and an entry of the menu. Only a webserver asks for the view and imports it."""
+    """The page as a view and a menu entry. Only a webserver asks for the view and imports it."""
 
-    # Whoever may open the menu named `name` sees the entry. So everybody who sees "DAGs" sees this one too, and no role
+    # Everybody who may open the menu `name` sees the entry. So everybody who sees "DAGs" sees this one too, and no role
     # needs a permission that Airflow's own roles lack.
     appbuilder_menu_items = ({"name": "DAGs", "label": "Iceberg Offload", "href": "/iceberg-offload/"},)
 
     def page(self) -> Page:
-        """The page's answers."""
+        """The module that answers requests for the page."""
         raise NotImplementedError
 
     @property
     def appbuilder_views(self) -> list[dict[str, Any]]:
-        """The page without a menu entry of its own name, which would need a permission of its own."""
+        """The page's view. It has no menu entry of its own name, which would need its own permission."""
         from offload_airflow.compat.v2.web import IcebergOffloadView
 
         return [{"view": IcebergOffloadView(self.page())}]

@@ -1,4 +1,4 @@
-"""Airflow's classes and exceptions under the names of 2.11, and lateness as 2.11 knows it: a task misses its SLA."""
+"""Airflow's classes and exceptions in Airflow 2.11, where a task is late when it misses its SLA."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ __all__ = [
 
 
 def task_limit(after: timedelta) -> dict[str, Any]:
-    """The operator arguments that make a task late when it has not ended so long after its run was due."""
+    """The operator arguments of a task that is late if it has not ended this long after its run was due."""
     return {"sla": after}
 
 
 def run_limit(
-    after: timedelta,  # noqa: ARG001  # each task has it
+    after: timedelta,  # noqa: ARG001  # set on each task
     *,
-    of_tasks: Callable[..., None],
-    of_run: Callable[..., None],  # noqa: ARG001
+    on_late_tasks: Callable[..., None],
+    on_late_run: Callable[..., None],  # noqa: ARG001
 ) -> dict[str, Any]:
-    """The DAG arguments that have late tasks told."""
-    return {"sla_miss_callback": of_tasks}
+    """The DAG arguments that call `on_late_tasks` for late tasks."""
+    return {"sla_miss_callback": on_late_tasks}

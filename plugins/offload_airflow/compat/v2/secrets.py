@@ -1,4 +1,4 @@
-"""The secrets backends of Airflow 2.11, Airflow's database among them."""
+"""The secrets backends of Airflow 2.11. One of them is Airflow's database."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["SecretCache", "backends", "is_stored"]
 
 
 def backends() -> Sequence[BaseSecretsBackend]:
-    """Where Variables and Connections are looked up, in this order."""
+    """The places where Variables and Connections are looked up, in order."""
     return ensure_secrets_loaded()
 
 
 def is_stored(key: str) -> bool:
-    """Whether Airflow's database has a Variable, readable or not."""
+    """Whether Airflow's database has a Variable, even one that it cannot decrypt."""
     with create_session() as session:
         return session.query(Variable.id).filter(Variable.key == key).first() is not None

@@ -1,7 +1,7 @@
-"""Airflow 2.11's backfill of some of a DAG's tasks, which `airflow dags backfill` has only in ways that don't fit.
+"""A backfill of some tasks of a DAG in Airflow 2.11.
 
-With `--ignore-dependencies` it starts a table's two tasks at once; without, it also runs what is upstream of them,
-other tables' tasks included.
+`airflow dags backfill` cannot do it. With `--ignore-dependencies` it starts a table's two tasks at the same time;
+without, it also runs everything upstream of them, including the tasks of other tables.
 
     python -m offload_airflow.compat.v2.table_backfill DAG_ID REGEX START END [again]
 """
@@ -19,13 +19,13 @@ from airflow.utils.state import DagRunState
 
 
 def main(dag_id: str, regex: str, start: datetime, end: datetime, *, again: bool) -> None:
-    """Run the tasks whose ids match, in the order of their dependencies on each other, in the runs of a period, and wait for their end.
+    """Run matching tasks in the runs of a period, in the order of their dependencies, and wait until they end.
 
     Args:
         dag_id: the DAG.
-        regex: which of its tasks.
+        regex: matches the ids of the tasks.
         start, end: the logical dates of the first and the last run (UTC).
-        again: of runs that have run well, too.
+        again: also in runs that have succeeded.
 
     Raises:
         AirflowException: tasks failed.

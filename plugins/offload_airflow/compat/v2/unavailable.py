@@ -1,4 +1,4 @@
-"""Lets the page's addresses say what is the matter where Airflow 2's webserver fails before it comes to them."""
+"""Answers for the page's addresses when Airflow 2's webserver fails before it reaches them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def answer_for_airflow(app: Flask, route: str, page: Page) -> None:
-    """Guard the addresses below `route`; all others stay as they are."""
+    """Guard the addresses below `route`; all other addresses stay as they are."""
     airflow: WSGIApplication = app.wsgi_app
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -25,11 +25,11 @@ def answer_for_airflow(app: Flask, route: str, page: Page) -> None:
             return airflow(environ, start_response)
         try:
             return airflow(environ, start_response)
-        except Exception as error:  # whatever it is, nobody shall see a stack trace
+        except Exception as error:  # a browser must never see a stack trace
             log.exception("Airflow could not answer.")
             answer = page.unavailable(error, str(environ["PATH_INFO"]))
             status = f"{answer.status.value} {answer.status.phrase}"
-            start_response(status, [("Content-Type", answer.kind), *answer.headers.items()])
+            start_response(status, [("Content-Type", answer.media_type), *answer.headers.items()])
             return [answer.body if isinstance(answer.body, bytes) else answer.body.encode()]
 
     app.wsgi_app = guarded  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The page in Airflow 2's webserver: a view of Flask-AppBuilder's, in Airflow's own frame."""
+"""The page in Airflow 2's webserver: a Flask-AppBuilder view in Airflow's own frame."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from offload_airflow.compat.site import Answer, Page
 from offload_airflow.compat.v2.unavailable import answer_for_airflow
 from offload_ops.status_page.model import Action
 
-_Result = TypeVar("_Result")
-_DONE = "iceberg_offload_done"
-"""Key of the browser's session under which an action leaves its message for the next page."""
+_T = TypeVar("_T")
+_MESSAGE = "iceberg_offload_done"
+"""Key in the browser's session of the message that an action leaves for the next page."""
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class FlaskSite:
-    """The webserver, as it sees the request that it is answering."""
+    """The current request to the webserver."""
 
     def __init__(self, view: IcebergOffloadView) -> None:
         self._view = view
@@ -37,22 +37,22 @@ class FlaskSite:
         self.form: Mapping[str, str] = request.form
 
     def is_logged_in(self) -> bool:
-        """Whether somebody is, or may be nobody (`AUTH_ROLE_PUBLIC`)."""
+        """Whether the user is logged in, or needs no login (`AUTH_ROLE_PUBLIC`)."""
         return bool(get_auth_manager().is_logged_in())
 
     def may_see(self, dag_id: str) -> bool:
-        """Whether whoever asks may read the DAG."""
+        """Whether the user may read the DAG."""
         return bool(get_auth_manager().is_authorized_dag(method="GET", details=DagDetails(id=dag_id)))
 
     def may_act(self, dag_id: str) -> bool:
-        """Whether whoever asks may edit the DAG and make runs of it."""
+        """Whether the user may edit the DAG and create runs of it."""
         details = DagDetails(id=dag_id)
         return bool(
             get_auth_manager().is_authorized_dag(method="POST", access_entity=DagAccessEntity.RUN, details=details)
         )
 
     def login_url(self, following: str) -> str:
-        """Where to log in, and go on to an address afterwards."""
+        """The address of the login form, which leads to `following` afterwards."""
         return str(get_auth_manager().get_url_login(next_url=following))
 
     def csrf_field(self) -> tuple[str, str]:
@@ -60,38 +60,38 @@ class FlaskSite:
         return "csrf_token", generate_csrf()
 
     def is_own_form(self) -> bool:
-        """Airflow itself has made sure."""
+        """Always true: Airflow has refused any other form."""
         return True
 
-    def logged(self, event: str, act: Callable[[], _Result]) -> _Result:
-        """What `act` returns, with an entry in the audit log; the DAG is the one that the form names."""
-        result: _Result = action_logging(event=event)(act)()
+    def run_logged(self, event: str, act: Callable[[], _T]) -> _T:
+        """Call `act` and return its result. The audit log gets an entry for the DAG that the form names."""
+        result: _T = action_logging(event=event)(act)()
         return result
 
-    def framed(self, body: Markup, files: Mapping[str, str]) -> str:
+    def in_frame(self, body: Markup, files: Mapping[str, str]) -> str:
         """Content in Airflow's own frame."""
         return str(
             self._view.render_template("iceberg_offload/page.html", title="Iceberg Offload", body=body, files=files)
         )
 
-    def leave(self, told: list[str]) -> None:
-        """Keep a message for the next page that this browser sees."""
-        session[_DONE] = told
+    def save_message(self, message: list[str]) -> None:
+        """Keep a message for the next page in this browser."""
+        session[_MESSAGE] = message
 
-    def take(self) -> list[str] | None:
-        """The message that was kept, once."""
-        told: list[str] | None = session.pop(_DONE, None)
-        return told
+    def take_message(self) -> list[str] | None:
+        """The message that was kept. It is returned once."""
+        message: list[str] | None = session.pop(_MESSAGE, None)
+        return message
 
 
 def _route(path: str, method: str = "GET") -> Callable[[_Function], _Function]:
-    """Shows a view's method at a path below the view's own."""
+    """Expose a method of the view at a path below the view's own."""
     decorate: Callable[[_Function], _Function] = expose(path, methods=[method])
     return decorate
 
 
 class IcebergOffloadView(BaseView):  # type: ignore[misc]
-    """How every table is, and for operators what can be done about it."""
+    """The state of every table, and the actions that operators may take."""
 
     route_base = "/iceberg-offload"
     default_view = "page"
@@ -102,7 +102,7 @@ class IcebergOffloadView(BaseView):  # type: ignore[misc]
         self._page = page
 
     def create_blueprint(self, *args: Any, **kwargs: Any) -> Blueprint:
-        """Registers the addresses, and what answers at them while Airflow itself can't."""
+        """Register the addresses, and the handler that answers at them while Airflow itself cannot."""
         blueprint: Blueprint = super().create_blueprint(*args, **kwargs)
         blueprint.record_once(lambda state: answer_for_airflow(state.app, self.route_base, self._page))
         return blueprint
@@ -114,7 +114,7 @@ class IcebergOffloadView(BaseView):  # type: ignore[misc]
 
     @_route("/content")
     def content(self) -> AnyResponse:
-        """What an open page fetches to be fresh."""
+        """The content alone, which an open page fetches to refresh itself."""
         return _answer(self._page.content(FlaskSite(self)))
 
     @_route("/file/<name>")
@@ -136,4 +136,4 @@ class IcebergOffloadView(BaseView):  # type: ignore[misc]
 def _answer(answer: Answer) -> AnyResponse:
     if answer.location is not None:
         return redirect(answer.location, int(answer.status))
-    return Response(answer.body, answer.status, dict(answer.headers), content_type=answer.kind)
+    return Response(answer.body, answer.status, dict(answer.headers), content_type=answer.media_type)

@@ -1,1 +1,4 @@
-"""What `compat` and its siblings take from Airflow 3: tasks ask its Task SDK, for they can't reach Airflow's database."""
+"""The implementation for Airflow 3, whose tasks cannot reach Airflow's database and use its Task SDK instead.
+
+Only the modules of `compat` import it.
+"""

@@ -1,4 +1,4 @@
-"""Airflow 3's own backfills: its scheduler runs them, beside the runs that are due."""
+"""The backfill of Airflow 3: its scheduler runs the intervals beside the runs that are due."""
 
 from __future__ import annotations
 
@@ -11,94 +11,75 @@ from airflow.models.backfill import AlreadyRunningBackfill, Backfill, ReprocessB
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
+from offload_airflow.compat.backfill_steps import POLL_SECONDS, fail_unfinished, wait_for_other_runs
 from offload_airflow.compat.signals import interrupt_on_termination
-from offload_airflow.compat.types import BackfillRequest, RunState, named
+from offload_airflow.compat.types import BackfillRequest, RunState
 from offload_airflow.compat.v3.dag_runs import DagRuns
 from offload_airflow.compat.v3.health import scheduler_state
 from offload_core.errors import FixConfiguration, WaitForOtherRun
 
 __all__ = ["run_intervals"]
 
-_POLL_SECONDS = 1.0
-
 
 def run_intervals(
-    runs: DagRuns, request: BackfillRequest, starts: Sequence[datetime], say: Callable[[str], None]
+    runs: DagRuns, request: BackfillRequest, starts: Sequence[datetime], echo: Callable[[str], None]
 ) -> str:
-    """Have the scheduler run the intervals that start at these moments, one after another, and wait for their end.
+    """Have the scheduler run the intervals that start at these moments, one after another, and wait until they end.
 
-    When this process is interrupted or told to end, the runs that have not ended are marked as failed.
+    If this process is interrupted, the runs that have not ended are marked as failed.
 
     Returns:
-        "": how the runs ended, each says for itself.
+        "": the state of each run says how it ended.
 
     Raises:
-        WaitForOtherRun: another backfill, or runs of these intervals, were still at work when the time to wait was over.
-        FixConfiguration: the DAG is paused, or no scheduler is alive: nothing would run.
+        WaitForOtherRun: another backfill, or runs of these intervals, were still in progress when the time to wait was
+            over.
+        FixConfiguration: the DAG is paused or no scheduler is alive, so nothing would run.
     """
     _require_running(runs)
     with interrupt_on_termination():
-        _settle(runs, request, starts, say)
+        # A backfill would leave out runs that are in progress.
+        wait_for_other_runs(lambda: [*_backfills(runs.dag_id), *runs.unfinished_at(starts)], request.wait, echo)
         with _narrowed(runs, request, starts) as conf:
-            say(f"Airflow's scheduler runs {len(starts)} intervals, one after another; Ctrl-C ends them.")
+            echo(f"Airflow's scheduler runs {len(starts)} intervals, one after another. Ctrl-C stops them.")
             _create(runs, request, starts, conf)
             try:
-                while _unfinished(runs, starts):
-                    time.sleep(_POLL_SECONDS)
+                while runs.unfinished_at(starts):
+                    time.sleep(POLL_SECONDS)
             finally:
-                left = _unfinished(runs, starts)
-                runs.fail(left)
-                for run in left:
-                    say(f"{run.run_id} was not finished: it is marked as failed.")
+                fail_unfinished(runs, starts, echo)
     return ""
 
 
 def _require_running(runs: DagRuns) -> None:
     if runs.is_paused:
         raise FixConfiguration(
-            f"The DAG {runs.dag_id} is paused, and while it is, Airflow runs no backfill of it.",
-            "Unpause it; then try again. Nothing was run.",
+            f"The DAG {runs.dag_id} is paused. Airflow runs no backfill of a paused DAG.",
+            "Nothing was run. Unpause it; then try again.",
         )
     if not scheduler_state().is_alive:
         raise FixConfiguration(
-            "No scheduler is alive, and it is the scheduler that runs a backfill.",
-            "Start it: `airflow scheduler`, or its service; then try again. Nothing was run.",
+            "No scheduler is alive. Backfills are run by the scheduler.",
+            "Nothing was run. Start it with `airflow scheduler`, or start its service; then try again.",
         )
 
 
-def _settle(runs: DagRuns, request: BackfillRequest, starts: Sequence[datetime], say: Callable[[str], None]) -> None:
-    """Wait until no other backfill of the DAG is at work, and none of these runs: a backfill would leave them out."""
-    deadline = time.monotonic() + request.wait.total_seconds()
-    told: set[str] = set()
-    while unfinished := [*_backfills(runs.dag_id), *_unfinished(runs, starts)]:
-        if time.monotonic() > deadline:
-            raise WaitForOtherRun(
-                f"After {request.wait.total_seconds() / 60:g} minutes there are still unfinished runs: {named(unfinished)}.",
-                "Let them end, or mark them as failed in Airflow; then try again. Nothing was run.",
-            )
-        for run in unfinished:
-            if run.run_id not in told:
-                say(f"Waiting for {run.run_id}, which is {run.state}.")
-                told.add(run.run_id)
-        time.sleep(_POLL_SECONDS)
-
-
 def _backfills(dag_id: str) -> list[RunState]:
-    at_work = select(Backfill).where(Backfill.dag_id == dag_id, Backfill.completed_at.is_(None))
+    """Other backfills of the DAG that are in progress."""
+    in_progress = select(Backfill).where(Backfill.dag_id == dag_id, Backfill.completed_at.is_(None))
     with create_session() as session:
         return [
             RunState(f"backfill {backfill.id}", "backfill", "running", backfill.from_date)
-            for backfill in session.scalars(at_work)
+            for backfill in session.scalars(in_progress)
         ]
-
-
-def _unfinished(runs: DagRuns, starts: Sequence[datetime]) -> list[RunState]:
-    return [run for run in runs.starting_at(starts).values() if run.state in ("running", "queued")]
 
 
 @contextmanager
 def _narrowed(runs: DagRuns, request: BackfillRequest, starts: Sequence[datetime]) -> Iterator[dict[str, object]]:
-    """The conf of the backfill's runs. Afterwards they have their own again: cleared later, they are about all tables once more."""
+    """The conf of the backfill's runs.
+
+    Afterwards the runs get their own conf back, so that a run that is cleared later works on all tables again.
+    """
     before = runs.confs(starts)
     try:
         yield {} if request.is_all else {"tables": [table.name for table in request.tables]}
@@ -122,5 +103,5 @@ def _create(runs: DagRuns, request: BackfillRequest, starts: Sequence[datetime],
         )
     except AlreadyRunningBackfill as error:
         raise WaitForOtherRun(
-            f"Another backfill of {runs.dag_id} has begun.", "Let it end; then try again. Nothing was run."
+            f"Another backfill of {runs.dag_id} has started.", "Nothing was run. Wait until it ends; then try again."
         ) from error

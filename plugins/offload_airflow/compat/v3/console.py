@@ -1,4 +1,4 @@
-"""Where Airflow 3's own log lines go in a command of ours."""
+"""Where Airflow 3's log lines go in the `offload` command."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["logs_on_stderr"]
 
 
 def logs_on_stderr() -> None:
-    """Send them to standard error: Airflow's place for them is standard output, where a command's answer belongs."""
+    """Send log lines to stderr. Airflow 3 writes them to stdout, which a command needs for its result."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
             handler.setStream(sys.stderr)
-    # It takes every field of a Connection's extra for a secret, and finds a database's name too short for one.
+    # The masker takes every field of a Connection's extra for a secret, and warns that a database's name is too short.
     logging.getLogger("airflow._shared.secrets_masker.secrets_masker").setLevel(logging.ERROR)
     factory = copy(structlog.get_config()["logger_factory"])
     factory.io = sys.stderr.buffer if conf.getboolean("logging", "json_logs", fallback=False) else sys.stderr

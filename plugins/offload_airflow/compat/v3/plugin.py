@@ -1,4 +1,4 @@
-"""The plugin file's share of Airflow 3. Every Airflow command loads it, so it imports very little."""
+"""What the plugin file needs from Airflow 3. Every Airflow command loads it, so it imports very little."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ FORKING = (["scheduler"], ["dag-processor"])
 
 
 def listeners(pool: Callable[[], str]) -> tuple[object, ...]:
-    """The scheduler's duties, for tasks of 3 do not reach Airflow's database.
+    """A listener in the scheduler, because the tasks of Airflow 3 cannot reach its database.
 
     Args:
-        pool: reads the name of the Spark tasks' pool.
+        pool: returns the name of the Spark tasks' pool.
     """
     return (SchedulerDuties(pool),)
 
 
 class PageEntry:
-    """The page as an application beside the API, and an entry of the menu. Only an API server imports the application."""
+    """The page as an application beside the API, and a menu entry. Only an API server imports the application."""
 
     def page(self) -> Page:
-        """The page's answers."""
+        """The module that answers requests for the page."""
         raise NotImplementedError
 
     @property
     def external_views(self) -> list[dict[str, str]]:
-        """The menu's entry. Every user sees it; the page tells those who may not read the DAG."""
-        # Behind a proxy's path, the web interface takes addresses as they are.
+        """The menu entry. Every user sees it; the page refuses users who may not read the DAG."""
+        # The web interface does not add the path of a proxy to these addresses.
         base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
         return [
             {
@@ -59,14 +59,14 @@ class PageEntry:
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:
-        """The page's addresses."""
+        """The application with the page's addresses."""
         from offload_airflow.compat.v3.web import application
 
         return [{"name": "Iceberg Offload", "app": application(self.page(), ROOT), "url_prefix": ROOT}]
 
     @property
     def fastapi_root_middlewares(self) -> list[dict[str, Any]]:
-        """What answers at the page's addresses while Airflow itself cannot."""
+        """The middleware that answers at the page's addresses while Airflow itself cannot."""
         from offload_airflow.compat.v3.unavailable import DatabaseDownMiddleware
 
         arguments = {"root": ROOT, "page": self.page()}

@@ -1,4 +1,7 @@
-"""When schedulers were started: Airflow's database knows it, and tasks are saved by a Variable that the scheduler writes for them."""
+"""When schedulers were started.
+
+Airflow's database knows it, but tasks cannot reach the database. So the scheduler saves it in a Variable for them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from offload_airflow.compat.time import plain
+from offload_airflow.compat.time import as_utc_datetime
 from offload_core.protocol.window import Interval
 
 VARIABLE = "iceberg_offload_scheduler_starts"
-_DESCRIPTION = "For the weekly report, whose task can't ask Airflow's database; written anew when a run of it begins."
+_DESCRIPTION = "For the weekly report, whose task cannot read Airflow's database. Rewritten when a run of it starts."
 
 
 @dataclass(frozen=True)
@@ -19,33 +22,37 @@ class SchedulerStarts:
     """When schedulers were started (UTC).
 
     Attributes:
-        all: every start that Airflow's database holds, oldest first.
-        up_since: when the scheduler that has been alive longest was started; None: none is alive.
+        all: every start in Airflow's database, oldest first.
+        up_since: when the scheduler that has been alive longest was started; None if no scheduler is alive.
     """
 
     all: Sequence[datetime]
     up_since: datetime | None
 
-    def within(self, period: Interval) -> list[datetime]:
-        """The restarts of a period: the very first start of all is not among them."""
+    def restarts_in(self, period: Interval) -> list[datetime]:
+        """The restarts in a period. The very first start is not a restart."""
         return [start for start in self.all[1:] if period.start <= start < period.end]
 
 
 def stored_starts() -> SchedulerStarts:
-    """From the database."""
+    """The starts in Airflow's database."""
     from airflow.jobs.job import Job, JobState
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     jobs = select(Job).where(Job.job_type == "SchedulerJob", Job.start_date.is_not(None)).order_by(Job.start_date)
     with create_session() as session:
-        found = [(plain(job.start_date), job.state, job.is_alive()) for job in session.scalars(jobs) if job.start_date]
+        found = [
+            (as_utc_datetime(job.start_date), job.state, job.is_alive())
+            for job in session.scalars(jobs)
+            if job.start_date
+        ]
     alive = [start for start, state, is_alive in found if is_alive and state == JobState.RUNNING]
     return SchedulerStarts([start for start, _, _ in found], min(alive, default=None))
 
 
 def save_starts() -> None:
-    """Write the Variable for the report's task."""
+    """Save the starts in the Variable, for the report's task."""
     from airflow.models.variable import Variable
 
     starts = stored_starts()
@@ -57,7 +64,7 @@ def save_starts() -> None:
 
 
 def load_starts() -> SchedulerStarts | None:
-    """From the Variable; None where no scheduler with this plugin has written it."""
+    """The starts in the Variable; None if no scheduler with this plugin has written it."""
     from offload_airflow.compat.secrets import find_variable
 
     text = find_variable(VARIABLE)

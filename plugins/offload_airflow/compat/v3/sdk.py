@@ -1,4 +1,4 @@
-"""Airflow's classes and exceptions from the Task SDK of Airflow 3, and lateness as 3 knows it: a run misses its deadline."""
+"""Airflow's classes and exceptions in Airflow 3, where a run is late when it misses its deadline."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ __all__ = [
 ]
 
 
-def task_limit(after: timedelta) -> dict[str, Any]:  # noqa: ARG001  # the run has it
-    """No operator arguments: tasks have no deadlines of their own."""
+def task_limit(after: timedelta) -> dict[str, Any]:  # noqa: ARG001  # set on the run
+    """No operator arguments: in Airflow 3 only runs have deadlines."""
     return {}
 
 
 def run_limit(
     after: timedelta,
     *,
-    of_tasks: Callable[..., None],  # noqa: ARG001
-    of_run: Callable[..., None],
+    on_late_tasks: Callable[..., None],  # noqa: ARG001
+    on_late_run: Callable[..., None],
 ) -> dict[str, Any]:
-    """The DAG arguments that have a run told that has not ended so long after it was queued."""
-    alert = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, interval=after, callback=SyncCallback(of_run))
+    """The DAG arguments that call `on_late_run` for a run that has not ended this long after it was queued."""
+    alert = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, interval=after, callback=SyncCallback(on_late_run))
     return {"deadline": alert}

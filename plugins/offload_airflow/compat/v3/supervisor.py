@@ -1,6 +1,6 @@
-"""The process that Airflow 3 has beside each task, DAG file and callback, and that asks Airflow's API for it.
+"""Requests to the supervisor, the process that Airflow 3 runs beside each task, DAG file and callback.
 
-Everything else, the command line and Airflow's servers, asks Airflow's database.
+The supervisor calls Airflow's API for them. All other processes, commands and Airflow's servers, use the database.
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-_Answer = TypeVar("_Answer")
+_Response = TypeVar("_Response")
 
 
-def is_there() -> bool:
-    """Whether this process has a supervisor, and no way to Airflow's database."""
+def is_present() -> bool:
+    """Whether this process has a supervisor, and so no access to Airflow's database."""
     return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
 
 
-def is_dag_processors() -> bool:
-    """Whether this process, which has a supervisor, parses a DAG file or runs a callback for it, and is no task."""
+def is_dag_processor() -> bool:
+    """Whether this process, which has a supervisor, parses a DAG file or runs a callback for it, and is not a task."""
     return os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client"
 
 
-def ask(question: Any, expected: type[_Answer]) -> _Answer:
-    """The supervisor's answer.
+def request(message: Any, expected: type[_Response]) -> _Response:
+    """Send a request to the supervisor and return its response.
 
     Args:
-        question: one of the messages of `airflow.sdk.execution_time.comms`.
-        expected: the class of the answer.
+        message: one of the messages of `airflow.sdk.execution_time.comms`.
+        expected: the class of the response.
 
     Raises:
-        AirflowRuntimeError: Airflow's API or its database can't be reached or refuses, or knows nothing of what is asked for.
+        AirflowRuntimeError: Airflow's API or its database can't be reached, refuses, or has no such object.
     """
-    answer = task_runner.SUPERVISOR_COMMS.send(question)
-    if isinstance(answer, ErrorResponse):
-        raise AirflowRuntimeError(answer)
-    if not isinstance(answer, expected):
-        raise TypeError(f"Airflow answered {type(question).__name__} with {type(answer).__name__}.")
-    return answer
+    response = task_runner.SUPERVISOR_COMMS.send(message)
+    if isinstance(response, ErrorResponse):
+        raise AirflowRuntimeError(response)
+    if not isinstance(response, expected):
+        raise TypeError(f"Airflow answered {type(message).__name__} with {type(response).__name__}.")
+    return response
 
 
-def ask_as_task(question: Any, expected: type[_Answer]) -> _Answer:
-    """The same for a question that only a task may ask: the supervisor of another process would never answer it.
+def request_as_task(message: Any, expected: type[_Response]) -> _Response:
+    """Send a request that only tasks may send. The supervisor of any other process would never answer it.
 
     Raises:
         RuntimeError: this process parses a DAG file or runs a callback for it.
-        AirflowRuntimeError: as `ask`.
+        AirflowRuntimeError: Airflow's API or its database can't be reached, refuses, or has no such object.
     """
-    if is_dag_processors():
-        raise RuntimeError(f"Airflow's DAG processor does not answer {type(question).__name__}.")
-    return ask(question, expected)
+    if is_dag_processor():
+        raise RuntimeError(f"Airflow's DAG processor does not answer {type(message).__name__}.")
+    return request(message, expected)
 
 
 def require_missing(error: AirflowRuntimeError) -> None:
-    """Raise an error again unless it says that Airflow's API has not found what it was asked for."""
+    """Raise an error again unless it says that Airflow's API has not found the object."""
     if (error.error.detail or {}).get("status_code") != HTTPStatus.NOT_FOUND:
         raise error

@@ -1,4 +1,4 @@
-"""Lets the page's addresses say what is the matter where Airflow 3's API server fails before it comes to them."""
+"""Answers for the page's addresses when Airflow 3's API server fails before it reaches them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ log = logging.getLogger(__name__)
 
 
 class DatabaseDownMiddleware:
-    """Takes its place outside all other middlewares, where Airflow finds out who asks: it was given one inside them.
+    """Puts a `Guard` around all other middlewares, including the one in which Airflow identifies the user.
+
+    Airflow adds the middlewares of plugins inside its own. So the guard is installed with the first message.
 
     Args:
-        app: what comes next.
+        app: the next application.
         root: the page's path; all other addresses stay as they are.
-        page: answers at its addresses.
+        page: answers at the page's addresses.
     """
 
     def __init__(self, app: ASGIApp, root: str, page: Page) -> None:
         self._app = app
         self._root = root
         self._page = page
-        self._is_outside = False
+        self._is_installed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what comes in; the first that comes is the server's own word that it starts."""
-        if not self._is_outside:
+        """Pass a message on. The first one tells that the server starts, before any request."""
+        if not self._is_installed:
             airflow = scope["app"]
             airflow.middleware_stack = Guard(airflow.middleware_stack, self._root, self._page)
-            self._is_outside = True
+            self._is_installed = True
         await self._app(scope, receive, send)
 
 
@@ -42,7 +44,7 @@ class Guard:
 
     Args:
         app: the application.
-        root: the path below which it does.
+        root: the path below which the guard answers.
         page: has the answer.
     """
 
@@ -52,13 +54,13 @@ class Guard:
         self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what comes in, and in place of the server's own word of an error send ours."""
+        """Pass a request on, and replace the server's own error page."""
         if scope["type"] != "http" or f"{self._root}/" not in scope["path"]:
             await self._app(scope, receive, send)
             return
         is_answered = has_failed = False
 
-        async def watched(message: Message) -> None:
+        async def send_unless_failed(message: Message) -> None:
             nonlocal is_answered, has_failed
             if message["type"] == "http.response.start":
                 has_failed = message["status"] == HTTPStatus.INTERNAL_SERVER_ERROR
@@ -68,8 +70,8 @@ class Guard:
 
         failure: Exception = RuntimeError("Airflow gave no reason")
         try:
-            await self._app(scope, receive, watched)
-        except Exception as error:  # whatever it is, nobody shall see a stack trace
+            await self._app(scope, receive, send_unless_failed)
+        except Exception as error:  # a browser must never see a stack trace
             if is_answered:
                 raise
             log.exception("Airflow could not answer.")

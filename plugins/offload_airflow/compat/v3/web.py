@@ -1,4 +1,4 @@
-"""The page in Airflow 3's API server: an application of its own, which Airflow's web interface shows in a frame."""
+"""The page in Airflow 3's API server: a separate application, which Airflow's web interface shows in a frame."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from offload_airflow.dag_ids import DAG_ID
 from offload_ops.status_page.model import Action
 from offload_ops.status_page.render import framed
 
-_Result = TypeVar("_Result")
-_DONE, _TOKEN = "done", "csrf_token"
-_SIGNED = "iceberg_offload"
-"""Name of the cookie with what this browser keeps between two pages; it is signed with Airflow's own key."""
+_T = TypeVar("_T")
+_MESSAGE, _TOKEN = "done", "csrf_token"
+_COOKIE = "iceberg_offload"
+"""Name of the cookie with what this browser keeps between two pages. It is signed with Airflow's own key."""
 _OWN_FRAME_ONLY = {"Content-Security-Policy": "frame-ancestors 'self'"}
 
 
 async def _visitor(
     request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)]
 ) -> BaseUser | None:
-    """Who asks, as Airflow's own addresses find out; None: nobody is logged in."""
+    """The user, identified as at Airflow's own addresses; None if nobody is logged in."""
     with suppress(HTTPException):
         return await get_user(request, None, bearer)
     return None
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form."""
+    """The text fields of the submitted form."""
     return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 
 
@@ -53,13 +53,13 @@ _Form = Annotated[dict[str, str], Depends(_form)]
 
 
 class FastApiSite:
-    """The API server, as it sees one request.
+    """One request to the API server.
 
     Args:
         request: the request.
-        visitor: who sent it.
-        root: the path of the page, without a slash at its end.
-        form: the fields of the form that came with it.
+        visitor: the user who sent it; None if nobody is logged in.
+        root: the path of the page, without a trailing slash.
+        form: the fields of the submitted form.
     """
 
     def __init__(
@@ -74,35 +74,35 @@ class FastApiSite:
         self.form: Mapping[str, str] = form or {}
 
     def is_logged_in(self) -> bool:
-        """Whether somebody is."""
+        """Whether the user is logged in."""
         return self._visitor is not None
 
     def may_see(self, dag_id: str) -> bool:
-        """Whether whoever asks may read the DAG."""
+        """Whether the user may read the DAG."""
         return self._may("GET", None, dag_id)
 
     def may_act(self, dag_id: str) -> bool:
-        """Whether whoever asks may make runs of the DAG."""
+        """Whether the user may create runs of the DAG."""
         return self._may("POST", DagAccessEntity.RUN, dag_id)
 
     def login_url(self, following: str) -> str:
-        """Where to log in, and go on to an address afterwards."""
+        """The address of the login form, which leads to `following` afterwards."""
         return str(get_auth_manager().get_url_login(next_url=following))
 
     def csrf_field(self) -> tuple[str, str]:
-        """A field with what is also in this browser's cookie."""
+        """A field with a token that is also in this browser's cookie."""
         return _TOKEN, str(self._request.session.setdefault(_TOKEN, token_urlsafe(32)))
 
     def is_own_form(self) -> bool:
-        """Whether the field is the cookie's; another site's form can't know that."""
+        """Whether the form has the token of the cookie, which a form on another site cannot know."""
         token = str(self._request.session.get(_TOKEN, ""))
         return bool(token) and compare_digest(token.encode(), self.form.get(_TOKEN, "").encode())
 
-    def logged(self, event: str, act: Callable[[], _Result]) -> _Result:
-        """What `act` returns; the audit log has the entry that Airflow's own actions leave, whatever becomes of it."""
+    def run_logged(self, event: str, act: Callable[[], _T]) -> _T:
+        """Call `act` and return its result. The audit log gets the same entry as for Airflow's own actions."""
         name = self._visitor.get_name() if self._visitor else "anonymous"
         fields = {key: value for key, value in self.form.items() if key not in (_TOKEN, "dag_id")}
-        told = {**self._request.path_params, **fields, "method": self._request.method}
+        extra = {**self._request.path_params, **fields, "method": self._request.method}
         with create_session() as session:
             session.add(
                 Log(
@@ -110,24 +110,24 @@ class FastApiSite:
                     task_instance=None,
                     owner=name,
                     owner_display_name=name,
-                    extra=json.dumps(told),
+                    extra=json.dumps(extra),
                     dag_id=DAG_ID,
                 )
             )
         return act()
 
-    def framed(self, body: Markup, files: Mapping[str, str]) -> str:
-        """Content as a page of its own, which also fits the frame in Airflow's web interface."""
+    def in_frame(self, body: Markup, files: Mapping[str, str]) -> str:
+        """Content as a complete page, which also fits the frame in Airflow's web interface."""
         return str(framed(body, files, root=self.root, home=API_ROOT_PATH))
 
-    def leave(self, told: list[str]) -> None:
-        """Keep a message for the next page that this browser sees."""
-        self._request.session[_DONE] = told
+    def save_message(self, message: list[str]) -> None:
+        """Keep a message for the next page in this browser."""
+        self._request.session[_MESSAGE] = message
 
-    def take(self) -> list[str] | None:
-        """The message that was kept, once."""
-        told: list[str] | None = self._request.session.pop(_DONE, None)
-        return told
+    def take_message(self) -> list[str] | None:
+        """The message that was kept. It is returned once."""
+        message: list[str] | None = self._request.session.pop(_MESSAGE, None)
+        return message
 
     def _may(self, method: Any, entity: DagAccessEntity | None, dag_id: str) -> bool:
         if self._visitor is None:
@@ -140,17 +140,17 @@ class FastApiSite:
 
 
 def application(page: Page, route: str) -> FastAPI:
-    """The page's addresses.
+    """The application with the page's addresses.
 
     Args:
-        page: answers at them.
-        route: its path below that of the API server.
+        page: answers at the addresses.
+        route: the path of the page below that of the API server.
     """
     root = f"{API_ROOT_PATH.rstrip('/')}{route}"
     signed = Middleware(
         SessionMiddleware,
         secret_key=conf.get_mandatory_value("api", "secret_key"),
-        session_cookie=_SIGNED,
+        session_cookie=_COOKIE,
         path=root,
         max_age=None,
         same_site="strict",
@@ -185,4 +185,4 @@ def _answer(answer: Answer) -> Response:
     headers = {**answer.headers, **_OWN_FRAME_ONLY}
     if answer.location is not None:
         headers["Location"] = answer.location
-    return Response(answer.body, int(answer.status), headers, media_type=answer.kind)
+    return Response(answer.body, int(answer.status), headers, media_type=answer.media_type)

@@ -1,5 +1,5 @@
-// In the frame of another page of the same site, whatever leads away from here leads away in the whole window. That frame is a sandbox from
-// which no link does: it is the page around it that follows the link.
+// In a frame of another page of the same site, links that lead away from here must open in the whole window.
+// The frame is a sandbox whose own links cannot do that, so the page around it follows the link.
 (() => {
   "use strict";
   const root = document.body.dataset.root;
@@ -18,18 +18,18 @@
   });
 })();
 
-// Fetches the page's content again and again and swaps it, without moving the reader: focus, open details and scrolling stay.
+// Fetches the page's content again and again and replaces it. Focus, open details and scroll position stay.
 (() => {
   "use strict";
   const live = document.getElementById("offload-live");
   if (!live) return;
   const stale = document.getElementById("offload-stale");
   const every = Number(live.dataset.every) * 1000;
-  const patience = 30000;
-  let arrived = Date.now();
-  let isAsking = false;
+  const timeout = 30000;
+  let fetchedAt = Date.now();
+  let isFetching = false;
 
-  const words = (milliseconds) => {
+  const ago = (milliseconds) => {
     const seconds = Math.round(milliseconds / 1000);
     if (seconds < 2) return "just now";
     if (seconds < 60) return `${seconds} s ago`;
@@ -37,14 +37,14 @@
     return minutes < 60 ? `${minutes} min ago` : `${Math.floor(minutes / 60)} h ${minutes % 60} min ago`;
   };
 
-  const tellAge = () => {
+  const showAge = () => {
     const age = live.querySelector("[data-age]");
-    const told = words(Date.now() - arrived);
-    if (age && age.textContent !== told) age.textContent = told;
+    const text = ago(Date.now() - fetchedAt);
+    if (age && age.textContent !== text) age.textContent = text;
   };
 
-  // The part that can't be refreshed says so once, and again when the reason changes: screen readers read it out.
-  const complain = (reason, link) => {
+  // Says once that the content can't be refreshed, and again only if the reason changes: screen readers read it out.
+  const warn = (reason, link) => {
     const since = live.querySelector("time")?.textContent ?? "";
     const text = `Not refreshed since ${since}: ${reason}`;
     live.classList.add("is-stale");
@@ -73,32 +73,33 @@
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
     live.classList.remove("is-stale");
     stale.hidden = true;
-    arrived = Date.now();
-    tellAge();
+    fetchedAt = Date.now();
+    showAge();
   };
 
   const refresh = async () => {
-    if (isAsking || document.hidden || isReading()) return;
-    isAsking = true;
+    if (isFetching || document.hidden || isReading()) return;
+    isFetching = true;
     try {
       const answer = await fetch(live.dataset.refresh, {
         headers: { "X-Requested-With": "fetch" },
         cache: "no-store",
         redirect: "manual",
-        signal: AbortSignal.timeout(patience),
+        signal: AbortSignal.timeout(timeout),
       });
+      const { status } = answer;
       if (answer.headers.get("X-Iceberg-Offload") === "content") swap(await answer.text());
-      else if (answer.status === 401 || answer.type === "opaqueredirect") complain("you are logged out.", "Log in again");
-      else if (answer.status === 403) complain("you may no longer see this DAG. Ask an Airflow administrator.");
-      else complain(`Airflow answers with an error (${answer.status}); see that its database is up. It is asked again by itself.`);
+      else if (status === 401 || answer.type === "opaqueredirect") warn("you are logged out.", "Log in again");
+      else if (status === 403) warn("you may no longer see this DAG. Ask an Airflow administrator.");
+      else warn(`Airflow answers with an error (${status}). Check that its database is up; the page keeps trying.`);
     } catch {
-      complain("Airflow does not answer. It is asked again by itself.");
+      warn("Airflow does not answer; the page keeps trying.");
     } finally {
-      isAsking = false;
+      isFetching = false;
     }
   };
 
-  window.setInterval(tellAge, 1000);
+  window.setInterval(showAge, 1000);
   window.setInterval(refresh, every);
-  document.addEventListener("visibilitychange", () => { if (Date.now() - arrived > every) refresh(); });
+  document.addEventListener("visibilitychange", () => { if (Date.now() - fetchedAt > every) refresh(); });
 })();

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 TRACEABILITY = (CHECKOUT / "docs" / "traceability.md").read_text(encoding="utf-8")
 REQUIREMENTS = (CHECKOUT / "docs" / "requirements.md").read_text(encoding="utf-8")
 _SECTION = re.compile(r"## (?P<name>[A-Z]\. .+)")

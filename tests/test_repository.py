@@ -1,4 +1,4 @@
-"""Rules of the house that no other tool checks."""
+"""Rules of the repository that no other tool checks."""
 
 from __future__ import annotations
 
@@ -45,6 +45,35 @@ def test_no_committed_file_holds(what, pattern):
     ]
 
     assert found == [], f"{what} is in the repository"
+
+
+LONGEST_LINE = 120
+_GENERATED = re.compile(r"requirements/.*\.txt$|\.json$|\.svg$|^LICENSE$")
+"""Files that nobody writes by hand."""
+_FOR_TOOLS = re.compile(r"\s+# (?:noqa|type:).*$")
+
+
+def _prose(file: Path, text: str) -> list[tuple[int, str]]:
+    """The numbered lines of a file: of Markdown without code blocks, of Python without comments for tools."""
+    found, is_code = [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        if file.suffix == ".md" and line.lstrip().startswith("```"):
+            is_code = not is_code
+        elif not is_code:
+            found.append((number, _FOR_TOOLS.sub("", line) if file.suffix == ".py" else line))
+    return found
+
+
+def test_no_line_is_longer_than_120_characters():
+    texts = [(file, text) for file, text in _committed_text() if not _GENERATED.search(str(file.relative_to(CHECKOUT)))]
+    assert len(texts) > 400
+
+    assert [
+        f"{file.relative_to(CHECKOUT)}:{number}"
+        for file, text in texts
+        for number, line in _prose(file, text)
+        if len(line) > LONGEST_LINE
+    ] == []
 
 
 def test_dags_import_airflow_the_airflow_side_and_nothing_else():

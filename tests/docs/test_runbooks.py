@@ -1,4 +1,4 @@
-"""docs/runbooks as documents: whoever is paged finds what is named there. tests/integration/test_runbooks.py gives the commands."""
+"""The runbooks name only what exists. tests/integration/test_runbooks.py runs their commands."""
 
 from __future__ import annotations
 
