@@ -145,7 +145,7 @@ class BenchReport:
 
     @classmethod
     def read(cls, file: Path) -> BenchReport:
-        """Read the last report; return an empty one if there is none or it has an older format."""
+        """Read the last report; return an empty report if the file is missing or has an older format."""
         try:
             data = json.loads(file.read_text())
             results = [BenchResult.from_dict(row) for row in data["results"]]

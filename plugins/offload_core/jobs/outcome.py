@@ -81,11 +81,12 @@ class JobOutput:
         """The error of a job that ended with an exit code other than 0.
 
         Returns:
-            JobFailed: the job has reported its error.
+            JobFailed: the job has reported its error and ended with the exit code of that error.
             SparkOutOfMemory: its memory did not suffice, as far as can be known.
             SparkFailed: it reported nothing.
         """
-        if self._reported is not None:
+        # A job that was killed afterwards, or only printed such a line, has not recorded its failure in the ledger.
+        if self._reported is not None and code == self._reported.exit_code:
             return JobFailed(self._reported)
         if self._ran_out_of_memory or code in _KILLED:
             what = "ran out of memory" if self._ran_out_of_memory else "was killed, probably because memory ran out"

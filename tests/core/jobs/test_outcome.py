@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from offload_core.errors import ClickHouseUnavailable, FixColumn, OffloadError
-from offload_core.jobs.outcome import EXIT_FINAL, EXIT_RETRY, ReportedError, read_line
+from offload_core.errors import ClickHouseUnavailable, FixColumn, OffloadError, SparkFailed, SparkOutOfMemory
+from offload_core.jobs.outcome import EXIT_FINAL, EXIT_RETRY, JobFailed, JobOutput, ReportedError, read_line
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,17 @@ def test_more_fields_than_these_are_no_harm() -> None:
 )
 def test_any_other_line_is_no_report(line: str) -> None:
     assert read_line(line) is None
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+@pytest.mark.parametrize(
+    ("code", "expected"), [(None, JobFailed), (1, SparkFailed), (137, SparkOutOfMemory), (-9, SparkOutOfMemory)]
+)
+def test_a_report_counts_only_with_the_exit_code_of_its_error(
+    retryable: bool, code: int | None, expected: type[OffloadError]
+) -> None:
+    report = ReportedError("audit", "Counts differ. Run again.", retryable)
+    output = JobOutput()
+    output.read(report.to_line())
+
+    assert type(output.failure(report.exit_code if code is None else code)) is expected
